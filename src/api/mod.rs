@@ -1,0 +1,259 @@
+//! What is said: one file per vendor API, all of it pure.
+//!
+//! Each API is one value in [`APIS`]; nothing else in the crate knows its name. To add one, write
+//! its file, add its `mod` line and its line in the list, and put recorded answers under
+//! `tests/fixtures/api/<name>/`.
+
+mod alibaba_adb;
+mod alibaba_polardb;
+mod huawei_dds;
+mod tencent_cdb;
+mod tencent_redis;
+pub mod wire;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+
+use crate::cloud::Cloud;
+use crate::task::{Resource, Task, TaskState, Timestamp};
+
+/// Every API, in the order in which documents list them.
+pub static APIS: &[&TaskApi] = &[
+    &alibaba_adb::API,
+    &alibaba_polardb::API,
+    &huawei_dds::API,
+    &tencent_redis::API,
+    &tencent_cdb::API,
+];
+
+/// One vendor API: facts, and pure functions.
+#[derive(Debug)]
+pub struct TaskApi {
+    /// The configuration word and `api` label: `tencent_cdb`.
+    pub name: &'static str,
+    /// The vendor's name of the product: `TencentDB for MySQL`.
+    pub product: &'static str,
+    /// Whose API it is.
+    pub cloud: Cloud,
+    /// The vendor's short name of the service, as hosts and signatures spell it: `cdb`.
+    pub service: &'static str,
+    /// The vendor's reference page.
+    pub doc: &'static str,
+    /// Every operation it calls.
+    pub operations: &'static [&'static Operation],
+    /// Every status word the vendor documents, with our state.
+    pub statuses: &'static [(&'static str, TaskState)],
+    /// How far back the vendor's list reaches; `None` where there is no list, or no limit is known.
+    pub list_window: Option<Duration>,
+    /// Whether a failed task in a list lacks its error text, so that [`TaskApi::by_id`] is worth a
+    /// call for each newly failed task.
+    pub error_by_id: bool,
+    /// The base URL for a region: scheme and host, no path.
+    pub endpoint: fn(region: &str) -> String,
+    /// The first page of the query that finds the resources, where tasks can only be listed
+    /// resource by resource; `None` where the list covers the region.
+    pub discover: Option<fn(&Scope<'_>) -> Query>,
+    /// The first page of every query that one poll needs, unfinished states first.
+    pub list: fn(&Scope<'_>) -> Vec<Query>,
+    /// The query for one task; `None` where the task cannot be asked for with what is known of it.
+    pub by_id: fn(&TaskRef) -> Option<Query>,
+    /// The unsigned request for a query.
+    pub request: fn(&Target, &Query) -> Request<Bytes>,
+    /// What an answer to `query` says. Refusals have been dealt with before.
+    pub decode: fn(&Target, &Query, &Response<Bytes>) -> Result<Page, DecodeError>,
+    /// What the vendor would answer to `request`; `None` if the request is for another API. Only
+    /// the simulated cloud calls it.
+    pub answer: fn(&Request<Bytes>, &World<'_>) -> Option<Response<Bytes>>,
+}
+
+/// One call that the vendor offers.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// The vendor's name, and the `operation` label: `DescribeTasks`.
+    pub name: &'static str,
+    /// The permission it needs, in the vendor's spelling: `cdb:DescribeTasks`.
+    pub permission: &'static str,
+    /// Calls a second that we allow ourselves, below the vendor's limit.
+    pub per_second: u32,
+}
+
+/// Where and in whose name an API is asked: what is fixed for one source.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Base URL: scheme and authority, without a path.
+    pub endpoint: String,
+    /// The vendor's region code.
+    pub region: String,
+    /// Huawei's project; empty elsewhere.
+    pub project_id: String,
+    /// What Tencent's times, which carry no zone, are relative to UTC.
+    pub utc_offset: jiff::tz::Offset,
+    /// The format that Alibaba is asked for.
+    pub format: Format,
+}
+
+/// The format asked for; what comes back is recognised by its first byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// JSON, the default.
+    #[default]
+    Json,
+    /// XML, Alibaba only.
+    Xml,
+}
+
+/// What one poll covers.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    /// The time of the poll.
+    pub now: Timestamp,
+    /// Finished tasks are of interest from here on; unfinished ones however old they are.
+    pub since: Timestamp,
+    /// The resources to watch: configured, else discovered; empty means all, which an API that
+    /// has [`TaskApi::discover`] never sees.
+    pub resources: &'a [Arc<Resource>],
+    /// Only resources that carry all of these tags, where the API can filter by tag.
+    pub tags: &'a [(String, String)],
+}
+
+/// One question to a vendor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// The operation that answers it.
+    pub operation: &'static Operation,
+    /// What is asked for.
+    pub subject: Subject,
+    /// The page, from 1.
+    pub page: u32,
+}
+
+/// What a [`Query`] asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Clusters or instances.
+    Resources {
+        /// Only those that carry all of these tags.
+        tags: Vec<(String, String)>,
+    },
+    /// A list of tasks.
+    Tasks(Filter),
+    /// One task.
+    Task(TaskRef),
+}
+
+/// Which tasks a list query asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Of these resources only; empty means all.
+    pub resources: Vec<Arc<Resource>>,
+    /// In this status only, in the vendor's words; an API decides what its words here mean.
+    pub status: Option<&'static str>,
+    /// From here.
+    pub since: Option<Timestamp>,
+    /// Until here.
+    pub until: Option<Timestamp>,
+}
+
+/// A task by its id, with whatever else helps to ask for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TaskRef {
+    /// The vendor's id.
+    pub id: Arc<str>,
+    /// What it works on, where that is known.
+    pub resource: Option<Arc<Resource>>,
+    /// When it started, where that is known.
+    pub started: Option<Timestamp>,
+}
+
+/// What one answer said.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Page {
+    /// The tasks in it.
+    pub tasks: Vec<Task>,
+    /// The resources in it, for a [`Subject::Resources`].
+    pub resources: Vec<Arc<Resource>>,
+    /// The queries still to send: usually none, or the next page.
+    pub next: Vec<Query>,
+    /// What in it could not be read.
+    pub unreadable: Unreadable,
+}
+
+/// Counts of values that an answer held and that made no sense. An absent value is not one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Status words that are not in [`TaskApi::statuses`].
+    pub status: u64,
+    /// Times in no known format.
+    pub time: u64,
+    /// Progress values or remaining times that are no numbers.
+    pub progress: u64,
+    /// Task ids that are missing, empty or too long.
+    pub task_id: u64,
+}
+
+/// Why an answer could not be read. Never holds the answer itself.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Neither JSON nor XML.
+    #[error("the answer is neither JSON nor XML (it begins with {0:?})")]
+    Format(String),
+    /// JSON or XML, but broken.
+    #[error("the answer is broken: {0}")]
+    Syntax(String),
+    /// Well-formed, but without the part that must be there.
+    #[error("the answer has no {0}")]
+    Missing(&'static str),
+}
+
+/// What exists in a simulated region.
+#[derive(Clone, Copy, Debug)]
+pub struct World<'a> {
+    /// The time there.
+    pub now: Timestamp,
+    /// Where it is: region, project and the zone of its times are the vendor's to know.
+    pub target: &'a Target,
+    /// Clusters or instances.
+    pub resources: &'a [Arc<Resource>],
+    /// Tasks, newest first.
+    pub tasks: &'a [Task],
+}
+
+impl TaskApi {
+    /// The API that the configuration calls `name`.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        APIS.iter().copied().find(|api| api.name == name)
+    }
+
+    /// Our state for a vendor's status word, compared without regard to case or outer blanks.
+    pub fn state(&self, word: &str) -> TaskState {
+        let word = word.trim();
+        self.statuses
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(word))
+            .map_or(TaskState::Unknown, |&(_, state)| state)
+    }
+}
+
+impl Query {
+    /// The first page.
+    pub fn new(operation: &'static Operation, subject: Subject) -> Self {
+        Self { operation, subject, page: 1 }
+    }
+
+    /// The page after this one.
+    #[must_use]
+    pub fn next_page(&self) -> Self {
+        Self { page: self.page.saturating_add(1), ..self.clone() }
+    }
+}
+
+impl fmt::Display for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.operation.name)
+    }
+}

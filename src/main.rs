@@ -1,0 +1,3 @@
+//! The `dbtask-exporter` program.
+
+fn main() {}

@@ -1,0 +1,126 @@
+//! `Store`: the latest `Snapshot` of every source.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::task::{Task, TaskState, Timestamp};
+
+/// What names a source to people and to Prometheus; fixed while the source exists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceInfo {
+    /// The configured name, `[a-zA-Z0-9_.-]{1,64}`.
+    pub name: String,
+    /// The cloud's word: `tencent`.
+    pub cloud: &'static str,
+    /// The API's word: `tencent_cdb`.
+    pub api: &'static str,
+    /// The vendor's region code.
+    pub region: String,
+    /// The name of the credentials; never a key.
+    pub account: String,
+    /// Whether each task gets series of its own.
+    pub per_task_metrics: bool,
+}
+
+/// A task as the last answers left it, and what we saw of it ourselves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tracked {
+    /// The vendor's last word.
+    pub task: Task,
+    /// The last answer that contained it.
+    pub last_seen: Timestamp,
+    /// When its state, progress or steps last changed.
+    pub progress_changed: Timestamp,
+    /// The first poll that saw it in a final state, or gone; retention counts from here.
+    pub settled: Option<Timestamp>,
+}
+
+/// What a source looked like at its last poll. Never changed: the next poll makes a new one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    /// Whose it is.
+    pub source: Arc<SourceInfo>,
+    /// Whether a poll has been tried at all.
+    pub tried: bool,
+    /// Whether the last poll went well.
+    pub up: bool,
+    /// When a poll last went well.
+    pub last_success: Option<Timestamp>,
+    /// How long the last poll took.
+    pub last_poll_duration: Option<Duration>,
+    /// The interval in force, without jitter or backoff.
+    pub poll_interval: Duration,
+    /// When the next poll is due.
+    pub next_poll: Option<Timestamp>,
+    /// What went wrong with the last poll, in words, without secrets; `None` if it went well.
+    pub last_error: Option<String>,
+    /// When the credentials in use end; `None` if they do not.
+    pub credentials_expiry: Option<Timestamp>,
+    /// The tasks that are shown, ordered by id.
+    pub tasks: Vec<Tracked>,
+    /// How many more there are that the limit hides.
+    pub truncated: u64,
+    /// How many tasks there are in each state, the hidden ones included, as [`TaskState::ALL`].
+    pub states: [u64; TaskState::ALL.len()],
+}
+
+impl Snapshot {
+    /// What there is to say before the first poll.
+    pub fn before_first_poll(source: Arc<SourceInfo>, poll_interval: Duration) -> Self {
+        Self {
+            source,
+            tried: false,
+            up: false,
+            last_success: None,
+            last_poll_duration: None,
+            poll_interval,
+            next_poll: None,
+            last_error: None,
+            credentials_expiry: None,
+            tasks: Vec::new(),
+            truncated: 0,
+            states: [0; TaskState::ALL.len()],
+        }
+    }
+}
+
+/// The newest snapshot of each source, by name. Readers never wait for a poll.
+#[derive(Debug)]
+pub struct Store {
+    snapshots: Mutex<BTreeMap<String, Arc<Snapshot>>>,
+    version: watch::Sender<u64>,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { snapshots: Mutex::default(), version: watch::Sender::new(0) }
+    }
+}
+
+impl Store {
+    /// Replaces the source's snapshot and wakes who watches.
+    pub fn publish(&self, snapshot: Snapshot) {
+        let snapshot = Arc::new(snapshot);
+        let name = snapshot.source.name.clone();
+        self.lock().insert(name, snapshot);
+        self.version.send_modify(|version| *version = version.wrapping_add(1));
+    }
+
+    /// Every snapshot, ordered by the source's name.
+    pub fn snapshots(&self) -> Vec<Arc<Snapshot>> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// Changes each time a snapshot is published.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<Snapshot>>> {
+        // Nothing in here can panic half-way through a change.
+        self.snapshots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

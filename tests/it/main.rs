@@ -1,0 +1,10 @@
+//! What the exporter promises, one file per promise.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on should stop; tests own their clocks and environment"
+)]
