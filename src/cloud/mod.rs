@@ -3,10 +3,11 @@
 //! A cloud knows how its requests are signed and how its refusals read. It knows no API, no
 //! network and no clock: time and nonce are arguments.
 
-mod alibaba;
+pub mod alibaba;
 mod hash;
-mod huawei;
-mod tencent;
+pub mod huawei;
+pub mod query;
+pub mod tencent;
 
 use std::fmt;
 use std::time::Duration;
