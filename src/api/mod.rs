@@ -4,6 +4,7 @@
 //! its file, add its `mod` line and its line in the list, and put recorded answers under
 //! `tests/fixtures/api/<name>/`.
 
+mod alibaba;
 mod alibaba_adb;
 mod alibaba_polardb;
 mod huawei_dds;
@@ -151,6 +152,8 @@ pub enum Subject {
 pub struct Filter {
     /// Of these resources only; empty means all.
     pub resources: Vec<Arc<Resource>>,
+    /// Of resources that carry all of these tags only, where the API can filter by tag.
+    pub tags: Vec<(String, String)>,
     /// In this status only, in the vendor's words; an API decides what its words here mean.
     pub status: Option<&'static str>,
     /// From here.
