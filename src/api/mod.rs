@@ -7,6 +7,7 @@
 mod alibaba_adb;
 mod alibaba_polardb;
 mod huawei_dds;
+mod tencent;
 mod tencent_cdb;
 mod tencent_redis;
 pub mod wire;
