@@ -8,3 +8,7 @@
     clippy::disallowed_methods,
     reason = "a test that cannot go on should stop; tests own their clocks and environment"
 )]
+
+mod api_huawei;
+mod api_tencent;
+mod golden;
