@@ -14,6 +14,9 @@
 pub mod api;
 pub mod clock;
 pub mod cloud;
+pub mod metrics;
+pub mod scrapes;
+pub mod server;
 pub mod store;
 pub mod task;
 pub mod transport;
