@@ -12,4 +12,6 @@
 mod api_alibaba;
 mod api_huawei;
 mod api_tencent;
+mod exposed;
+mod exposition;
 mod golden;
