@@ -14,8 +14,11 @@
 pub mod api;
 pub mod clock;
 pub mod cloud;
+pub mod credentials;
 pub mod document;
+pub mod environment;
 pub mod metrics;
+pub mod printable;
 pub mod scrapes;
 pub mod server;
 pub mod store;
