@@ -17,6 +17,8 @@ pub mod cloud;
 pub mod credentials;
 pub mod document;
 pub mod environment;
+pub mod listen;
+pub mod log;
 pub mod metrics;
 pub mod printable;
 pub mod scrapes;
