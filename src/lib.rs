@@ -12,8 +12,10 @@
 )]
 
 pub mod api;
+pub mod cli;
 pub mod clock;
 pub mod cloud;
+pub mod config;
 pub mod credentials;
 pub mod document;
 pub mod environment;
@@ -24,5 +26,6 @@ pub mod printable;
 pub mod scrapes;
 pub mod server;
 pub mod store;
+pub mod table;
 pub mod task;
 pub mod transport;
