@@ -11,3 +11,4 @@
 
 mod exposed;
 mod exposition;
+mod server;
