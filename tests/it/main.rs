@@ -16,3 +16,4 @@ mod config;
 mod exposed;
 mod exposition;
 mod golden;
+mod server;
