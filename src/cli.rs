@@ -88,12 +88,18 @@ pub enum Command {
         /// Where to listen; port 0 takes a free one.
         #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:0")]
         listen: ListenAddress,
+        /// What the clouds go through, YAML; left out: the scenario of the demo.
+        #[arg(long, value_name = "FILE")]
+        scenario: Option<PathBuf>,
     },
     /// Simulate the clouds and serve their metrics: everything, without an account.
     Demo {
         /// Where to serve metrics.
         #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":10118")]
         listen: ListenAddress,
+        /// What the clouds go through, YAML; left out: a scenario with everything in it.
+        #[arg(long, value_name = "FILE")]
+        scenario: Option<PathBuf>,
     },
 }
 

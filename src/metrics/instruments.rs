@@ -18,9 +18,58 @@ use super::{FAMILIES, Family, Kind, Samples};
 use crate::store::SourceInfo;
 use crate::task::{TaskState, Timestamp};
 
-/// Every value of the label `reason`.
-pub const REASONS: [&str; 9] =
-    ["auth", "throttled", "timeout", "network", "server", "client", "decode", "budget", "clock"];
+/// Why a request or a poll failed: the label `reason`, and the word in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// Key, token, signature or permission.
+    Auth,
+    /// Too many requests.
+    Throttled,
+    /// No answer in time.
+    Timeout,
+    /// No connection, or a broken one.
+    Network,
+    /// The vendor's trouble.
+    Server,
+    /// A request that the vendor will never take.
+    Client,
+    /// An answer that makes no sense.
+    Decode,
+    /// Not sent, to spare the budget.
+    Budget,
+    /// Our clock and the vendor's differ too much.
+    Clock,
+}
+
+impl Reason {
+    /// Every reason, in the order of the documentation.
+    pub const ALL: [Self; 9] = [
+        Self::Auth,
+        Self::Throttled,
+        Self::Timeout,
+        Self::Network,
+        Self::Server,
+        Self::Client,
+        Self::Decode,
+        Self::Budget,
+        Self::Clock,
+    ];
+
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Throttled => "throttled",
+            Self::Timeout => "timeout",
+            Self::Network => "network",
+            Self::Server => "server",
+            Self::Client => "client",
+            Self::Decode => "decode",
+            Self::Budget => "budget",
+            Self::Clock => "clock",
+        }
+    }
+}
 
 /// Every value of the label `field`.
 pub const FIELDS: [&str; 4] = ["status", "time", "progress", "task_id"];
@@ -114,8 +163,8 @@ impl Instruments {
         self.coverage_gaps.with_label_values(&[name]);
         self.coverage_gap_seconds.with_label_values(&[name]);
         self.requests_shed.with_label_values(&[name]);
-        for reason in REASONS {
-            self.poll_failures.with_label_values(&[name, reason]);
+        for reason in Reason::ALL {
+            self.poll_failures.with_label_values(&[name, reason.as_str()]);
         }
         for field in FIELDS {
             self.unknown_values.with_label_values(&[name, field]);
@@ -126,22 +175,23 @@ impl Instruments {
         for operation in operations {
             self.requests.with_label_values(&[name, operation]);
             self.request_duration.with_label_values(&[source.cloud, operation]);
-            for reason in REASONS {
-                self.request_failures.with_label_values(&[name, operation, reason]);
+            for reason in Reason::ALL {
+                self.request_failures.with_label_values(&[name, operation, reason.as_str()]);
             }
         }
     }
 
-    /// Puts the counters of a kind of task at 0. `with_cancellations` where the vendor has that
-    /// state.
-    pub fn declare_kind(&self, source: &str, kind: &str, with_cancellations: bool) {
+    /// Puts the counters of a kind of task at 0, and returns its label, which many kinds may share.
+    /// `with_cancellations` where the vendor has that state.
+    pub fn declare_kind(&self, source: &str, kind: &str, with_cancellations: bool) -> String {
         self.with_kind(source, kind, |kind| {
             self.completions.with_label_values(&[source, kind]);
             self.failures.with_label_values(&[source, kind]);
             if with_cancellations {
                 self.cancellations.with_label_values(&[source, kind]);
             }
-        });
+            kind.to_owned()
+        })
     }
 
     /// Drops every series of a source that is no more.
@@ -168,11 +218,11 @@ impl Instruments {
         remove_source(&self.task_duration, source);
     }
 
-    /// A poll ended; `failure` is one of [`REASONS`].
-    pub fn poll_finished(&self, source: &str, failure: Option<&str>) {
+    /// A poll ended.
+    pub fn poll_finished(&self, source: &str, failure: Option<Reason>) {
         self.polls.with_label_values(&[source]).inc();
         if let Some(reason) = failure {
-            self.poll_failures.with_label_values(&[source, reason]).inc();
+            self.poll_failures.with_label_values(&[source, reason.as_str()]).inc();
         }
     }
 
@@ -198,9 +248,9 @@ impl Instruments {
         self.request_duration.with_label_values(&[cloud, operation]).observe(took.as_secs_f64());
     }
 
-    /// A request failed; `reason` is one of [`REASONS`].
-    pub fn request_failed(&self, source: &str, operation: &str, reason: &str) {
-        self.request_failures.with_label_values(&[source, operation, reason]).inc();
+    /// A request failed.
+    pub fn request_failed(&self, source: &str, operation: &str, reason: Reason) {
+        self.request_failures.with_label_values(&[source, operation, reason.as_str()]).inc();
     }
 
     /// A request was not sent, to spare the budget.
@@ -281,14 +331,9 @@ impl Instruments {
 
     /// Lets `use_it` use the label of a kind; the lock is held, so that a source that is removed
     /// meanwhile leaves nothing behind.
-    fn with_kind(&self, source: &str, kind: &str, use_it: impl FnOnce(&str)) {
+    fn with_kind<T>(&self, source: &str, kind: &str, use_it: impl FnOnce(&str) -> T) -> T {
         let mut kinds = self.kinds();
-        if !kinds.contains_key(source) {
-            kinds.insert(source.to_owned(), Kinds::default());
-        }
-        if let Some(kinds) = kinds.get_mut(source) {
-            use_it(kinds.label(kind));
-        }
+        use_it(kinds.entry(source.to_owned()).or_default().label(kind))
     }
 
     fn kinds(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Kinds>> {
@@ -404,7 +449,7 @@ mod tests {
         instruments.declare_source(&source(), &["DescribeTasks"]);
         instruments.declare_kind("mysql", "BACKUP", false);
         let series = series(&instruments);
-        for reason in REASONS {
+        for reason in Reason::ALL.map(Reason::as_str) {
             for line in [
                 format!(
                     "dbtask_source_poll_failures_total{{reason=\"{reason}\",source=\"mysql\"}} 0"

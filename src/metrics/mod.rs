@@ -21,7 +21,7 @@ use std::fmt::Write as _;
 
 pub use body::{Encoding, ScrapeBody};
 pub use exposition::{Exposition, Metrics, Scrape};
-pub use instruments::{FIELDS, Instruments, OUTCOMES, REASONS};
+pub use instruments::{FIELDS, Instruments, OUTCOMES, Reason};
 pub use publisher::{PUBLISH_INTERVAL, publish};
 pub use text::{Format, MAX_LABEL_BYTES, Value};
 

@@ -22,9 +22,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::counts::Counts;
 use crate::metrics::Metrics;
-use crate::scrapes::Scrapes;
-use crate::store::Store;
+use crate::store::{Snapshot, Store};
 use stall::Stall;
 
 /// Connections at a time on one listener. More wait in the kernel: a scrape that comes late is
@@ -39,8 +39,9 @@ pub const MAX_BODY_BYTES: u64 = 64 * 1024;
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time in which an answer must have been taken.
 pub const READER_TIMEOUT: Duration = Duration::from_mins(1);
-/// The time that answers under way get once the server is told to stop.
-pub const GRACE: Duration = Duration::from_secs(5);
+/// The time that answers under way get once the server is told to stop. With what else there is to
+/// end, the process is gone within five seconds.
+pub const GRACE: Duration = Duration::from_secs(4);
 
 /// How much of an answer is held for a connection besides what is being sent.
 const WRITE_BUFFER_BYTES: usize = 64 * 1024;
@@ -56,12 +57,18 @@ pub struct App {
     pub store: Arc<Store>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Who has fetched them.
-    pub scrapes: Scrapes,
+    /// What is told who has fetched them.
+    pub counts: Arc<Counts>,
     /// Where: `/metrics`.
     pub metrics_path: String,
     /// Cancelled when the program begins to stop: not ready any more, though still serving.
     pub stopping: CancellationToken,
+}
+
+/// What `/api/v1/tasks` answers without a filter.
+pub fn tasks_json(snapshots: &[Arc<Snapshot>]) -> String {
+    let json = json::tasks(snapshots, &json::Filter::default());
+    String::from_utf8_lossy(&json).into_owned()
 }
 
 /// Serves until `shutdown`, then lets answers under way come to their end for [`GRACE`]. A caller

@@ -11,7 +11,6 @@ use http::header::{
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
-use tokio::time::Instant;
 
 use super::{App, MAX_BODY_BYTES, json, negotiate, page};
 use crate::metrics::{Encoding, ScrapeBody};
@@ -116,7 +115,7 @@ fn metrics(app: &App, peer: IpAddr, request: &Request<Incoming>) -> Answer {
     let encoding = negotiate::encoding(request.headers());
     if request.method() == Method::GET {
         // Before it is rendered: what is born in between has not been served.
-        app.scrapes.record(peer, Instant::now());
+        app.counts.scraped(peer);
     }
     let scrape = app.metrics.scrape(format, encoding);
     let mut answer = Response::new(Either::Left(scrape.body));

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dbtask_exporter::counts::Counts;
 use dbtask_exporter::metrics::{Exposition, Instruments, Metrics};
-use dbtask_exporter::scrapes::Scrapes;
 use dbtask_exporter::server::{App, MAX_CONNECTIONS, serve};
 use dbtask_exporter::store::{Snapshot, Store};
 use serde_json::{Value, json};
@@ -45,12 +45,13 @@ impl Server {
         for snapshot in snapshots {
             store.publish(snapshot);
         }
-        let metrics = Metrics::new(Instruments::new().unwrap());
+        let instruments = Instruments::new().unwrap();
+        let metrics = Metrics::new(instruments.clone());
         metrics.replace(Exposition::new(store.snapshots(), None));
         let app = Arc::new(App {
             store,
             metrics: Arc::new(metrics),
-            scrapes: Scrapes::default(),
+            counts: Arc::new(Counts::new(instruments)),
             metrics_path: "/metrics".into(),
             stopping: CancellationToken::new(),
         });
@@ -144,7 +145,7 @@ async fn a_head_is_an_answer_without_its_body() {
         assert!(length > 0, "{path}");
     }
     let (born, now) = (Instant::now(), Instant::now() + Duration::from_mins(4));
-    assert!(!server.app.scrapes.served_since(born - Duration::from_secs(10), now));
+    assert!(!server.app.counts.scrapes().served_since(born - Duration::from_secs(10), now));
 }
 
 #[tokio::test]
@@ -153,7 +154,7 @@ async fn a_scrape_is_remembered() {
     let born = Instant::now();
     server.get("/metrics").await;
     let later = Instant::now() + Duration::from_mins(3);
-    assert!(server.app.scrapes.served_since(born, later));
+    assert!(server.app.counts.scrapes().served_since(born, later));
 }
 
 #[tokio::test]
