@@ -1,9 +1,11 @@
 //! How things are said: one file per vendor, all of it pure.
 //!
 //! A cloud knows how its requests are signed and how its refusals read. It knows no API, no
-//! network and no clock: time and nonce are arguments.
+//! network and no clock: time and nonce are arguments. What the vendor does at the other end, the
+//! simulated clouds find in `gateway`.
 
 pub mod alibaba;
+mod gateway;
 mod hash;
 mod headers;
 pub mod huawei;

@@ -8,3 +8,6 @@
     clippy::disallowed_methods,
     reason = "a test that cannot go on should stop; tests own their clocks and environment"
 )]
+
+mod refusals;
+mod signing;
