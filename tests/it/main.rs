@@ -16,4 +16,6 @@ mod config;
 mod exposed;
 mod exposition;
 mod golden;
+mod refusals;
 mod server;
+mod signing;
