@@ -8,6 +8,7 @@ mod alibaba;
 mod alibaba_adb;
 mod alibaba_polardb;
 mod huawei_dds;
+mod tencent;
 mod tencent_cdb;
 mod tencent_redis;
 pub mod wire;

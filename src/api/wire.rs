@@ -5,14 +5,15 @@
 //! repeats becomes an array, which is why [`rows`] takes one object for an array of one.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::fmt::strtime;
 use jiff::tz::{Offset, TimeZone};
 use serde_json::Value;
 
-use super::{DecodeError, Unreadable};
-use crate::task::{Ratio, Timestamp};
+use super::{DecodeError, TaskApi, Unreadable};
+use crate::task::{Ratio, TaskState, Timestamp};
 
 /// The deepest nesting of elements or objects that is read. `serde_json` has its own, of 128.
 const MAX_DEPTH: usize = 64;
@@ -185,6 +186,21 @@ pub fn task_id(row: &Value, field: &str, unreadable: &mut Unreadable) -> Option<
         unreadable.task_id = unreadable.task_id.saturating_add(1);
     }
     id.map(Cow::into_owned)
+}
+
+/// Our state and the vendor's word for it. A word that `api` does not list is counted.
+pub fn status(
+    api: &TaskApi,
+    row: &Value,
+    field: &str,
+    unreadable: &mut Unreadable,
+) -> (TaskState, Arc<str>) {
+    let word = text(row, field).unwrap_or_default();
+    let state = api.state(&word);
+    if state == TaskState::Unknown && row.get(field).is_some_and(|value| !is_nothing(value)) {
+        unreadable.status = unreadable.status.saturating_add(1);
+    }
+    (state, word.into())
 }
 
 /// A percentage: `9`, `9.5`, `"9"`, `"9%"`, `"9 %"`. Out of range is clamped.
