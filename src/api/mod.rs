@@ -21,6 +21,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 
 use crate::cloud::Cloud;
+pub use crate::document::{DecodeError, Format};
 use crate::task::{Resource, Task, TaskState, Timestamp};
 
 /// Every API, in the order in which documents list them.
@@ -96,17 +97,6 @@ pub struct Target {
     pub utc_offset: jiff::tz::Offset,
     /// The format that Alibaba is asked for.
     pub format: Format,
-}
-
-/// The format asked for; what comes back is recognised by its first byte.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// JSON, the default.
-    #[default]
-    Json,
-    /// XML, Alibaba only.
-    Xml,
 }
 
 /// What one poll covers.
@@ -198,20 +188,6 @@ pub struct Unreadable {
     pub progress: u64,
     /// Task ids that are missing, empty or too long.
     pub task_id: u64,
-}
-
-/// Why an answer could not be read. Never holds the answer itself.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
-    /// Neither JSON nor XML.
-    #[error("the answer is neither JSON nor XML (it begins with {0:?})")]
-    Format(String),
-    /// JSON or XML, but broken.
-    #[error("the answer is broken: {0}")]
-    Syntax(String),
-    /// Well-formed, but without the part that must be there.
-    #[error("the answer has no {0}")]
-    Missing(&'static str),
 }
 
 /// What exists in a simulated region.
