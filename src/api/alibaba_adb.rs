@@ -77,6 +77,7 @@ const CENTRAL: &[&str] = &[
     "ap-southeast-1",
     "cn-beijing",
     "cn-beijing-finance-1",
+    "cn-beijing-gov-1",
     "cn-hangzhou",
     "cn-hangzhou-finance",
     "cn-hongkong",

@@ -8,3 +8,5 @@
     clippy::disallowed_methods,
     reason = "a test that cannot go on should stop; tests own their clocks and environment"
 )]
+
+mod api_alibaba;
