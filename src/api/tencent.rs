@@ -171,11 +171,11 @@ pub(super) fn id_value(id: &str) -> Value {
     id.parse::<u64>().map_or_else(|_| json!(id), |number| json!(number))
 }
 
-/// Sixteen bytes that depend on the seed alone, in hexadecimal.
-pub(super) fn scatter(seed: impl Hash) -> String {
+/// Sixteen bytes that depend on `from` alone, in hexadecimal.
+pub(super) fn scatter(from: impl Hash) -> String {
     let half = |salt: u8| {
         let mut hasher = DefaultHasher::new();
-        (salt, &seed).hash(&mut hasher);
+        (salt, &from).hash(&mut hasher);
         hasher.finish()
     };
     format!("{:016x}{:016x}", half(0), half(1))

@@ -10,3 +10,6 @@
 )]
 
 mod api_alibaba;
+mod api_huawei;
+mod api_tencent;
+mod golden;
