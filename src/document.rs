@@ -193,6 +193,11 @@ pub fn text<'a>(row: &'a Value, field: &str) -> Option<Cow<'a, str>> {
     }
 }
 
+/// A whole number that is used to count or to compare; `None` where it is absent or no number.
+pub fn integer(row: &Value, field: &str) -> Option<i64> {
+    text(row, field)?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

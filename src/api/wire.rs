@@ -11,13 +11,8 @@ use serde_json::Value;
 
 use super::{TaskApi, Unreadable};
 use crate::document::is_nothing;
-pub use crate::document::{document, rows, text};
+pub use crate::document::{document, integer, rows, text};
 use crate::task::{Ratio, TaskState, Timestamp};
-
-/// A whole number that is used to count or to compare; `None` where it is absent or no number.
-pub fn integer(row: &Value, field: &str) -> Option<i64> {
-    text(row, field)?.parse().ok()
-}
 
 /// A task id. A missing one, and one too long for a label, is counted and is `None`.
 pub fn task_id(row: &Value, field: &str, unreadable: &mut Unreadable) -> Option<String> {

@@ -1,9 +1,20 @@
 //! Alibaba Cloud: RPC requests, ACS3-HMAC-SHA256, and the error envelope.
 
-use bytes::Bytes;
-use http::{Method, Request, Response};
+use std::time::Duration;
 
-use super::{Refusal, Signing, SigningError, query};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use secrecy::ExposeSecret;
+use serde_json::Value;
+
+use super::{
+    AccessKeys, Cloud, Credentials, Refusal, RefusalKind, Signing, SigningError, Steps, hash,
+    headers, query, refusal,
+};
+use crate::document::text;
+
+/// The name of the algorithm, first word of the string to sign and of the header.
+pub(super) const ALGORITHM: &str = "ACS3-HMAC-SHA256";
 
 /// An unsigned RPC request: `action` of API `version` with `parameters` in the query, in canonical
 /// form.
@@ -16,19 +27,201 @@ pub fn rpc(
     let query = query::canonical(parameters);
     query::request(
         Method::POST,
-        format!("{endpoint}/?{query}"),
+        &format!("{endpoint}/?{query}"),
         &[("x-acs-action", action), ("x-acs-version", version), ("accept", "application/json")],
         Bytes::new(),
     )
 }
 
+/// Adds the headers of ACS3-HMAC-SHA256. Signed are `host`, `content-type` if there is one, and
+/// every `x-acs-` header.
 pub(super) fn sign(
-    _request: &mut Request<Bytes>,
-    _signing: &Signing<'_>,
+    request: &mut Request<Bytes>,
+    signing: &Signing<'_>,
 ) -> Result<(), SigningError> {
+    let Credentials::Keys(keys) = signing.credentials else {
+        return Err(SigningError::TokenNotTaken(Cloud::Alibaba));
+    };
+    let host = headers::host(request.uri())?;
+    let body = hash::sha256_hex(request.body());
+    let map = request.headers_mut();
+    map.insert("host", host);
+    map.insert("x-acs-date", headers::plain("the date", &date(signing.now.to_jiff()))?);
+    map.insert("x-acs-signature-nonce", headers::plain("the nonce", signing.nonce)?);
+    map.insert("x-acs-content-sha256", headers::plain("the hash", &body)?);
+    map.remove("x-acs-security-token");
+    if let Some(token) = &keys.security_token {
+        let token = headers::secret("the security token", token.expose_secret())?;
+        map.insert("x-acs-security-token", token);
+    }
+    let signed = headers::sent(request, |name| {
+        matches!(name, "host" | "content-type") || name.starts_with("x-acs-")
+    });
+    let authorization = steps(request, &signed, keys).authorization;
+    let authorization = headers::secret("the access key id", &authorization)?;
+    request.headers_mut().insert("authorization", authorization);
     Ok(())
 }
 
-pub(super) fn refusal(_response: &Response<Bytes>) -> Option<Refusal> {
-    None
+/// The signature of `request` over the headers named.
+///
+/// ```text
+/// CanonicalRequest = Method \n Path \n CanonicalQuery \n CanonicalHeaders \n SignedHeaders \n
+///                    hex(SHA256(Body))
+/// StringToSign     = "ACS3-HMAC-SHA256" \n hex(SHA256(CanonicalRequest))
+/// Signature        = hex(HMAC-SHA256(AccessKeySecret, StringToSign))
+/// Authorization    = "ACS3-HMAC-SHA256 Credential=" AccessKeyId ",SignedHeaders=" SignedHeaders
+///                    ",Signature=" Signature
+/// ```
+///
+/// `CanonicalHeaders` is a line `name:value \n` for each of `SignedHeaders`, so an empty line
+/// follows it. `SignedHeaders` are joined by `;`.
+///
+/// <https://www.alibabacloud.com/help/en/sdk/product-overview/v3-request-structure-and-signature>
+pub(super) fn steps(request: &Request<Bytes>, signed: &[&str], keys: &AccessKeys) -> Steps {
+    let names = headers::names(signed);
+    let canonical_request = canonical_request(request, &names);
+    let string_to_sign = string_to_sign(&canonical_request);
+    let signature = signature(&string_to_sign, keys);
+    let authorization = authorization(&names, &signature, keys);
+    Steps { canonical_request, string_to_sign, signature, authorization }
+}
+
+fn canonical_request(request: &Request<Bytes>, names: &[String]) -> String {
+    [
+        request.method().as_str(),
+        request.uri().path(),
+        &query::recanonical(request.uri().query().unwrap_or_default()),
+        &headers::canonical(request.headers(), names),
+        &names.join(";"),
+        &hash::sha256_hex(request.body()),
+    ]
+    .join("\n")
+}
+
+fn string_to_sign(canonical_request: &str) -> String {
+    format!("{ALGORITHM}\n{}", hash::sha256_hex(canonical_request.as_bytes()))
+}
+
+fn signature(string_to_sign: &str, keys: &AccessKeys) -> String {
+    let key = keys.secret_access_key.expose_secret().as_bytes();
+    hash::hex(&hash::hmac_sha256(key, string_to_sign))
+}
+
+fn authorization(names: &[String], signature: &str, keys: &AccessKeys) -> String {
+    let id = &keys.access_key_id;
+    let names = names.join(";");
+    format!("{ALGORITHM} Credential={id},SignedHeaders={names},Signature={signature}")
+}
+
+/// `2026-03-01T08:00:00Z`.
+pub(super) fn date(instant: jiff::Timestamp) -> String {
+    instant.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// `{"RequestId", "HostId", "Code", "Message"}` or the same in XML. A throttled call says how long
+/// to wait in milliseconds, in a header of its own, whatever its code.
+pub(super) fn refusal(response: &Response<Bytes>) -> Option<Refusal> {
+    let status = response.status();
+    let map = response.headers();
+    let (code, message) = refusal::code_and_message(response, |tree| envelope(status, tree))?;
+    let mut refusal = Refusal::told(kind(status, &code), &code, &message);
+    let throttled = milliseconds(&query::header(map, "x-acs-retry-after"))
+        .filter(|_| status.is_client_error() || status.is_server_error());
+    if throttled.is_some() {
+        refusal.kind = RefusalKind::Throttled;
+    }
+    let wait = if refusal.kind == RefusalKind::Throttled {
+        throttled.or_else(|| time_left(map))
+    } else {
+        None
+    };
+    Some(refusal.after(wait.or_else(|| refusal::retry_after(map))))
+}
+
+/// Code and message; with a good status only if there is nothing else.
+fn envelope(status: StatusCode, tree: &Value) -> Option<(String, String)> {
+    const FIELDS: &[&str] = &[
+        "RequestId",
+        "HostId",
+        "Code",
+        "Message",
+        "Recommend",
+        "AccessDeniedDetail",
+        "HttpStatusCode",
+        "Success",
+    ];
+    let field = |name: &str| text(tree, name).or_else(|| text(tree, &name.to_ascii_lowercase()));
+    let code = field("Code")?;
+    let refused = !status.is_success()
+        || (refusal::holds_only(tree, FIELDS) && !["200", "OK", "Success"].contains(&&*code));
+    refused.then(|| (code.into_owned(), field("Message").unwrap_or_default().into_owned()))
+}
+
+/// What a code means. Codes grow suffixes, so families are matched by how they begin; the status
+/// decides only where the code is unknown, because throttling is mostly a 400.
+pub(super) fn kind(status: StatusCode, code: &str) -> RefusalKind {
+    match code {
+        "InvalidTimeStamp.Expired" => RefusalKind::Clock,
+        "InvalidSecurityToken.Expired" | "AuthenticationFail.OIDCToken.Expired" => {
+            RefusalKind::CredentialsExpired
+        }
+        "Forbidden.AccessKeyDisabled"
+        | "SignatureDoesNotMatch"
+        | "IncompleteSignature"
+        | "InvalidSignatureMethod"
+        | "MissingSecurityToken" => RefusalKind::Unauthenticated,
+        // A nonce is new with each try, so the next one can pass.
+        "SignatureNonceUsed" => RefusalKind::Server,
+        "ActionUnauthorized" | "AuthenticationFail.NoPermission" => RefusalKind::Forbidden,
+        "Forbidden.InstanceNotFound" => RefusalKind::NotFound,
+        "InvalidAction.NotFound"
+        | "InvalidApi.NotFound"
+        | "InvalidProduct.NotFound"
+        | "InvalidVersion"
+        | "NoSuchVersion" => RefusalKind::NoSuchOperation,
+        "InvalidRegion.NotFound"
+        | "InvalidTimeStamp.Format"
+        | "IllegalTimestamp"
+        | "InvalidRegionId"
+        | "InvalidOperation.NotSupportedEndpoint"
+        | "InvalidProtocol.NeedSsl"
+        | "UnsupportedHTTPMethod" => RefusalKind::Client,
+        _ => family(code).unwrap_or_else(|| RefusalKind::of_status(status)),
+    }
+}
+
+fn family(code: &str) -> Option<RefusalKind> {
+    const FAMILIES: &[(&str, RefusalKind)] = &[
+        ("Throttling", RefusalKind::Throttled),
+        ("ServiceUnavailable", RefusalKind::Server),
+        ("InternalError", RefusalKind::Server),
+        ("UnknownError", RefusalKind::Server),
+        ("InvalidAccessKeyId", RefusalKind::Unauthenticated),
+        ("InvalidSecurityToken", RefusalKind::Unauthenticated),
+        ("AuthenticationFail", RefusalKind::Unauthenticated),
+        ("Forbidden", RefusalKind::Forbidden),
+        ("NoPermission", RefusalKind::Forbidden),
+        ("MissingParameter", RefusalKind::Client),
+        ("InvalidParameter", RefusalKind::Client),
+        ("UnsupportedParameter", RefusalKind::Client),
+    ];
+    let known = FAMILIES.iter().find(|(start, _)| code.starts_with(start)).map(|&(_, kind)| kind);
+    // `InvalidDBCluster.NotFound`, `InvalidDBClusterId.NotFound` and their like.
+    known
+        .or_else(|| code.ends_with(".NotFound").then_some(RefusalKind::NotFound))
+        .or_else(|| code.ends_with(".Malformed").then_some(RefusalKind::Client))
+}
+
+fn milliseconds(text: &str) -> Option<Duration> {
+    text.trim().parse().ok().filter(|&milliseconds| milliseconds > 0).map(Duration::from_millis)
+}
+
+/// The longer wait of the two headers that say `Limit:1,Remain:0,TimeLeft:2000,Reset:1234`.
+fn time_left(headers: &HeaderMap) -> Option<Duration> {
+    let left = |name| {
+        let value = query::header(headers, name);
+        value.split(',').find_map(|part| milliseconds(part.trim().strip_prefix("TimeLeft:")?))
+    };
+    left("x-ratelimit-user-api").max(left("x-ratelimit-user"))
 }

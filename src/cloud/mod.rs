@@ -1,21 +1,25 @@
 //! How things are said: one file per vendor, all of it pure.
 //!
 //! A cloud knows how its requests are signed and how its refusals read. It knows no API, no
-//! network and no clock: time and nonce are arguments.
+//! network and no clock: time and nonce are arguments. What the vendor does at the other end, the
+//! simulated clouds find in `gateway`.
 
 pub mod alibaba;
+mod gateway;
 mod hash;
+mod headers;
 pub mod huawei;
 pub mod query;
+mod refusal;
 pub mod tencent;
 
 use std::fmt;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use secrecy::SecretString;
 
+pub use self::refusal::{Refusal, RefusalKind};
 use crate::task::Timestamp;
 
 /// The vendors whose APIs are polled.
@@ -79,48 +83,24 @@ pub enum SigningError {
     Header(&'static str),
 }
 
-/// A vendor's "no", read from its error envelope.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// What to do about it.
-    pub kind: RefusalKind,
-    /// The vendor's code; the HTTP status where the answer has no code.
-    pub code: String,
-    /// The vendor's sentence. Emptied for the kinds of refusal that quote the request, since those
-    /// may hold keys and tokens.
-    pub message: String,
-    /// How long the vendor asks to wait.
-    pub retry_after: Option<Duration>,
+/// Every step of one signature. `Debug` shows none: the canonical request may hold a token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Steps {
+    /// Method, path, query, headers and body in the vendor's one form of them.
+    pub canonical_request: String,
+    /// What is signed: algorithm, time and scope where the vendor has them, and the hash of the
+    /// canonical request.
+    pub string_to_sign: String,
+    /// Lower-case hexadecimal.
+    pub signature: String,
+    /// The value of the `Authorization` header.
+    pub authorization: String,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Debug for Steps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.code)?;
-        if self.message.is_empty() { Ok(()) } else { write!(f, ": {}", self.message.trim()) }
+        f.debug_struct("Steps").finish_non_exhaustive()
     }
-}
-
-/// What a refusal means for the caller. A closed set, one reaction each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RefusalKind {
-    /// Key unknown, locked, or signature wrong: do not hurry back, the vendor may lock the key.
-    Unauthenticated,
-    /// A session or token that has ended: fetch new credentials, then try once more.
-    CredentialsExpired,
-    /// The key is good but may not do this.
-    Forbidden,
-    /// Our clock and the vendor's differ too much: correct it once.
-    Clock,
-    /// Too many requests: wait.
-    Throttled,
-    /// The vendor's trouble: wait.
-    Server,
-    /// The task, cluster or instance does not exist.
-    NotFound,
-    /// The operation does not exist in this cloud or region.
-    NoSuchOperation,
-    /// Our mistake: trying again changes nothing.
-    Client,
 }
 
 impl Cloud {
@@ -136,9 +116,9 @@ impl Cloud {
         }
     }
 
-    /// Adds to `request` the headers that authenticate it. The URI must be absolute: its authority
-    /// is the host that is signed and sent. The query must be in canonical form already, as the
-    /// builders in this module leave it.
+    /// Adds to `request` the headers that authenticate it, in place of any that it had. The URI must
+    /// be absolute: its authority is the host that is signed and sent. The query must be in
+    /// canonical form already, as the builders in this module leave it.
     pub fn sign(
         self,
         request: &mut Request<Bytes>,
@@ -148,6 +128,22 @@ impl Cloud {
             Self::Alibaba => alibaba::sign(request, signing),
             Self::Huawei => huawei::sign(request, signing),
             Self::Tencent => tencent::sign(request, signing),
+        }
+    }
+
+    /// The signature of `request` as it stands, over the headers named in `signed`, in any order:
+    /// its host, time and content hash are those in its headers. `service` is for Tencent alone.
+    pub fn steps(
+        self,
+        request: &Request<Bytes>,
+        signed: &[&str],
+        service: &str,
+        keys: &AccessKeys,
+    ) -> Steps {
+        match self {
+            Self::Alibaba => alibaba::steps(request, signed, keys),
+            Self::Huawei => huawei::steps(request, signed, keys),
+            Self::Tencent => tencent::steps(request, signed, service, keys),
         }
     }
 

@@ -13,3 +13,5 @@ mod api_alibaba;
 mod api_huawei;
 mod api_tencent;
 mod golden;
+mod refusals;
+mod signing;
