@@ -103,7 +103,13 @@ fn list(scope: &Scope<'_>) -> Vec<Query> {
     let latest = scope.now.saturating_sub(Duration::from_secs(1));
     let query = |status, since| {
         let resources = scope.resources.to_vec();
-        let filter = Filter { resources, status, since: Some(since), until: Some(scope.now) };
+        let filter = Filter {
+            resources,
+            status,
+            since: Some(since),
+            until: Some(scope.now),
+            ..Filter::default()
+        };
         Query::new(&LIST_TASKS, Subject::Tasks(filter))
     };
     vec![query(Some(RUNNING), earliest), query(None, scope.since.max(earliest).min(latest))]

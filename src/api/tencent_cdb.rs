@@ -115,7 +115,7 @@ fn code_of(codes: &[(&str, i64)], word: &str) -> Option<i64> {
 
 fn list(scope: &Scope<'_>) -> Vec<Query> {
     let query = |resources: Vec<Arc<Resource>>, status, since| {
-        let filter = Filter { resources, status, since, until: None };
+        let filter = Filter { resources, status, since, ..Filter::default() };
         Query::new(&DESCRIBE_TASKS, Subject::Tasks(filter))
     };
     let unfinished =

@@ -154,7 +154,13 @@ const KINDS: &[(&str, &str)] = &[
 fn list(scope: &Scope<'_>) -> Vec<Query> {
     let reach = scope.now.saturating_sub(REACH);
     let query = |resources: Vec<Arc<Resource>>, status, since| {
-        let filter = Filter { resources, status, since: Some(since), until: Some(scope.now) };
+        let filter = Filter {
+            resources,
+            status,
+            since: Some(since),
+            until: Some(scope.now),
+            ..Filter::default()
+        };
         Query::new(&DESCRIBE_TASK_LIST, Subject::Tasks(filter))
     };
     let unfinished =

@@ -254,7 +254,7 @@ pub(crate) mod any {
         let wanted = ("\\PC{0,8}|[0-9]{1,20}", option::of(any_resource()), option::of(timestamp()));
         prop_oneof![
             filter.prop_map(|(resources, since, until)| {
-                Subject::Tasks(Filter { resources, status: None, since, until })
+                Subject::Tasks(Filter { resources, since, until, ..Filter::default() })
             }),
             wanted.prop_map(|(id, resource, started)| {
                 Subject::Task(TaskRef { id: id.into(), resource, started })
