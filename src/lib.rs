@@ -15,6 +15,7 @@ pub mod api;
 pub mod clock;
 pub mod cloud;
 pub mod document;
+pub mod simulator;
 pub mod store;
 pub mod task;
 pub mod transport;

@@ -15,3 +15,4 @@ mod api_tencent;
 mod golden;
 mod refusals;
 mod signing;
+mod simulator;
