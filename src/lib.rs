@@ -35,7 +35,8 @@
 //! | [`scrapes`] | Who scrapes, how often, and what they have been served |
 //! | [`server`] | `/metrics`, health, JSON, landing page |
 //! | [`exporter`] | `Exporter`: all of the above for one configuration, until told to stop |
-//! | [`cli`] | Flags and subcommands |
+//! | [`simulator`] | Simulated clouds that check signatures and answer as the vendors do |
+//! | [`cli`], [`environment`], [`listen`], [`log`], [`table`], [`printable`] | Flags and subcommands; the environment, ports, log lines and tables as people see them |
 
 #![cfg_attr(
     test,
@@ -68,6 +69,7 @@ pub mod poller;
 pub mod printable;
 pub mod scrapes;
 pub mod server;
+pub mod simulator;
 pub mod source;
 pub mod store;
 pub mod table;

@@ -19,3 +19,5 @@ mod golden;
 mod refusals;
 mod server;
 mod signing;
+mod simulator;
+mod support;

@@ -1,0 +1,187 @@
+//! What can go wrong with a simulated cloud, and when it does.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::ensure;
+use serde::Deserialize;
+
+use super::scenario::{Offset, Span};
+use crate::cloud::Cloud;
+
+/// Something that goes wrong for a while.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// What goes wrong.
+    pub kind: FaultKind,
+    /// When it begins, from the start of the simulation. Default at once.
+    #[serde(default)]
+    pub from: Span,
+    /// How long it lasts; left out: for ever.
+    pub r#for: Option<Span>,
+    /// It comes back after this long, counted from its beginning; left out: it does not.
+    pub every: Option<Span>,
+    /// Which share of the requests it hits, 0 to 1. Default all.
+    #[serde(default = "all")]
+    pub share: f64,
+    /// Only requests for this operation; left out: for any.
+    pub operation: Option<String>,
+    /// `slow` only: how much later the answer comes. Default 5 s.
+    #[serde(default = "five_seconds")]
+    pub delay: Span,
+    /// `skewed_clock` only: how much the cloud's clock is ahead. Default 20 minutes.
+    #[serde(default = "twenty_minutes")]
+    pub offset: Offset,
+    /// `server_error` and `html` only: the HTTP status. Default 503.
+    #[serde(default = "unavailable")]
+    pub status: u16,
+}
+
+/// What can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// Too many requests, in the vendor's words.
+    Throttle,
+    /// The vendor's trouble, in the vendor's envelope.
+    ServerError,
+    /// A page for people, as load balancers send.
+    Html,
+    /// The answer comes late.
+    Slow,
+    /// The connection ends in the middle of the body.
+    Cut,
+    /// The body is broken JSON or XML.
+    Malformed,
+    /// The body is as it should be, and 12 MiB long.
+    Huge,
+    /// The body never ends.
+    Endless,
+    /// The answer sends the client to another host.
+    Redirect,
+    /// The cloud's clock is wrong, or ours.
+    SkewedClock,
+    /// The session token has ended.
+    ExpiredToken,
+    /// The key is not taken.
+    Unauthorized,
+    /// The key is good but may not do this.
+    Forbidden,
+    /// There is never an answer.
+    Hang,
+    /// The connection ends before the answer.
+    Reset,
+    /// Huawei only: the list of tasks does not exist, as in Open Telekom Cloud.
+    MissingList,
+}
+
+impl FaultKind {
+    /// The word in a scenario and in the request log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Throttle => "throttle",
+            Self::ServerError => "server_error",
+            Self::Html => "html",
+            Self::Slow => "slow",
+            Self::Cut => "cut",
+            Self::Malformed => "malformed",
+            Self::Huge => "huge",
+            Self::Endless => "endless",
+            Self::Redirect => "redirect",
+            Self::SkewedClock => "skewed_clock",
+            Self::ExpiredToken => "expired_token",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::Hang => "hang",
+            Self::Reset => "reset",
+            Self::MissingList => "missing_list",
+        }
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Fault {
+    /// A fault that hits every request from the start on, for ever.
+    pub fn new(kind: FaultKind) -> Self {
+        Self {
+            kind,
+            from: Span::default(),
+            r#for: None,
+            every: None,
+            share: all(),
+            operation: None,
+            delay: five_seconds(),
+            offset: twenty_minutes(),
+            status: unavailable(),
+        }
+    }
+
+    /// Whether it is on, `elapsed` after the start.
+    pub(super) fn is_on(&self, elapsed: Duration) -> bool {
+        let Some(mut since) = elapsed.checked_sub(self.from.0) else { return false };
+        if let Some(Span(every)) = self.every {
+            since = Duration::from_nanos_u128(since.as_nanos() % every.as_nanos().max(1));
+        }
+        self.r#for.is_none_or(|lasts| since < lasts.0)
+    }
+
+    /// Whether it concerns a request for `operation`; `chance` is 0 to 1.
+    pub(super) fn hits(&self, operation: &str, chance: f64) -> bool {
+        self.operation.as_deref().is_none_or(|only| only == operation) && chance < self.share
+    }
+
+    pub(super) fn check(&self, cloud: Cloud) -> anyhow::Result<()> {
+        ensure!((0.0..=1.0).contains(&self.share), "share: from 0 to 1, not {}", self.share);
+        ensure!((100..=599).contains(&self.status), "status: an HTTP status, not {}", self.status);
+        if let Some(every) = self.every {
+            ensure!(
+                self.r#for.is_some_and(|lasts| lasts < every),
+                "every: needs a shorter `for`, or the fault never pauses"
+            );
+        }
+        ensure!(
+            self.kind != FaultKind::MissingList || cloud == Cloud::Huawei,
+            "missing_list: only Huawei's list can be missing"
+        );
+        Ok(())
+    }
+}
+
+fn all() -> f64 {
+    1.0
+}
+
+fn five_seconds() -> Span {
+    Span(Duration::from_secs(5))
+}
+
+fn twenty_minutes() -> Offset {
+    Offset(20 * 60)
+}
+
+fn unavailable() -> u16 {
+    503
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_comes_and_goes_at_its_times() {
+        let fault: Fault =
+            serde_saphyr::from_str("{kind: throttle, from: 30s, for: 10s, every: 1m}").unwrap();
+        let on = |second| fault.is_on(Duration::from_secs(second));
+        assert_eq!(
+            [0, 29, 30, 39, 40, 89, 90, 99, 100].map(on),
+            [false, false, true, true, false, false, true, true, false]
+        );
+        assert!(Fault::new(FaultKind::Hang).is_on(Duration::from_hours(1)));
+    }
+}

@@ -1,0 +1,276 @@
+//! What a request goes through: whose is it, does something go wrong, is it one too many, is the
+//! signature right, what is the answer.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, LOCATION};
+use http::{HeaderValue, Request, Response, StatusCode};
+
+use super::fault::{Fault, FaultKind};
+use super::region::Region;
+use super::{SimulatedCloud, State, life, refusal};
+use crate::api::Format;
+use crate::cloud::{Cloud, Refusal, RefusalKind, query};
+use crate::task::Timestamp;
+
+/// How a request ends.
+#[derive(Debug)]
+pub(super) struct Reaction {
+    pub(super) response: Response<Bytes>,
+    pub(super) delay: Duration,
+    pub(super) delivery: Delivery,
+    /// The word for it in the request log.
+    pub(super) outcome: &'static str,
+    /// How far the cloud's clock is ahead, in seconds.
+    pub(super) skew: i64,
+}
+
+/// What reaches the client of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delivery {
+    Whole,
+    /// Half of the body, then the connection ends.
+    Cut,
+    /// The body and then more, without end.
+    Endless,
+    /// Nothing, ever.
+    Never,
+    /// Nothing, and the connection ends.
+    Reset,
+}
+
+/// A request that has been recognised.
+pub(super) struct Call<'a> {
+    request: &'a Request<Bytes>,
+    cloud: Cloud,
+    /// The vendor's name of the operation.
+    pub(super) operation: String,
+    claimant: Option<String>,
+    account: Option<usize>,
+    /// The region that answers; without an answer, one of the account's.
+    pub(super) region: Option<&'a Region>,
+    answer: Option<Response<Bytes>>,
+}
+
+impl SimulatedCloud {
+    /// Finds out whose request it is and what the answer would be.
+    pub(super) fn recognise<'a>(&'a self, request: &'a Request<Bytes>, now: Timestamp) -> Call<'a> {
+        let has = |name: &str| request.headers().contains_key(name);
+        let cloud = if has("x-acs-action") {
+            Cloud::Alibaba
+        } else if has("x-tc-action") {
+            Cloud::Tencent
+        } else {
+            Cloud::Huawei
+        };
+        let claimant = cloud.claimant(request);
+        let account = claimant.as_deref().and_then(|claimant| {
+            self.accounts.iter().position(|it| it.cloud == cloud && it.is(claimant))
+        });
+        let mut candidates: Vec<&Region> =
+            self.regions.iter().filter(|region| Some(region.account) == account).collect();
+        candidates.sort_by_key(|region| !region.is_meant(request));
+        let answer = |region: &&'a Region| Some((*region, region.answer(request, now)?));
+        let (region, answer) = match candidates.iter().find_map(answer) {
+            Some((region, answer)) => (Some(region), Some(answer)),
+            None => (candidates.first().copied(), None),
+        };
+        let operation = operation(cloud, request);
+        Call { request, cloud, operation, claimant, account, region, answer }
+    }
+
+    /// What becomes of a call; counts it against the rate limit.
+    pub(super) fn decide(&self, call: &Call<'_>, state: &mut State, now: Timestamp) -> Reaction {
+        let (mut delay, mut skew, mut broken) = (Duration::ZERO, 0_i64, None);
+        for fault in self.faults(call, state) {
+            match fault.kind {
+                FaultKind::Slow => delay = delay.saturating_add(fault.delay.0),
+                FaultKind::SkewedClock => skew = skew.saturating_add(fault.offset.0),
+                FaultKind::Throttle
+                | FaultKind::ServerError
+                | FaultKind::Html
+                | FaultKind::Cut
+                | FaultKind::Malformed
+                | FaultKind::Huge
+                | FaultKind::Endless
+                | FaultKind::Redirect
+                | FaultKind::ExpiredToken
+                | FaultKind::Unauthorized
+                | FaultKind::Forbidden
+                | FaultKind::Hang
+                | FaultKind::Reset
+                | FaultKind::MissingList => broken = broken.or(Some(fault)),
+            }
+        }
+        let theirs = Timestamp::from_second(now.as_second().saturating_add(skew)).unwrap_or(now);
+        let reaction = match broken {
+            Some(fault) => self.fail(call, &fault, state, theirs),
+            None => self.handle(call, state, theirs),
+        };
+        Reaction { delay, skew, ..reaction }
+    }
+
+    /// The faults that are on and hit this call.
+    fn faults(&self, call: &Call<'_>, state: &State) -> Vec<Fault> {
+        let Some(region) = call.region else { return Vec::new() };
+        let injected = state.injected.iter().filter(|(source, _)| source == region.name());
+        let scripted = region.lives.script().faults.iter();
+        let elapsed = self.clock.now().since(self.start);
+        let is_list = call.request.uri().path().starts_with("/v3.1/");
+        scripted
+            .chain(injected.map(|(_, fault)| fault))
+            .enumerate()
+            .filter(|(index, fault)| {
+                let draw = format!("{}/{}/{index}", self.seed, state.count);
+                let chance = fastrand::Rng::with_seed(life::hash(draw.as_bytes())).f64();
+                fault.is_on(elapsed)
+                    && fault.hits(&call.operation, chance)
+                    && (is_list || fault.kind != FaultKind::MissingList)
+            })
+            .map(|(_, fault)| fault.clone())
+            .collect()
+    }
+
+    /// What a broken cloud does.
+    fn fail(&self, call: &Call<'_>, fault: &Fault, state: &mut State, now: Timestamp) -> Reaction {
+        let refuse = |state: &State, kind| {
+            Reaction::whole(call.refuse(&refusal::words(call.cloud, kind), state))
+        };
+        let reaction = match fault.kind {
+            FaultKind::Throttle => refuse(state, RefusalKind::Throttled),
+            FaultKind::ServerError => {
+                let mut reaction = refuse(state, RefusalKind::Server);
+                *reaction.response.status_mut() = status(fault.status);
+                reaction
+            }
+            FaultKind::ExpiredToken => refuse(state, RefusalKind::CredentialsExpired),
+            FaultKind::Unauthorized => refuse(state, RefusalKind::Unauthenticated),
+            FaultKind::Forbidden => refuse(state, RefusalKind::Forbidden),
+            FaultKind::MissingList => refuse(state, RefusalKind::NoSuchOperation),
+            FaultKind::Html => Reaction::whole(page_for_people(fault.status)),
+            FaultKind::Redirect => Reaction::whole(redirect()),
+            FaultKind::Hang => Reaction::none(Delivery::Never),
+            FaultKind::Reset => Reaction::none(Delivery::Reset),
+            FaultKind::Cut => Reaction { delivery: Delivery::Cut, ..self.handle(call, state, now) },
+            FaultKind::Endless => {
+                Reaction { delivery: Delivery::Endless, ..self.handle(call, state, now) }
+            }
+            FaultKind::Malformed => {
+                self.handle(call, state, now).with_body(|body| body.slice(..body.len() * 2 / 3))
+            }
+            FaultKind::Huge => self.handle(call, state, now).with_body(|body| {
+                const BYTES: usize = 12 << 20;
+                let mut long = body.to_vec();
+                long.resize(BYTES.max(long.len()), b' ');
+                long.into()
+            }),
+            FaultKind::Slow | FaultKind::SkewedClock => self.handle(call, state, now),
+        };
+        Reaction { outcome: fault.kind.as_str(), ..reaction }
+    }
+
+    /// What a good cloud does.
+    fn handle(&self, call: &Call<'_>, state: &mut State, now: Timestamp) -> Reaction {
+        if let (Some(account), Some(region)) = (call.account, call.region) {
+            let limit = region.rate_limit(&call.operation);
+            if state.is_over(account, &call.operation, limit, now) {
+                let refusal = refusal::throttled(call.cloud, limit);
+                let reaction = Reaction::whole(call.refuse(&refusal, state));
+                return Reaction { outcome: "rate_limited", ..reaction };
+            }
+        }
+        let holder = call.account.and_then(|account| self.accounts.get(account));
+        let credentials =
+            holder.zip(call.claimant.as_deref()).map(|(it, of)| it.credentials_of(of));
+        let service = call.region.map_or("", |region| region.api.service);
+        let verdict = call.cloud.verify(call.request, service, credentials.as_ref(), now);
+        match (verdict, &call.answer) {
+            (Ok(()), Some(answer)) => Reaction::whole(answer.clone()),
+            (Ok(()), None) => {
+                let refusal = refusal::words(call.cloud, RefusalKind::NoSuchOperation);
+                Reaction::refused(call, &refusal, state)
+            }
+            (Err(refusal), _) => Reaction::refused(call, &refusal, state),
+        }
+    }
+}
+
+impl Call<'_> {
+    /// A refusal as the vendor words and wraps it.
+    fn refuse(&self, refusal: &Refusal, state: &State) -> Response<Bytes> {
+        let host = self.request.uri().host().unwrap_or_default();
+        let xml = match query::parameters(self.request).get("Format") {
+            Some(format) => format.eq_ignore_ascii_case("xml"),
+            None => query::header(self.request.headers(), "accept").contains("xml"),
+        };
+        let format = if xml { Format::Xml } else { Format::Json };
+        // Looks like the vendors', and tells the requests apart.
+        let request_id = format!("51A1D000-0000-4000-8000-{:012X}", state.count);
+        self.cloud.refuse(refusal, host, &request_id, format)
+    }
+}
+
+impl Reaction {
+    fn whole(response: Response<Bytes>) -> Self {
+        let (delay, delivery) = (Duration::ZERO, Delivery::Whole);
+        Self { response, delay, delivery, outcome: "answered", skew: 0 }
+    }
+
+    fn none(delivery: Delivery) -> Self {
+        Self { delivery, ..Self::whole(Response::default()) }
+    }
+
+    fn refused(call: &Call<'_>, refusal: &Refusal, state: &State) -> Self {
+        let outcome = refusal::outcome(refusal.kind);
+        Self { outcome, ..Self::whole(call.refuse(refusal, state)) }
+    }
+
+    fn with_body(self, change: impl FnOnce(Bytes) -> Bytes) -> Self {
+        Self { response: self.response.map(change), ..self }
+    }
+}
+
+/// The vendor's name of the operation that is asked for.
+fn operation(cloud: Cloud, request: &Request<Bytes>) -> String {
+    match cloud {
+        Cloud::Alibaba => query::header(request.headers(), "x-acs-action").into_owned(),
+        Cloud::Tencent => query::header(request.headers(), "x-tc-action").into_owned(),
+        Cloud::Huawei => {
+            let parts: Vec<&str> = request.uri().path().split('/').skip(1).collect();
+            // As in the vendor's own clients.
+            match *parts {
+                ["v3.1", _, "jobs"] => "ListTasks",
+                ["v3", _, "jobs"] => "ShowJobDetail",
+                ["v3", _, "instances"] => "ListInstances",
+                ["v3", "projects"] => "KeystoneListProjects",
+                _ => request.uri().path(),
+            }
+            .to_owned()
+        }
+    }
+}
+
+fn page_for_people(code: u16) -> Response<Bytes> {
+    let code = status(code);
+    let page = format!(
+        "<html>\r\n<head><title>{code}</title></head>\r\n<body>\r\n<center><h1>{code}</h1></center>\
+         \r\n<hr><center>openresty</center>\r\n</body>\r\n</html>\r\n"
+    );
+    let mut response = Response::new(Bytes::from(page));
+    *response.status_mut() = code;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+    response
+}
+
+fn redirect() -> Response<Bytes> {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::FOUND;
+    let elsewhere = HeaderValue::from_static("http://login.portal.invalid/");
+    response.headers_mut().insert(LOCATION, elsewhere);
+    response
+}
+
+fn status(code: u16) -> StatusCode {
+    StatusCode::from_u16(code).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
+}

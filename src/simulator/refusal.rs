@@ -1,0 +1,100 @@
+//! How the vendors say no, where the refusal is not about a signature.
+
+use crate::cloud::{Cloud, Refusal, RefusalKind};
+
+/// The vendor's usual code and sentence for a kind of refusal.
+pub(super) fn words(cloud: Cloud, kind: RefusalKind) -> Refusal {
+    let (alibaba, huawei, tencent) = match kind {
+        RefusalKind::Unauthenticated => (
+            ("SignatureDoesNotMatch", "The specified signature does not match our calculation."),
+            ("APIGW.0301", "Incorrect IAM authentication information: verify aksk signature fail"),
+            ("AuthFailure.SignatureFailure", "The provided credentials could not be validated."),
+        ),
+        RefusalKind::CredentialsExpired => (
+            ("InvalidSecurityToken.Expired", "Specified SecurityToken is expired."),
+            ("APIGW.0307", "Incorrect IAM authentication information: token expires"),
+            ("AuthFailure.TokenFailure", "Token verification failed."),
+        ),
+        RefusalKind::Forbidden => (
+            ("Forbidden.RAM", "User not authorized to operate on the specified resource."),
+            ("DBS.280032", "No permission."),
+            ("UnauthorizedOperation", "You are not authorized to perform operation."),
+        ),
+        RefusalKind::Clock => (
+            ("InvalidTimeStamp.Expired", "Specified time stamp or date value is expired."),
+            ("APIGW.0301", "Incorrect IAM authentication information: signature expired"),
+            ("AuthFailure.SignatureExpire", "The provided credentials have expired."),
+        ),
+        RefusalKind::Throttled => return throttled(cloud, 20),
+        RefusalKind::Server => (
+            ("ServiceUnavailable", "The request has failed due to a temporary failure."),
+            ("DBS.280005", "Server error. Try again later."),
+            ("InternalError", "An internal error has occurred. Retry your request."),
+        ),
+        RefusalKind::NotFound => (
+            ("InvalidDBClusterId.NotFound", "The specified cluster does not exist."),
+            ("DBS.200543", "The task does not exist."),
+            ("ResourceNotFound", "The requested resource does not exist."),
+        ),
+        RefusalKind::NoSuchOperation => (
+            ("InvalidAction.NotFound", "Specified api is not found."),
+            ("APIGW.0101", "The API does not exist or has not been published in the environment"),
+            ("InvalidAction", "The request action is invalid."),
+        ),
+        RefusalKind::Client => (
+            ("InvalidParameter", "The specified parameter is not valid."),
+            ("DBS.280001", "Parameter error."),
+            ("InvalidParameter", "The parameter is incorrect."),
+        ),
+    };
+    let (code, message) = match cloud {
+        Cloud::Alibaba => alibaba,
+        Cloud::Huawei => huawei,
+        Cloud::Tencent => tencent,
+    };
+    refusal(kind, code, message.to_owned())
+}
+
+/// The refusal of one call too many, where `limit` a second are allowed.
+pub(super) fn throttled(cloud: Cloud, limit: u32) -> Refusal {
+    let calls = limit.saturating_add(1);
+    let (code, message) = match cloud {
+        Cloud::Alibaba => {
+            ("Throttling.User", "Request was denied due to user flow control.".to_owned())
+        }
+        Cloud::Huawei => (
+            "APIGW.0308",
+            format!(
+                "The throttling threshold has been reached: policy user over ratelimit,\
+                 limit:{limit},time:1 second"
+            ),
+        ),
+        Cloud::Tencent => (
+            "RequestLimitExceeded",
+            format!(
+                "Your current request times equals to `{calls}` in a second, which exceeds the \
+                 frequency limit `{limit}` for a second. Please reduce the frequency of calls."
+            ),
+        ),
+    };
+    refusal(RefusalKind::Throttled, code, message)
+}
+
+/// The word for a refusal in the request log.
+pub(super) fn outcome(kind: RefusalKind) -> &'static str {
+    match kind {
+        RefusalKind::Unauthenticated => "unauthenticated",
+        RefusalKind::CredentialsExpired => "credentials_expired",
+        RefusalKind::Forbidden => "forbidden",
+        RefusalKind::Clock => "clock",
+        RefusalKind::Throttled => "throttled",
+        RefusalKind::Server => "server",
+        RefusalKind::NotFound => "not_found",
+        RefusalKind::NoSuchOperation => "no_such_operation",
+        RefusalKind::Client => "client",
+    }
+}
+
+fn refusal(kind: RefusalKind, code: &str, message: String) -> Refusal {
+    Refusal { kind, code: code.to_owned(), message, retry_after: None }
+}

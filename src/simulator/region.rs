@@ -1,0 +1,101 @@
+//! One API in one region of one account: what a source of the exporter polls.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::{Request, Response};
+
+use super::account::project_id;
+use super::life::Lives;
+use super::scenario::SourceScript;
+use crate::api::{Target, TaskApi, World};
+use crate::cloud::{Cloud, query};
+use crate::task::{Task, Timestamp};
+
+/// What there is behind one source.
+#[derive(Debug)]
+pub(super) struct Region {
+    pub(super) api: &'static TaskApi,
+    pub(super) lives: Lives,
+    pub(super) target: Target,
+    /// Index into the accounts.
+    pub(super) account: usize,
+    /// The tasks as they were at the second in which they were last asked for.
+    last: Mutex<Option<(Timestamp, Arc<[Task]>)>>,
+}
+
+impl Region {
+    pub(super) fn new(
+        script: &SourceScript,
+        start: Timestamp,
+        seed: u64,
+        account: usize,
+    ) -> anyhow::Result<Self> {
+        let api = script.find_api()?;
+        let project_id = match (api.cloud, &script.project_id) {
+            (Cloud::Huawei, Some(id)) => id.clone(),
+            (Cloud::Huawei, None) => project_id(script.account(), &script.region),
+            (Cloud::Alibaba | Cloud::Tencent, _) => String::new(),
+        };
+        let target = Target {
+            endpoint: String::new(),
+            region: script.region.clone(),
+            project_id,
+            utc_offset: jiff::tz::offset(8),
+            format: script.format,
+        };
+        let lives = Lives::new(api, script.clone(), start, seed);
+        Ok(Self { api, lives, target, account, last: Mutex::default() })
+    }
+
+    /// The source's name.
+    pub(super) fn name(&self) -> &str {
+        &self.lives.script().name
+    }
+
+    /// Whether the request names this region, or its project.
+    pub(super) fn is_meant(&self, request: &Request<Bytes>) -> bool {
+        let parameter = |name| query::parameters(request).get(name) == Some(&self.target.region);
+        match self.api.cloud {
+            Cloud::Alibaba => parameter("RegionId"),
+            Cloud::Huawei => {
+                let mut parts = request.uri().path().split('/');
+                parts.any(|part| part == self.target.project_id) || parameter("name")
+            }
+            Cloud::Tencent => query::header(request.headers(), "x-tc-region") == self.target.region,
+        }
+    }
+
+    /// What the vendor answers to a request that is authenticated; `None` if it is for another API.
+    pub(super) fn answer(
+        &self,
+        request: &Request<Bytes>,
+        now: Timestamp,
+    ) -> Option<Response<Bytes>> {
+        let tasks = self.tasks(now);
+        let resources = self.lives.resources();
+        (self.api.answer)(request, &World { now, target: &self.target, resources, tasks: &tasks })
+    }
+
+    /// The tasks at `now`, kept until the second is over: lists come in pages.
+    fn tasks(&self, now: Timestamp) -> Arc<[Task]> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, tasks)) = last.as_ref().filter(|(then, _)| *then == now) {
+            return Arc::clone(tasks);
+        }
+        let tasks: Arc<[Task]> = self.lives.tasks(now).into();
+        *last = Some((now, Arc::clone(&tasks)));
+        tasks
+    }
+
+    /// Calls a second that the vendor takes: as scripted, else as published, else as is common.
+    pub(super) fn rate_limit(&self, operation: &str) -> u32 {
+        let scripted = self.lives.script().rate_limits.get(operation).copied();
+        scripted.unwrap_or(match (self.api.cloud, operation) {
+            (Cloud::Tencent, "DescribeTaskInfo" | "DescribeInstances") => 20,
+            (Cloud::Tencent, "DescribeTasks") => 50,
+            (Cloud::Alibaba | Cloud::Tencent, _) => 100,
+            (Cloud::Huawei, _) => 200,
+        })
+    }
+}

@@ -1,0 +1,763 @@
+//! What the simulated clouds do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dbtask_exporter::api::{Query, Scope, Target, TaskApi, TaskRef};
+use dbtask_exporter::clock::Clock;
+use dbtask_exporter::cloud::{Credentials, Refusal, RefusalKind, Signing};
+use dbtask_exporter::simulator::{Fault, FaultKind, Scenario, SimulatedCloud};
+use dbtask_exporter::task::{Task, TaskState, Timestamp};
+use dbtask_exporter::transport::{Transport, TransportError};
+use http::{Request, Response};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+fn cloud(scenario: &Scenario) -> SimulatedCloud {
+    let epoch = Timestamp::from_second(1_772_000_000).unwrap();
+    SimulatedCloud::new(scenario, Clock::starting_at(epoch)).unwrap()
+}
+
+/// A cloud of one source called `mysql` with one task, whose life is given.
+fn mysql(life: &str) -> SimulatedCloud {
+    let text = format!(
+        "{{seed: 1, sources: [{{name: mysql, api: tencent_cdb, region: ap-guangzhou,
+           resources: [{{id: cdb-1}}],
+           tasks: [{{id: '7', resource: cdb-1, kind: ROLLBACK, at: 10s, life: {life}}}]}}]}}"
+    );
+    cloud(&Scenario::parse(&text).unwrap())
+}
+
+/// What can be seen of the only task, in few words.
+fn look(cloud: &SimulatedCloud) -> String {
+    let start = 1_772_000_000;
+    let show = |task: &Task| {
+        let second = |time: Option<Timestamp>| match time {
+            Some(time) => (time.as_second() - start).to_string(),
+            None => "-".to_owned(),
+        };
+        format!(
+            "{} {:.0}% left {} from {} to {}",
+            task.vendor_status,
+            task.progress.map_or(0.0, |progress| progress.get() * 100.0),
+            task.remaining.map_or("-".to_owned(), |left| left.as_secs().to_string()),
+            second(task.started),
+            second(task.ended),
+        )
+    };
+    cloud.tasks("mysql").first().map_or("nothing".to_owned(), show)
+}
+
+async fn watch(cloud: &SimulatedCloud, seconds: &[u64]) -> Vec<String> {
+    let mut now = 0;
+    let mut seen = Vec::new();
+    for &second in seconds {
+        sleep(Duration::from_secs(second - now)).await;
+        now = second;
+        seen.push(look(cloud));
+    }
+    seen
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_lives_the_life_it_is_told() {
+    let cloud = mysql(
+        "[{wait: {for: 5s}}, {run: {for: 20s, to: 0.5, curve: even}}, {pause: {for: 10s}},
+          {run: {for: 10s, curve: even, word: RUNNING}}, {finish: {}}]",
+    );
+    assert_eq!(
+        watch(&cloud, &[0, 10, 15, 25, 35, 44, 45, 50, 55, 100_000]).await,
+        [
+            "nothing",
+            "UNDEFINED 0% left - from - to -",
+            "RUNNING 0% left 40 from 15 to -",
+            "RUNNING 25% left 30 from 15 to -",
+            "PAUSED 50% left 20 from 15 to -",
+            "PAUSED 50% left 11 from 15 to -",
+            "RUNNING 50% left 10 from 15 to -",
+            "RUNNING 75% left 5 from 15 to -",
+            "SUCCEED 100% left - from 15 to 55",
+            "SUCCEED 100% left - from 15 to 55",
+        ]
+    );
+    assert!(cloud.failures().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_task_may_run_again_and_fail_again() {
+    let cloud = mysql(
+        "[{run: {for: 10s, to: 0.4}}, {fail: {for: 20s, code: '9', message: no, end_known_after: 5s}},
+          {run: {for: 10s, to: 0.2}}, {fail: {}}]",
+    );
+    assert_eq!(
+        watch(&cloud, &[20, 25, 45, 50, 3000]).await,
+        [
+            "FAILED 40% left - from 10 to -",
+            "FAILED 40% left - from 10 to 20",
+            "RUNNING 7% left 5 from 40 to -",
+            "FAILED 20% left - from 40 to 50",
+            "FAILED 20% left - from 40 to 50",
+        ]
+    );
+    let failures = cloud.failures();
+    let seconds: Vec<i64> = failures.iter().map(|it| it.at.as_second() - 1_772_000_000).collect();
+    assert_eq!(seconds, [20, 50]);
+    assert_eq!(*failures[0].error.message, *"no");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_may_hang_vanish_or_say_what_nobody_understands() {
+    let cloud = mysql(
+        "[{run: {for: 10s, to: 0.5}}, {say: {for: 5s, word: FROZEN}}, {vanish: {for: 5s}}, {hang: {}}]",
+    );
+    assert_eq!(
+        watch(&cloud, &[20, 25, 30, 1_000_000]).await,
+        [
+            "FROZEN 50% left - from 10 to -",
+            "nothing",
+            "RUNNING 50% left - from 10 to -",
+            "RUNNING 50% left - from 10 to -",
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ended_task_is_forgotten_after_thirty_days() {
+    let cloud = mysql("[{run: {for: 10s}}, {fail: {}}]");
+    let month = 30 * 24 * 3600;
+    let seen = watch(&cloud, &[20 + month, 21 + month]).await;
+    assert_eq!(seen, ["FAILED 100% left - from 10 to 20", "nothing"]);
+    assert_eq!(cloud.failures().len(), 1, "but not by the list of failures");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_brings_tasks_for_ever_and_the_same_ones_for_the_same_seed() {
+    let text = "
+        seed: 5
+        sources:
+          - name: mysql
+            api: tencent_cdb
+            region: ap-guangzhou
+            resources: [{id: cdb-, count: 3}]
+            spawn:
+              - every: 10s
+                from: -30s
+                keep: 1h
+                kinds: [ROLLBACK, REBOOT]
+                vary: 0.5
+                outcomes:
+                  - {weight: 3, life: [{run: {for: 60s}}, {finish: {}}]}
+                  - {weight: 1, life: [{run: {for: 30s}}, {fail: {message: no}}]}";
+    let scenario = Scenario::parse(text).unwrap();
+    let (one, two) = (cloud(&scenario), cloud(&scenario));
+    let resources: Vec<_> = one.resources("mysql").iter().map(|it| it.id.clone()).collect();
+    assert_eq!(resources, ["cdb-0001", "cdb-0002", "cdb-0003"].map(Box::from));
+    assert_eq!(one.tasks("mysql").len(), 4);
+    let mut failed = BTreeSet::new();
+    for _ in 0..1000 {
+        sleep(Duration::from_secs(20)).await;
+        let tasks = one.tasks("mysql");
+        assert_eq!(tasks, two.tasks("mysql"));
+        failed.extend(tasks.into_iter().filter(|it| it.state == TaskState::Failed).map(|it| it.id));
+    }
+    let listed: BTreeSet<_> = one.failures().into_iter().map(|it| it.task_id).collect();
+    assert_eq!(failed, listed);
+    assert!((400..600).contains(&failed.len()), "a quarter of 2000 tasks: {}", failed.len());
+    assert!((360..=370).contains(&one.tasks("mysql").len()), "an hour of tasks");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_demo_shows_every_state_and_new_failures_within_a_minute() {
+    let scenario = Scenario::demo().unwrap();
+    for _ in 0..20 {
+        let cloud = cloud(&scenario);
+        let sources: Vec<&str> = scenario.sources.iter().map(|it| it.name.as_str()).collect();
+        let mut states = BTreeSet::new();
+        for _ in 0..60 {
+            sleep(Duration::from_secs(1)).await;
+            let tasks = sources.iter().flat_map(|source| cloud.tasks(source));
+            states.extend(tasks.map(|task| task.state));
+        }
+        assert_eq!(states, BTreeSet::from(TaskState::ALL));
+        let started = Timestamp::from_second(1_772_000_010).unwrap();
+        let failures = cloud.failures();
+        for source in &sources {
+            assert!(failures.iter().any(|it| it.source == *source && it.at > started), "{source}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_demo_goes_on_for_hours() {
+    let scenario = Scenario::demo().unwrap();
+    let cloud = cloud(&scenario);
+    for _ in 0..12 {
+        let before = cloud.failures().len();
+        let mut busy = BTreeSet::new();
+        for _ in 0..30 {
+            sleep(Duration::from_mins(1)).await;
+            for source in &scenario.sources {
+                let tasks = cloud.tasks(&source.name);
+                assert!(tasks.len() < 120, "{} has {}", source.name, tasks.len());
+                if tasks.iter().any(|it| !it.state.is_final()) {
+                    busy.insert(source.name.as_str());
+                }
+            }
+        }
+        assert!(cloud.failures().len() >= before + 20);
+        assert_eq!(busy.len(), scenario.sources.len());
+    }
+}
+
+#[test]
+fn a_bad_scenario_is_told_where_it_is_wrong() {
+    let source = |more: &str| {
+        format!(
+            "sources:\n  - name: a\n    api: huawei_dds\n    region: cn-north-4\n    \
+             resources: [{{id: i1}}]\n{more}"
+        )
+    };
+    let task = |life: &str| {
+        source(&format!("    tasks:\n      - {{id: t1, resource: i1, life: [{life}]}}\n"))
+    };
+    for (text, expected) in [
+        ("sources: []".to_owned(), "at least one source"),
+        (source("    regoin: x\n"), "regoin"),
+        (source("    faults: [{kind: thottle}]\n"), "thottle"),
+        (source("    faults: [{kind: slow, from: soon}]\n"), "\"soon\" is not a duration"),
+        (source("    faults: [{kind: hang, every: 10s}]\n"), "fault 1"),
+        (source("    tasks: [{id: t1, resource: i2, life: [{hang: {}}]}]\n"), "no resource \"i2\""),
+        (task(""), "no phase"),
+        (task("{run: {}}"), "needs `for`"),
+        (task("{run: {for: 5s}}, {finish: {for: 5s}}"), "the last phase lasts for ever"),
+        (task("{run: {for: 5s, to: 30}}, {finish: {}}"), "from 0 to 1, not 30"),
+        (task("{pause: {}}"), "huawei_dds has no word for paused"),
+        (task("{fail: {word: Completed}}"), "\"Completed\" does not mean failed to huawei_dds"),
+        (source("").replace("huawei_dds", "huawei_rds"), "no api \"huawei_rds\"; there are"),
+    ] {
+        let error = Scenario::parse(&text).expect_err(&text);
+        let error = format!("{error:#}");
+        assert!(error.contains(expected), "{text}\n=> {error}");
+    }
+}
+
+/// What a source knows: its API, where it is and the keys.
+struct Client {
+    api: &'static TaskApi,
+    target: Target,
+    credentials: Credentials,
+    now: Timestamp,
+}
+
+impl Client {
+    /// The client for a source that [`Scenario`] describes, with the account's keys.
+    fn new(scenario: &Scenario, cloud: &SimulatedCloud, source: &str) -> Self {
+        let script = scenario.sources.iter().find(|it| it.name == source).unwrap();
+        let configuration: serde_json::Value =
+            serde_saphyr::from_str(&cloud.configuration("http://127.0.0.1:8080")).unwrap();
+        let sources = configuration["sources"].as_array().unwrap();
+        let entry = sources.iter().find(|it| it["name"] == *source).unwrap();
+        Self {
+            api: TaskApi::named(&script.api).unwrap(),
+            target: Target {
+                endpoint: "http://127.0.0.1:8080".to_owned(),
+                region: script.region.clone(),
+                project_id: entry["project_id"].as_str().unwrap_or_default().to_owned(),
+                utc_offset: jiff::tz::offset(8),
+                format: script.format,
+            },
+            credentials: cloud.credentials(source).unwrap(),
+            now: Timestamp::from_second(1_772_000_000).unwrap(),
+        }
+    }
+
+    fn signed(&self, query: &Query) -> Request<Bytes> {
+        let mut request = (self.api.request)(&self.target, query);
+        let signing = Signing {
+            service: self.api.service,
+            credentials: &self.credentials,
+            now: self.now,
+            nonce: "f4a1b2c3d4e5f60718293a4b5c6d7e8f",
+        };
+        self.api.cloud.sign(&mut request, &signing).unwrap();
+        request
+    }
+
+    /// The first query of a poll.
+    fn first(&self) -> Query {
+        let scope = Scope { now: self.now, since: self.now, resources: &[], tags: &[] };
+        match self.api.discover {
+            Some(discover) => discover(&scope),
+            None => (self.api.list)(&scope).remove(0),
+        }
+    }
+
+    /// The answer to the first query of a poll.
+    async fn ask(&self, cloud: &SimulatedCloud) -> Result<Response<Bytes>, TransportError> {
+        cloud.send(self.signed(&self.first())).await
+    }
+
+    /// Why the first query of a poll is refused.
+    async fn refusal(&self, cloud: &SimulatedCloud) -> Option<Refusal> {
+        self.api.cloud.refusal(&self.ask(cloud).await.unwrap())
+    }
+
+    /// Everything there is to be listed; later sightings win.
+    async fn list(&self, cloud: &SimulatedCloud) -> BTreeMap<Arc<str>, Task> {
+        let since = self.now.saturating_sub(Duration::from_hours(24));
+        let mut scope = Scope { now: self.now, since, resources: &[], tags: &[] };
+        let mut resources = Vec::new();
+        if let Some(discover) = self.api.discover {
+            resources = self.follow(cloud, vec![discover(&scope)]).await.0;
+        }
+        scope.resources = &resources;
+        let tasks = self.follow(cloud, (self.api.list)(&scope)).await.1;
+        tasks.into_iter().map(|task| (task.id.clone(), task)).collect()
+    }
+
+    async fn follow(
+        &self,
+        cloud: &SimulatedCloud,
+        mut queries: Vec<Query>,
+    ) -> (Vec<Arc<dbtask_exporter::task::Resource>>, Vec<Task>) {
+        let (mut resources, mut tasks) = (Vec::new(), Vec::new());
+        queries.reverse();
+        while let Some(query) = queries.pop() {
+            let response = cloud.send(self.signed(&query)).await.unwrap();
+            assert_eq!(self.api.cloud.refusal(&response), None, "{query:?}");
+            let page = (self.api.decode)(&self.target, &query, &response).unwrap();
+            resources.extend(page.resources);
+            tasks.extend(page.tasks);
+            queries.extend(page.next);
+        }
+        (resources, tasks)
+    }
+}
+
+/// One source of each cloud, all of one account.
+const THREE: &str = "
+    seed: 3
+    sources:
+      - {name: polardb, api: alibaba_polardb, region: cn-hangzhou, account: we,
+         resources: [{id: pc-1}], tasks: [{id: '1', resource: pc-1, life: [{hang: {}}]}]}
+      - {name: dds, api: huawei_dds, region: cn-north-4, account: we,
+         resources: [{id: i1}], tasks: [{id: t1, resource: i1, life: [{hang: {}}]}]}
+      - {name: cdb, api: tencent_cdb, region: ap-guangzhou, account: we,
+         resources: [{id: cdb-1}], tasks: [{id: '1', resource: cdb-1, life: [{hang: {}}]}]}";
+
+fn three() -> (Scenario, SimulatedCloud, [&'static str; 3]) {
+    let scenario = Scenario::parse(THREE).unwrap();
+    let cloud = cloud(&scenario);
+    (scenario, cloud, ["polardb", "dds", "cdb"])
+}
+
+/// How often each outcome was counted, whatever the source and the operation.
+fn outcomes(cloud: &SimulatedCloud) -> BTreeMap<&'static str, u64> {
+    let mut outcomes = BTreeMap::new();
+    for (handled, count) in cloud.requests() {
+        *outcomes.entry(handled.outcome).or_default() += count;
+    }
+    outcomes
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_source_of_the_demo_can_be_listed_with_its_keys() {
+    let scenario = Scenario::demo().unwrap();
+    let cloud = cloud(&scenario);
+    sleep(Duration::from_secs(45)).await;
+    for script in &scenario.sources {
+        let mut client = Client::new(&scenario, &cloud, &script.name);
+        client.now = client.now + Duration::from_secs(45);
+        let mut listed = client.list(&cloud).await;
+        let configured = script.tasks.iter().filter(|task| task.configured);
+        for task in configured {
+            let resource = dbtask_exporter::task::Resource::new(task.resource.as_str());
+            let task = TaskRef {
+                id: task.id.as_str().into(),
+                resource: Some(Arc::new(resource)),
+                started: None,
+            };
+            let query = (client.api.by_id)(&task).unwrap();
+            listed.extend(
+                client
+                    .follow(&cloud, vec![query])
+                    .await
+                    .1
+                    .into_iter()
+                    .map(|task| (task.id.clone(), task)),
+            );
+        }
+        let real = cloud.tasks(&script.name);
+        assert_eq!(listed.len(), real.len(), "{}", script.name);
+        for task in real.iter().filter(|task| listed.contains_key(&task.id)) {
+            let seen = &listed[&task.id];
+            assert_eq!((seen.state, &seen.kind), (task.state, &task.kind), "{task:?}");
+            if task.state == TaskState::Running {
+                assert_eq!(seen.progress, task.progress, "{task:?}");
+            }
+        }
+    }
+    assert_eq!(outcomes(&cloud).into_keys().collect::<Vec<_>>(), ["answered"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_right_key_opens() {
+    let (scenario, cloud, names) = three();
+    for name in names {
+        let mut client = Client::new(&scenario, &cloud, name);
+        assert_eq!(client.refusal(&cloud).await, None);
+        let Credentials::Keys(keys) = client.credentials.clone() else { panic!("keys") };
+
+        let mut wrong = keys.clone();
+        wrong.secret_access_key = "another secret".into();
+        client.credentials = Credentials::Keys(wrong);
+        let refusal = client.refusal(&cloud).await.unwrap();
+        assert_eq!(refusal.kind, RefusalKind::Unauthenticated, "{refusal}");
+
+        let mut unknown = keys;
+        unknown.access_key_id = "unknown".into();
+        client.credentials = Credentials::Keys(unknown);
+        let refusal = client.refusal(&cloud).await.unwrap();
+        assert_eq!(refusal.kind, RefusalKind::Unauthenticated, "{refusal}");
+
+        let unsigned = (client.api.request)(&client.target, &client.first());
+        let response = cloud.send(unsigned).await.unwrap();
+        assert!(client.api.cloud.refusal(&response).is_some());
+    }
+    assert_eq!(cloud.request_count(), 12);
+    assert_eq!(outcomes(&cloud)["answered"], 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn temporary_keys_need_their_token() {
+    let text = format!(
+        "accounts: [{{name: we, security_token: good}}]\n{}",
+        THREE.replace("\n    ", "\n")
+    );
+    let scenario = Scenario::parse(&text).unwrap();
+    let cloud = cloud(&scenario);
+    for name in ["polardb", "dds", "cdb"] {
+        let mut client = Client::new(&scenario, &cloud, name);
+        assert_eq!(client.refusal(&cloud).await, None, "{name}");
+        for token in [None, Some("bad".into())] {
+            let Credentials::Keys(mut keys) = client.credentials.clone() else { panic!("keys") };
+            keys.security_token = token;
+            client.credentials = Credentials::Keys(keys);
+            assert!(client.refusal(&cloud).await.is_some(), "{name}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn huawei_takes_a_token_in_place_of_keys() {
+    let text =
+        format!("accounts: [{{name: we, auth_token: MII}}]\n{}", THREE.replace("\n    ", "\n"));
+    let scenario = Scenario::parse(&text).unwrap();
+    let cloud = cloud(&scenario);
+    let mut client = Client::new(&scenario, &cloud, "dds");
+    assert!(matches!(client.credentials, Credentials::Token(_)));
+    assert_eq!(client.refusal(&cloud).await, None);
+    client.credentials = Credentials::Token("other".into());
+    assert!(client.refusal(&cloud).await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_call_too_many_in_a_second_is_throttled() {
+    let (scenario, cloud, names) = three();
+    for name in names {
+        let mut client = Client::new(&scenario, &cloud, name);
+        let mut good = 0;
+        let refusal = loop {
+            match client.refusal(&cloud).await {
+                None => good += 1,
+                Some(refusal) => break refusal,
+            }
+        };
+        assert_eq!(refusal.kind, RefusalKind::Throttled, "{refusal}");
+        assert_eq!(
+            good,
+            if name == "cdb" {
+                50
+            } else if name == "dds" {
+                200
+            } else {
+                100
+            }
+        );
+        sleep(Duration::from_secs(1)).await;
+        client.now = client.now + Duration::from_secs(1);
+        assert_eq!(client.refusal(&cloud).await, None);
+    }
+    assert_eq!(outcomes(&cloud)["rate_limited"], 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_fault_shows_as_it_should_in_every_cloud() {
+    let (scenario, cloud, names) = three();
+    let refusals = [
+        (FaultKind::Throttle, RefusalKind::Throttled),
+        (FaultKind::ServerError, RefusalKind::Server),
+        (FaultKind::Html, RefusalKind::Server),
+        (FaultKind::ExpiredToken, RefusalKind::CredentialsExpired),
+        (FaultKind::Unauthorized, RefusalKind::Unauthenticated),
+        (FaultKind::Forbidden, RefusalKind::Forbidden),
+    ];
+    for name in names {
+        let client = Client::new(&scenario, &cloud, name);
+        for (fault, kind) in refusals {
+            cloud.inject(name, Fault::new(fault));
+            let refusal = client.refusal(&cloud).await;
+            let refusal = refusal.unwrap_or_else(|| panic!("{name} {fault}"));
+            assert_eq!(refusal.kind, kind, "{name} {fault}: {refusal}");
+            cloud.heal(name);
+        }
+        let broken = |fault| {
+            cloud.inject(name, Fault::new(fault));
+            let answer = client.ask(&cloud);
+            async {
+                let answer = answer.await;
+                cloud.heal(name);
+                answer
+            }
+        };
+        let error = |answer: Result<Response<Bytes>, TransportError>| answer.unwrap_err();
+        assert!(matches!(error(broken(FaultKind::Cut).await), TransportError::Body(_)));
+        assert!(matches!(error(broken(FaultKind::Endless).await), TransportError::Body(_)));
+        assert!(matches!(error(broken(FaultKind::Reset).await), TransportError::Network(_)));
+        assert_eq!(error(broken(FaultKind::Hang).await), TransportError::Timeout);
+
+        let malformed = broken(FaultKind::Malformed).await.unwrap();
+        assert!((client.api.decode)(&client.target, &client.first(), &malformed).is_err());
+        assert_eq!(broken(FaultKind::Redirect).await.unwrap().status(), 302);
+        assert_eq!(broken(FaultKind::Huge).await.unwrap().body().len(), 12 << 20);
+        let before = tokio::time::Instant::now();
+        assert_eq!(broken(FaultKind::Slow).await.unwrap().status(), 200);
+        assert_eq!(before.elapsed(), Duration::from_secs(5));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_skewed_clock_refuses_until_it_is_followed() {
+    let (scenario, cloud, names) = three();
+    for name in names {
+        cloud.inject(name, Fault::new(FaultKind::SkewedClock));
+        let mut client = Client::new(&scenario, &cloud, name);
+        let response = client.ask(&cloud).await.unwrap();
+        let refusal = client.api.cloud.refusal(&response).expect(name);
+        assert_eq!(refusal.kind, RefusalKind::Clock, "{name}: {refusal}");
+        assert_eq!(response.headers()["date"], "Wed, 25 Feb 2026 06:33:20 GMT");
+        client.now = client.now + Duration::from_mins(20);
+        assert_eq!(client.refusal(&cloud).await, None, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_its_list_huawei_still_answers_by_id() {
+    let (scenario, cloud, _) = three();
+    cloud.inject("dds", Fault::new(FaultKind::MissingList));
+    let client = Client::new(&scenario, &cloud, "dds");
+    let refusal = client.refusal(&cloud).await.unwrap();
+    assert_eq!(refusal.kind, RefusalKind::NoSuchOperation, "{refusal}");
+    let task = TaskRef { id: "t1".into(), resource: None, started: None };
+    let query = (client.api.by_id)(&task).unwrap();
+    assert_eq!(client.follow(&cloud, vec![query]).await.1.len(), 1);
+    let operations: BTreeSet<String> =
+        cloud.requests().into_keys().map(|it| it.operation).collect();
+    assert_eq!(operations, ["ListTasks", "ShowJobDetail"].map(String::from).into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn scripted_faults_come_and_go() {
+    let text = THREE
+        .replace("[{id: cdb-1}],", "[{id: cdb-1}], faults: [{kind: html, from: 30s, for: 1m}],");
+    let scenario = Scenario::parse(&text).unwrap();
+    let cloud = cloud(&scenario);
+    let client = Client::new(&scenario, &cloud, "cdb");
+    let mut seen = Vec::new();
+    for _ in 0..5 {
+        seen.push(client.ask(&cloud).await.unwrap().status().as_u16());
+        sleep(Duration::from_secs(25)).await;
+    }
+    assert_eq!(seen, [200, 200, 503, 503, 200]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sources_of_one_account_do_not_mix() {
+    let text = "
+        seed: 3
+        sources:
+          - {name: a, api: huawei_dds, region: cn-north-4, account: we,
+             resources: [{id: i1}], tasks: [{id: ta, resource: i1, life: [{hang: {}}]}]}
+          - {name: b, api: huawei_dds, region: cn-south-1, account: we,
+             resources: [{id: i1}], tasks: [{id: tb, resource: i1, life: [{hang: {}}]}]}
+          - {name: c, api: tencent_cdb, region: ap-guangzhou, account: we,
+             resources: [{id: i1}], tasks: [{id: '1', resource: i1, life: [{hang: {}}]}]}
+          - {name: d, api: tencent_cdb, region: ap-beijing, account: we,
+             resources: [{id: i1}], tasks: [{id: '2', resource: i1, life: [{hang: {}}]}]}
+          - {name: e, api: tencent_redis, region: ap-beijing, account: we,
+             resources: [{id: i1}], tasks: [{id: '3', resource: i1, life: [{hang: {}}]}]}";
+    let scenario = Scenario::parse(text).unwrap();
+    let cloud = cloud(&scenario);
+    for (source, id) in [("a", "ta"), ("b", "tb"), ("c", "1"), ("d", "2"), ("e", "3")] {
+        let listed = Client::new(&scenario, &cloud, source).list(&cloud).await;
+        assert_eq!(listed.keys().map(|id| &**id).collect::<Vec<_>>(), [id], "{source}");
+    }
+}
+
+#[tokio::test]
+async fn the_same_answers_come_over_http() {
+    let scenario = Scenario::parse(THREE).unwrap();
+    let cloud = Arc::new(SimulatedCloud::new(&scenario, Clock::System).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let serving = tokio::spawn(Arc::clone(&cloud).serve(listener, shutdown.clone()));
+    for name in ["polardb", "dds", "cdb"] {
+        let mut client = Client::new(&scenario, &cloud, name);
+        client.target.endpoint = format!("http://{address}");
+        client.now = Clock::System.now();
+        let request = client.signed(&client.first());
+        let direct = cloud.send(request.clone()).await.unwrap();
+        let head = wire(&request);
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(&head).await.unwrap();
+        let text = read(&mut stream, 1 << 20).await;
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+        assert!(head.contains("date: "), "{head}");
+        assert_eq!(body.as_bytes(), direct.body(), "{name}");
+
+        let lengths = |text: &str| {
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            let length = head.lines().find_map(|it| it.strip_prefix("content-length: "));
+            (length.map(|it| it.parse::<usize>().unwrap()), body.len())
+        };
+        let broken = async |kind: FaultKind, enough: usize| {
+            cloud.inject(name, Fault::new(kind));
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(&wire(&request)).await.unwrap();
+            let text = timeout(Duration::from_millis(500), read(&mut stream, enough)).await;
+            cloud.heal(name);
+            text
+        };
+        let whole = direct.body().len();
+        assert_eq!(
+            lengths(&broken(FaultKind::Cut, 1 << 20).await.unwrap()),
+            (Some(whole), whole / 2)
+        );
+        assert!(lengths(&broken(FaultKind::Endless, 1 << 20).await.unwrap()).1 > 1 << 19);
+        assert_eq!(broken(FaultKind::Reset, 1 << 20).await.unwrap(), "");
+        assert!(broken(FaultKind::Hang, 1 << 20).await.is_err(), "no answer in time");
+    }
+    shutdown.cancel();
+    timeout(Duration::from_secs(5), serving).await.unwrap().unwrap();
+}
+
+/// A request as bytes on a connection that is closed behind the answer.
+fn wire(request: &Request<Bytes>) -> Vec<u8> {
+    let uri = request.uri();
+    let mut lines =
+        vec![format!("{} {} HTTP/1.1", request.method(), uri.path_and_query().unwrap())];
+    if !request.headers().contains_key("host") {
+        lines.push(format!("host: {}", uri.authority().unwrap()));
+    }
+    let headers = request.headers().iter();
+    lines.extend(headers.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())));
+    lines.push(format!("content-length: {}", request.body().len()));
+    lines.push("connection: close\r\n\r\n".to_owned());
+    [lines.join("\r\n").as_bytes(), request.body()].concat()
+}
+
+/// What arrives until the end, or until it is enough.
+async fn read(stream: &mut TcpStream, enough: usize) -> String {
+    let mut bytes = Vec::new();
+    while bytes.len() < enough {
+        match stream.read_buf(&mut bytes).await {
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_configuration_is_complete() {
+    let text = "
+        accounts:
+          - {name: temporary, access_key_id: STS.x, secret_access_key: y, security_token: z}
+          - {name: we, access_key_id: k, secret_access_key: s}
+          - {name: tokens, auth_token: MII}
+        sources:
+          - {name: adb, api: alibaba_adb, region: cn-hangzhou, account: temporary, format: xml,
+             resources: [{id: am-1}],
+             tasks: [{id: '225685759', resource: am-1, configured: true, life: [{hang: {}}]}]}
+          - {name: dds, api: huawei_dds, region: cn-north-4, account: we, project_id: 0f,
+             resources: [{id: i1}]}
+          - {name: otc, api: huawei_dds, region: eu-de, account: tokens, project_id: '7',
+             resources: [{id: i1}]}
+          - {name: cdb, api: tencent_cdb, region: ap-guangzhou, account: we, resources: [{id: c}]}
+          - {name: redis, api: tencent_redis, region: ap-guangzhou, account: we,
+             resources: [{id: c}]}";
+    let cloud = cloud(&Scenario::parse(text).unwrap());
+    let expected = r#"# Configuration of dbtask-exporter for simulated clouds. All keys in it are made up.
+# Everything but `endpoint` reads as it would for the real clouds.
+poll:
+  interval: 2s
+  idle_interval: 5s
+credentials:
+- name: alibaba-temporary
+  cloud: alibaba
+  access_key_id: STS.x
+  access_key_secret: "y"
+  security_token: z
+- name: huawei-we
+  cloud: huawei
+  access_key: k
+  secret_key: s
+- name: huawei-tokens
+  cloud: huawei
+  auth_token: MII
+- name: tencent-we
+  cloud: tencent
+  secret_id: k
+  secret_key: s
+sources:
+- name: adb
+  api: alibaba_adb
+  region: cn-hangzhou
+  credentials: alibaba-temporary
+  endpoint: http://127.0.0.1:8080
+  format: xml
+  tasks:
+  - resource: am-1
+    id: "225685759"
+- name: dds
+  api: huawei_dds
+  region: cn-north-4
+  credentials: huawei-we
+  endpoint: http://127.0.0.1:8080
+  project_id: 0f
+- name: otc
+  api: huawei_dds
+  region: eu-de
+  credentials: huawei-tokens
+  endpoint: http://127.0.0.1:8080
+  project_id: "7"
+- name: cdb
+  api: tencent_cdb
+  region: ap-guangzhou
+  credentials: tencent-we
+  endpoint: http://127.0.0.1:8080
+- name: redis
+  api: tencent_redis
+  region: ap-guangzhou
+  credentials: tencent-we
+  endpoint: http://127.0.0.1:8080
+...
+"#;
+    assert_eq!(cloud.configuration("http://127.0.0.1:8080"), expected);
+}
