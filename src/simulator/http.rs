@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::SimulatedCloud;
 use super::gateway::{Delivery, Reaction};
-use crate::transport::{Sending, Transport, TransportError};
+use crate::transport::{self, Sending, Transport, TransportError};
 
 /// The vendors take bodies of 10 to 12 MB; none of the calls here needs a hundredth of it.
 const MAX_BODY_BYTES: usize = 10 << 20;
@@ -74,6 +74,9 @@ impl Transport for SimulatedCloud {
             let reaction = self.react(&addressed(request));
             tokio::time::sleep(reaction.delay).await;
             match reaction.delivery {
+                Delivery::Whole if reaction.response.body().len() > transport::MAX_BODY_BYTES => {
+                    Err(TransportError::Body("the body is too long".to_owned()))
+                }
                 Delivery::Whole => Ok(reaction.response),
                 Delivery::Cut => Err(TransportError::Body("the body ended early".to_owned())),
                 Delivery::Endless => Err(TransportError::Body("the body is too long".to_owned())),
