@@ -1,4 +1,42 @@
 //! A Prometheus exporter for the long-running operations of managed cloud databases.
+//!
+//! # How data moves
+//!
+//! ```text
+//! config ─► Source ─► [ request ─► sign ─► send ─► decode ]* ─► tasks ─► Ledger, Book ─► Snapshot
+//!                       api/      cloud/ transport  api/                  (poller)         store
+//!                                                                                            │
+//!               Prometheus ◄─ server ◄─ exposition ◄────────── metrics ◄─────────────────────┘
+//! ```
+//!
+//! Arrows never turn back. `task` imports nothing of ours; `api` and `cloud` know neither network
+//! nor clock; `metrics` knows no vendor; `server` knows no metric.
+//!
+//! # Layout
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`task`] | `Task`, the one model that every cloud is mapped to |
+//! | [`api`] | What is said: one file per vendor API, and `APIS`, the list of them. Pure |
+//! | [`cloud`] | How it is said: requests, signatures and refusals of each vendor. Pure |
+//! | [`document`] | JSON and XML as one tree |
+//! | [`config`] | What the operator writes, checked into a list of sources |
+//! | [`credentials`] | Where keys come from |
+//! | [`transport`] | `Transport`, the crate's only trait, and the network behind it |
+//! | [`clock`] | The only place that asks what time it is |
+//! | [`pace`] | Token buckets, the guard of refused keys, backoff |
+//! | [`source`] | `Source`: one API, account and region; `fetch` is one poll |
+//! | [`ledger`] | Which ends of tasks have been counted |
+//! | [`book`] | What is kept of a source's tasks, what is unknown, what is forgotten |
+//! | [`counts`] | Counters of ended tasks, served at 0 before they are served at more |
+//! | [`poller`] | `Poller`: fetch, enter, publish, wait |
+//! | [`store`] | The latest `Snapshot` of every source |
+//! | [`metrics`] | `FAMILIES`: every metric, one row each; tables, rendering, compression |
+//! | [`scrapes`] | Who scrapes, how often, and what they have been served |
+//! | [`server`] | `/metrics`, health, JSON, landing page |
+//! | [`exporter`] | `Exporter`: all of the above for one configuration, until told to stop |
+//! | [`simulator`] | Simulated clouds that check signatures and answer as the vendors do |
+//! | [`cli`], [`environment`], [`listen`], [`log`], [`table`], [`printable`] | Flags and subcommands; the environment, ports, log lines and tables as people see them |
 
 #![cfg_attr(
     test,
@@ -12,10 +50,28 @@
 )]
 
 pub mod api;
+pub mod book;
+pub mod cli;
 pub mod clock;
 pub mod cloud;
+pub mod config;
+pub mod counts;
+pub mod credentials;
 pub mod document;
+pub mod environment;
+pub mod exporter;
+pub mod ledger;
+pub mod listen;
+pub mod log;
+pub mod metrics;
+pub mod pace;
+pub mod poller;
+pub mod printable;
+pub mod scrapes;
+pub mod server;
 pub mod simulator;
+pub mod source;
 pub mod store;
+pub mod table;
 pub mod task;
 pub mod transport;

@@ -1,3 +1,174 @@
-//! The `dbtask-exporter` program.
+//! The `dbtask-exporter` program: arguments → configuration → ports → run, until SIGTERM.
 
-fn main() {}
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use dbtask_exporter::cli::{self, Cli, Command, Output};
+use dbtask_exporter::clock::Clock;
+use dbtask_exporter::config::Config;
+use dbtask_exporter::environment::Environment;
+use dbtask_exporter::exporter::Exporter;
+use dbtask_exporter::listen::ListenAddress;
+use dbtask_exporter::simulator::{Scenario, SimulatedCloud};
+use dbtask_exporter::{log, server, table};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log::init(cli.log.level, cli.log.format);
+    match run(cli).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("dbtask-exporter: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    let environment = Environment::of_process();
+    match cli.command {
+        None if cli.serve.config_check => {
+            print(&cli::check(cli.serve.config_file.as_deref(), &environment)?)
+        }
+        None => {
+            let config = Config::read(cli.serve.config_file.as_deref(), &environment)?;
+            serve(&config, &cli.serve.listen, &cli.serve.telemetry_path).await
+        }
+        Some(Command::Check { file }) => print(&cli::check(Some(&file), &environment)?),
+        Some(Command::Tasks { config_file, output }) => {
+            tasks(&Config::read(config_file.as_deref(), &environment)?, output).await
+        }
+        Some(Command::Simulate { listen, scenario }) => {
+            simulate(&listen, scenario.as_deref()).await
+        }
+        Some(Command::Demo { listen, scenario }) => {
+            demo(&listen, scenario.as_deref(), &environment).await
+        }
+    }
+}
+
+/// Serves a configuration until SIGTERM or Ctrl-C.
+async fn serve(
+    config: &Config,
+    addresses: &[ListenAddress],
+    metrics_path: &str,
+) -> anyhow::Result<()> {
+    let exporter = Exporter::new(config)?;
+    let mut listeners = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        let listener = bind(address).await?;
+        tracing::info!(address = %listener.local_addr()?, metrics_path, "serving");
+        listeners.push(listener);
+    }
+    let shutdown = until_told_to_stop()?;
+    let app = exporter.app(metrics_path, shutdown.clone());
+    exporter.run(listeners, app, shutdown).await
+}
+
+/// Polls every source once and prints its tasks; a source that could not be polled is a problem.
+async fn tasks(config: &Config, output: Output) -> anyhow::Result<()> {
+    let snapshots = Exporter::new(config)?.poll_once().await;
+    match output {
+        Output::Table => {
+            print(&table::tasks(&snapshots, std::io::stdout().is_terminal()))?;
+        }
+        Output::Json => print(&server::tasks_json(&snapshots))?,
+    }
+    let failed: Vec<&str> = snapshots
+        .iter()
+        .filter(|snapshot| !snapshot.up)
+        .map(|snapshot| snapshot.source.name.as_str())
+        .collect();
+    anyhow::ensure!(failed.is_empty(), "could not be polled: {}", failed.join(", "));
+    Ok(())
+}
+
+/// Serves the simulated clouds alone, and prints the configuration for them.
+async fn simulate(address: &ListenAddress, scenario: Option<&Path>) -> anyhow::Result<()> {
+    let cloud = simulated_cloud(scenario)?;
+    let listener = bind(address).await?;
+    let endpoint = format!("http://{}", listener.local_addr()?);
+    print(&cloud.configuration(&endpoint))?;
+    tracing::info!(endpoint, seed = cloud.seed(), "simulating");
+    cloud.serve(listener, until_told_to_stop()?).await;
+    Ok(())
+}
+
+/// Simulated clouds and the exporter together. The exporter does not know that they are simulated.
+async fn demo(
+    address: &ListenAddress,
+    scenario: Option<&Path>,
+    environment: &Environment,
+) -> anyhow::Result<()> {
+    let cloud = simulated_cloud(scenario)?;
+    let clouds = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let endpoint = format!("http://{}", clouds.local_addr()?);
+    let config = Config::parse(&cloud.configuration(&endpoint), "simulated", environment)?;
+    let exporter = Exporter::new(&config)?;
+    let listener = bind(address).await?;
+    let shutdown = until_told_to_stop()?;
+    let app = exporter.app("/metrics", shutdown.clone());
+    print(&demo_greeting(listener.local_addr()?.port(), &endpoint, cloud.seed()))?;
+    let simulation = tokio::spawn(Arc::clone(&cloud).serve(clouds, shutdown.clone()));
+    exporter.run(vec![listener], app, shutdown).await?;
+    simulation.await.context("the simulated clouds have died")
+}
+
+fn demo_greeting(port: u16, endpoint: &str, seed: u64) -> String {
+    format!(
+        "Simulated clouds:  {endpoint} (seed {seed})\n\
+         Status page:       http://localhost:{port}/\n\
+         Metrics:           http://localhost:{port}/metrics\n\
+         Tasks as JSON:     http://localhost:{port}/api/v1/tasks\n\
+         Every state and the first failures show within a minute. Ctrl-C stops.\n"
+    )
+}
+
+fn simulated_cloud(scenario: Option<&Path>) -> anyhow::Result<Arc<SimulatedCloud>> {
+    let scenario = match scenario {
+        None => Scenario::demo()?,
+        Some(file) => {
+            let read = || Scenario::parse(&std::fs::read_to_string(file)?);
+            read().with_context(|| file.display().to_string())?
+        }
+    };
+    Ok(Arc::new(SimulatedCloud::new(&scenario, Clock::System)?))
+}
+
+async fn bind(address: &ListenAddress) -> anyhow::Result<TcpListener> {
+    address.bind().await.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Cancelled at the first SIGTERM or SIGINT; a second one ends the process as it would any other.
+fn until_told_to_stop() -> anyhow::Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let shutdown = CancellationToken::new();
+    let told = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        told.cancel();
+    });
+    Ok(shutdown)
+}
+
+/// Prints to standard output; whoever reads it may stop reading at any time.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}

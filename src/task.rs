@@ -41,6 +41,12 @@ impl Timestamp {
         )
     }
 
+    /// The instant `seconds` later, or earlier if negative; stays put where the calendar ends.
+    #[must_use]
+    pub fn offset_by(self, seconds: i64) -> Self {
+        Self::from_second(self.0.get().saturating_add(seconds)).unwrap_or(self)
+    }
+
     /// The instant `duration` before this one, in whole seconds; stops at the first second after
     /// the epoch.
     #[must_use]

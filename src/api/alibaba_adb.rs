@@ -56,6 +56,7 @@ pub(super) static API: TaskApi = TaskApi {
     list_window: None,
     error_by_id: false,
     endpoint,
+    project: None,
     discover: None,
     list,
     by_id,
@@ -137,6 +138,7 @@ fn request(target: &Target, query: &Query) -> Request<Bytes> {
             ];
             return alibaba::request(target, DESCRIBE_TASK_INFO.name, VERSION, &parameters, &[]);
         }
+        Subject::Project => (&[], &[]),
         Subject::Resources { tags } => (&[], tags),
         Subject::Tasks(filter) => (&filter.resources, &filter.tags),
     };

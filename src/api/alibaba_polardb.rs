@@ -45,6 +45,7 @@ pub(super) static API: TaskApi = TaskApi {
     list_window: Some(WINDOW),
     error_by_id: false,
     endpoint: |region| alibaba::endpoint("polardb", region, CENTRAL),
+    project: None,
     discover: Some(discover),
     list,
     by_id: |_| None,
@@ -138,8 +139,8 @@ fn request(target: &Target, query: &Query) -> Request<Bytes> {
             }
             (&DESCRIBE_TASKS, &[])
         }
-        // Never asked, since there is no query by id.
-        Subject::Task(_) => (&DESCRIBE_TASKS, &[]),
+        // Never asked, since there are no such queries.
+        Subject::Task(_) | Subject::Project => (&DESCRIBE_TASKS, &[]),
     };
     alibaba::request(target, operation.name, VERSION, &parameters, tags)
 }

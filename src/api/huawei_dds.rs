@@ -26,6 +26,7 @@
 //!
 //! There is no start time: a task is known by when it was created.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,13 +53,20 @@ static LIST_TASKS: Operation =
 static SHOW_JOB_DETAIL: Operation =
     Operation { name: "ShowJobDetail", permission: "dds:task:list", per_second: 5 };
 
+/// Where IAM is asked for the project of the region, if the configuration does not name it.
+static LIST_PROJECTS: Operation = Operation {
+    name: "KeystoneListProjects",
+    permission: "iam:projects:listProjects",
+    per_second: 1,
+};
+
 pub(super) static API: TaskApi = TaskApi {
     name: "huawei_dds",
     product: "Document Database Service",
     cloud: Cloud::Huawei,
     service: "dds",
     doc: "https://support.huaweicloud.com/intl/en-us/api-dds/dds_api_0301.html",
-    operations: &[&LIST_TASKS, &SHOW_JOB_DETAIL],
+    operations: &[&LIST_TASKS, &SHOW_JOB_DETAIL, &LIST_PROJECTS],
     statuses: &[
         (RUNNING, TaskState::Running),
         ("Completed", TaskState::Succeeded),
@@ -67,6 +75,7 @@ pub(super) static API: TaskApi = TaskApi {
     list_window: Some(WINDOW),
     error_by_id: false,
     endpoint,
+    project: Some(|| Query::new(&LIST_PROJECTS, Subject::Project)),
     discover: None,
     list,
     by_id,
@@ -125,6 +134,10 @@ fn request(target: &Target, query: &Query) -> Request<Bytes> {
     let mut parameters: Vec<(&str, String)> = Vec::new();
     let project_id = &target.project_id;
     let path = match &query.subject {
+        Subject::Project => {
+            let endpoint = target.endpoint.replacen("://dds.", "://iam.", 1);
+            return get(&endpoint, "", "/v3/projects", &[("name", target.region.clone())]);
+        }
         Subject::Task(task) => {
             parameters.push(("id", task.id.to_string()));
             format!("/v3/{project_id}/jobs")
@@ -165,6 +178,14 @@ fn decode(
         Subject::Task(wanted) => {
             let rows = wire::rows(&document, "/job")?;
             page.tasks.extend(rows.iter().filter_map(|row| single(row, wanted, unreadable)));
+        }
+        Subject::Project => {
+            // A region has one project of its own name; its sub-projects have longer ones.
+            let rows = wire::rows(&document, "/projects")?;
+            page.project_id = match rows {
+                [only] => wire::text(only, "id").map(Cow::into_owned),
+                _ => None,
+            };
         }
         Subject::Resources { .. } => {}
     }

@@ -57,6 +57,8 @@ pub struct TaskApi {
     pub error_by_id: bool,
     /// The base URL for a region: scheme and host, no path.
     pub endpoint: fn(region: &str) -> String,
+    /// The query that finds the project of the region, where requests name one; `None` elsewhere.
+    pub project: Option<fn() -> Query>,
     /// The first page of the query that finds the resources, where tasks can only be listed
     /// resource by resource; `None` where the list covers the region.
     pub discover: Option<fn(&Scope<'_>) -> Query>,
@@ -127,6 +129,8 @@ pub struct Query {
 /// What a [`Query`] asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
+    /// The project of the region.
+    Project,
     /// Clusters or instances.
     Resources {
         /// Only those that carry all of these tags.
@@ -169,6 +173,8 @@ pub struct TaskRef {
 pub struct Page {
     /// The tasks in it.
     pub tasks: Vec<Task>,
+    /// The project's id, for a [`Subject::Project`].
+    pub project_id: Option<String>,
     /// The resources in it, for a [`Subject::Resources`].
     pub resources: Vec<Arc<Resource>>,
     /// The queries still to send: usually none, or the next page.
@@ -188,6 +194,26 @@ pub struct Unreadable {
     pub progress: u64,
     /// Task ids that are missing, empty or too long.
     pub task_id: u64,
+}
+
+impl Unreadable {
+    /// The counts by the `field` label.
+    pub fn by_field(&self) -> [(&'static str, u64); 4] {
+        [
+            ("status", self.status),
+            ("time", self.time),
+            ("progress", self.progress),
+            ("task_id", self.task_id),
+        ]
+    }
+
+    /// Adds the counts of another answer.
+    pub fn add(&mut self, other: Self) {
+        self.status = self.status.saturating_add(other.status);
+        self.time = self.time.saturating_add(other.time);
+        self.progress = self.progress.saturating_add(other.progress);
+        self.task_id = self.task_id.saturating_add(other.task_id);
+    }
 }
 
 /// What exists in a simulated region.

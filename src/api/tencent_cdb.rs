@@ -70,6 +70,7 @@ pub(super) static API: TaskApi = TaskApi {
     list_window: None,
     error_by_id: false,
     endpoint: |region| tencent::endpoint("cdb", region),
+    project: None,
     discover: None,
     list,
     by_id,
@@ -165,7 +166,7 @@ fn request(target: &Target, query: &Query) -> Request<Bytes> {
                 set("StartTimeEnd", local(started + around));
             }
         }
-        Subject::Resources { .. } => {}
+        Subject::Project | Subject::Resources { .. } => {}
     }
     set("Limit", json!(tencent::LIMIT));
     set("Offset", json!(tencent::offset_of(query.page)));
@@ -195,7 +196,7 @@ fn decode(target: &Target, query: &Query, response: &Response<Bytes>) -> Result<
                 page.next.extend(where_else(query, wanted, tencent::is_full(rows)));
             }
         }
-        Subject::Resources { .. } => {}
+        Subject::Project | Subject::Resources { .. } => {}
     }
     Ok(page)
 }

@@ -69,6 +69,7 @@ pub(super) static API: TaskApi = TaskApi {
     list_window: Some(WINDOW),
     error_by_id: true,
     endpoint: |region| tencent::endpoint("redis", region),
+    project: None,
     discover: None,
     list,
     by_id,
@@ -202,7 +203,7 @@ fn request(target: &Target, query: &Query) -> Request<Bytes> {
             set("Limit", json!(tencent::LIMIT));
             set("Offset", json!(tencent::offset_of(query.page)));
         }
-        Subject::Resources { .. } => {}
+        Subject::Project | Subject::Resources { .. } => {}
     }
     call(&target.endpoint, query.operation.name, VERSION, &target.region, &Value::Object(body))
 }
@@ -230,7 +231,7 @@ fn decode(target: &Target, query: &Query, response: &Response<Bytes>) -> Result<
             let row = row.ok_or(DecodeError::Missing("/Response/Status"))?;
             page.tasks.push(single(target, row, wanted, &mut page.unreadable));
         }
-        Subject::Resources { .. } => {}
+        Subject::Project | Subject::Resources { .. } => {}
     }
     Ok(page)
 }

@@ -677,7 +677,7 @@ fn many_configured_clusters_are_listed_a_page_at_a_time() {
         .iter()
         .map(|query| match &query.subject {
             Subject::Tasks(filter) => filter.resources.len(),
-            Subject::Resources { .. } | Subject::Task(_) => panic!("{query:?}"),
+            Subject::Project | Subject::Resources { .. } | Subject::Task(_) => panic!("{query:?}"),
         })
         .collect();
     assert_eq!(sizes, [100, 100, 50]);

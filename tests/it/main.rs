@@ -12,7 +12,12 @@
 mod api_alibaba;
 mod api_huawei;
 mod api_tencent;
+mod config;
+mod exposed;
+mod exposition;
 mod golden;
 mod refusals;
+mod server;
 mod signing;
 mod simulator;
+mod support;

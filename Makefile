@@ -1,0 +1,35 @@
+# The two commands of the README are `cargo run --release -- demo` and `make test`; the rest are
+# parts of them. Every target can be run again at any time.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint unit sdk metrics deny bench docs clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Install what the tests need, pinned, where it is missing
+	@tests/setup.sh
+
+test: setup ## Run every test
+	@tests/run.sh
+
+lint: ## Format, clippy and documentation, warnings refused
+	@tests/run.sh format clippy rustdoc
+
+unit: ## Unit and integration tests
+	@tests/run.sh tests
+
+sdk: setup ## The vendors' official SDK clients against the simulated clouds
+	@tests/run.sh sdk
+
+metrics: setup ## promtool on what the demo serves
+	@tests/run.sh promtool
+
+deny: setup ## Licences, bans and sources of the dependencies
+	@tests/run.sh deny
+
+bench: ## The benchmarks behind docs/performance.md
+	cargo bench
+
+clean: ## Remove everything that was built or installed here
+	rm -rf target .tools .venv

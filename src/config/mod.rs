@@ -1,0 +1,216 @@
+//! What the operator writes, checked into a list of sources.
+//!
+//! A YAML file ([`Config::load`]), or one source from the environment alone
+//! ([`Config::from_environment`]); both become the same tree and go through the same checks. Every
+//! problem is reported at once, each with its place. `docs/configuration.md` explains every key.
+
+mod accounts;
+mod report;
+mod shape;
+mod source;
+mod timing;
+mod variables;
+mod yaml;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use self::accounts::Accounts;
+pub use self::report::{ConfigError, Problem};
+use self::report::{Field, Report};
+use self::timing::Timing;
+use self::yaml::{Node, Place};
+use crate::api::{Target, TaskApi, TaskRef};
+use crate::credentials::Provider;
+use crate::environment::Environment;
+use crate::task::Resource;
+
+/// The largest file that is read.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+/// The sources to watch.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Those that are enabled, in the order of the file; their names differ.
+    pub sources: Vec<SourceConfig>,
+    /// The names of those that have been checked but are not to be watched.
+    pub disabled: Vec<String>,
+}
+
+/// One API for one account in one region, and how to watch it.
+#[derive(Clone, Debug)]
+pub struct SourceConfig {
+    /// `[a-zA-Z0-9_.-]{1,64}`; a label and a journal key.
+    pub name: String,
+    /// What to ask.
+    pub api: &'static TaskApi,
+    /// Where to ask. A Huawei source whose project is empty has to ask IAM for it.
+    pub target: Target,
+    /// Who asks; shared by the sources of the same account.
+    pub credentials: Arc<Provider>,
+    /// The name of the credentials, or `default` for the cloud's own chain.
+    pub account: String,
+    /// Clusters or instances to watch; empty means all.
+    pub resources: Vec<Arc<Resource>>,
+    /// Only resources that carry all of these tags; empty means any.
+    pub tags: Vec<(String, String)>,
+    /// Tasks to ask for by their id.
+    pub tasks: Vec<TaskRef>,
+    /// How often to ask, and how far back.
+    pub poll: PollConfig,
+    /// How long ended tasks are shown.
+    pub retention: RetentionConfig,
+    /// How much to show.
+    pub limits: LimitsConfig,
+    /// Whether each task gets series of its own, besides the aggregates.
+    pub per_task_metrics: bool,
+    /// A proxy for this source's requests, `http://` or `https://`; secret, since it may hold a
+    /// password.
+    pub proxy_url: Option<SecretString>,
+    /// A PEM file of authorities to trust besides the built-in ones.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// How often a source is asked, and how far back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PollConfig {
+    /// Between two polls while any task is unfinished; 30 s.
+    pub interval: Duration,
+    /// Between two polls while none is; 2 min, or `interval` if that is longer.
+    pub idle_interval: Duration,
+    /// For one call; 20 s.
+    pub timeout: Duration,
+    /// How old a finished task may be; 24 h. Unfinished ones may be of any age.
+    pub lookback: Duration,
+    /// When, without a good poll, unfinished tasks become unknown; the larger of 15 min and three
+    /// intervals.
+    pub stale_after: Duration,
+}
+
+/// How long ended tasks are shown, from the first poll that saw them ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetentionConfig {
+    /// Those that succeeded or were canceled; 1 h.
+    pub finished: Duration,
+    /// Those that failed; 24 h.
+    pub failed: Duration,
+}
+
+/// How much a source may show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitsConfig {
+    /// Tasks with series of their own; 500. The others still count in the aggregates.
+    pub tasks_per_source: usize,
+}
+
+/// Every key at the top of the file. The last is refused.
+const KEYS: &[&str] = &["poll", "retention", "limits", "credentials", "sources", "registration"];
+
+impl Config {
+    /// The configuration in `path`, or from the environment alone where there is no path.
+    pub fn read(path: Option<&Path>, environment: &Environment) -> Result<Self, ConfigError> {
+        match path {
+            Some(path) => Self::load(path, environment),
+            None => Self::from_environment(environment),
+        }
+    }
+
+    /// The configuration in the YAML file `path`. Relative paths in it are relative to its folder.
+    pub fn load(path: &Path, environment: &Environment) -> Result<Self, ConfigError> {
+        let file = path.display().to_string();
+        match read_file(path) {
+            Ok(text) => Self::parse(&text, &file, environment),
+            Err(message) => fail(&file, Place::default(), message),
+        }
+    }
+
+    /// The configuration in `text`, which came from `file`.
+    pub fn parse(text: &str, file: &str, environment: &Environment) -> Result<Self, ConfigError> {
+        let report = Report::new(file);
+        match yaml::parse(text) {
+            Ok(root) => {
+                let folder = Path::new(file).parent().unwrap_or(Path::new(""));
+                let config = Self::check(&root, &report, folder, environment);
+                report.finish(config)
+            }
+            Err((place, reason)) => fail(file, place, reason),
+        }
+    }
+
+    /// One source, from the variables that begin with `DBTASK_`; its credentials come from the
+    /// vendor's own.
+    pub fn from_environment(environment: &Environment) -> Result<Self, ConfigError> {
+        let report = Report::new("environment");
+        let root = variables::document(environment, &report);
+        let config =
+            root.as_ref().and_then(|root| Self::check(root, &report, Path::new(""), environment));
+        report.finish(config).map_err(variables::name_variables)
+    }
+
+    /// `None` if that much is wrong that nothing can be made of it; smaller problems are in the
+    /// report only.
+    fn check(
+        root: &Node,
+        report: &Report,
+        folder: &Path,
+        environment: &Environment,
+    ) -> Option<Self> {
+        let root = Field::root(report, root).section();
+        root.allow_or(KEYS, timing::misplaced);
+        root.refuse("registration", "is not supported by this version");
+        let accounts = Accounts::read(root.get("credentials").as_ref(), folder, environment);
+        let defaults = Timing::read(&root);
+        let context = source::Context { accounts, defaults, folder, environment };
+
+        let mut config = Self { sources: Vec::new(), disabled: Vec::new() };
+        let mut places = HashMap::new();
+        let sources = root.required("sources")?;
+        if sources.is_empty() {
+            sources.wrong("there is nothing to watch; give at least one source");
+        }
+        for field in sources.items() {
+            let section = field.section();
+            if let Some(name) = section.get("name")
+                && let Some(text) = name.text()
+                && let Some(first) = places.insert(text, name.at())
+            {
+                name.wrong(format!(
+                    "{text:?} is the name of the source in line {} too",
+                    first.line
+                ));
+            }
+            let enabled = section.get("enabled").and_then(|field| field.flag()).unwrap_or(true);
+            match source::read(&section, &context) {
+                Some(source) if enabled => config.sources.push(source),
+                Some(source) => config.disabled.push(source.name),
+                None => {}
+            }
+        }
+        Some(config)
+    }
+}
+
+fn fail<T>(file: &str, place: Place, message: impl Into<String>) -> Result<T, ConfigError> {
+    let report = Report::new(file);
+    report.add(place, "", message);
+    report.finish(None)
+}
+
+/// The text of a file of ours, or why there is none.
+fn read_file(path: &Path) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|error| format!("cannot be read: {error}"))?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err("is larger than 1 MiB".to_owned());
+    }
+    String::from_utf8(bytes)
+        .map_err(|error| format!("is not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))
+}

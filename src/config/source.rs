@@ -1,0 +1,280 @@
+//! One entry of `sources`.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::tz::Offset;
+use secrecy::SecretString;
+
+use super::accounts::{Accounts, DEFAULT};
+use super::report::{Field, Report, Section};
+use super::timing::{self, Timing};
+use super::{SourceConfig, read_file, shape, yaml};
+use crate::api::{APIS, Format, Scope, Target, TaskApi, TaskRef};
+use crate::cloud::Cloud;
+use crate::environment::Environment;
+use crate::task::{Resource, Timestamp};
+
+/// Every key of a source. The last is refused.
+pub(super) const KEYS: &[&str] = &[
+    "name",
+    "api",
+    "region",
+    "credentials",
+    "endpoint",
+    "allow_plain_http",
+    "project_id",
+    "resources",
+    "tags",
+    "tasks",
+    "tasks_file",
+    "format",
+    "utc_offset",
+    "poll",
+    "retention",
+    "limits",
+    "per_task_metrics",
+    "enabled",
+    "proxy_url",
+    "ca_file",
+    "role_arn",
+];
+
+/// What sources take from elsewhere.
+pub(super) struct Context<'a> {
+    pub(super) accounts: Accounts,
+    pub(super) defaults: Timing<'a>,
+    /// What relative paths are relative to.
+    pub(super) folder: &'a Path,
+    pub(super) environment: &'a Environment,
+}
+
+/// The source, or `None` if something that it cannot do without is wrong or missing.
+pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<SourceConfig> {
+    section.allow_or(KEYS, timing::misplaced);
+    section.refuse("role_arn", "is not supported by this version");
+    let (poll, retention, limits) = Timing::read(section).over(&context.defaults);
+    let flag = |key| section.get(key).and_then(|field| field.flag());
+    let allow_plain_http = flag("allow_plain_http").unwrap_or(false);
+    let per_task_metrics = flag("per_task_metrics").unwrap_or(true);
+    let proxy_url = section.get("proxy_url").and_then(|field| field.parse(shape::proxy));
+    let ca_file = section.get("ca_file").and_then(|field| field.text());
+
+    let name = section.required("name").and_then(|field| field.parse(shape::name));
+    let region = section.required("region").and_then(|field| field.parse(shape::region));
+    let endpoint = section
+        .get("endpoint")
+        .map(|field| field.parse(|text| shape::endpoint(text, allow_plain_http)));
+    let api = section.required("api").and_then(|field| field.parse(api));
+    // The rest depends on the API.
+    let api = api?;
+    let resources = resources(section);
+    let tags = tags(section, api);
+    let tasks = tasks(section, api, context.folder);
+    let project_id = project_id(section, api, context.environment);
+    let format = format(section, api);
+    let utc_offset = utc_offset(section, api);
+    let credentials = match section.get("credentials") {
+        Some(field) => context.accounts.named(&field, api.cloud),
+        None => context.accounts.chain(api.cloud),
+    };
+
+    let (name, region) = (name?.to_owned(), region?.to_owned());
+    let endpoint = endpoint.unwrap_or_else(|| Some((api.endpoint)(&region)))?;
+    let account = section.get("credentials").and_then(|field| field.text()).unwrap_or(DEFAULT);
+    Some(SourceConfig {
+        name,
+        api,
+        target: Target { endpoint, region, project_id, utc_offset, format },
+        credentials: credentials?,
+        account: account.to_owned(),
+        resources,
+        tags,
+        tasks,
+        poll,
+        retention,
+        limits,
+        per_task_metrics,
+        proxy_url: proxy_url.map(SecretString::from),
+        ca_file: ca_file.map(|path| context.folder.join(path)),
+    })
+}
+
+fn api(text: &str) -> Result<&'static TaskApi, String> {
+    TaskApi::named(text).ok_or_else(|| {
+        let names: Vec<_> = APIS.iter().map(|api| api.name).collect();
+        match shape::nearest(text, &names) {
+            Some(meant) => format!("unknown API {text:?}; did you mean {meant:?}?"),
+            None => format!("unknown API {text:?}; there are {}", names.join(", ")),
+        }
+    })
+}
+
+/// The value of a key that only one cloud knows.
+fn only_for<'a>(
+    section: &Section<'a>,
+    key: &str,
+    cloud: Cloud,
+    api: &TaskApi,
+) -> Option<Field<'a>> {
+    let field = section.get(key)?;
+    if api.cloud != cloud {
+        section
+            .refuse(key, &format!("is for {cloud} only; {} is an API of {}", api.name, api.cloud));
+        return None;
+    }
+    Some(field)
+}
+
+fn project_id(section: &Section<'_>, api: &TaskApi, environment: &Environment) -> String {
+    let given = only_for(section, "project_id", Cloud::Huawei, api);
+    let by_default = || {
+        // The variable belongs to the keys of the default chain.
+        let applies = api.cloud == Cloud::Huawei && section.get("credentials").is_none();
+        let project = environment.get("HUAWEICLOUD_SDK_PROJECT_ID").filter(|_| applies)?;
+        shape::project(project)
+            .map_err(|message| section.wrong(format!("HUAWEICLOUD_SDK_PROJECT_ID: {message}")))
+            .ok()
+    };
+    match given {
+        Some(field) => field.parse(shape::project),
+        None => by_default(),
+    }
+    .unwrap_or_default()
+    .to_owned()
+}
+
+fn format(section: &Section<'_>, api: &TaskApi) -> Format {
+    only_for(section, "format", Cloud::Alibaba, api)
+        .and_then(|field| {
+            field.parse(|text| match text {
+                "json" => Ok(Format::Json),
+                "xml" => Ok(Format::Xml),
+                _ => Err("must be json or xml".to_owned()),
+            })
+        })
+        .unwrap_or_default()
+}
+
+fn utc_offset(section: &Section<'_>, api: &TaskApi) -> Offset {
+    only_for(section, "utc_offset", Cloud::Tencent, api)
+        .and_then(|field| field.parse(shape::utc_offset))
+        .unwrap_or(Offset::constant(8))
+}
+
+fn resources(section: &Section<'_>) -> Vec<Arc<Resource>> {
+    let mut seen = HashSet::new();
+    let mut resources = Vec::new();
+    for field in section.get("resources").iter().flat_map(Field::items) {
+        let Some(id) = field.parse(shape::id) else { continue };
+        if seen.insert(id) {
+            resources.push(Arc::new(Resource::new(id)));
+        } else {
+            field.wrong(format!("{id:?} is in the list twice"));
+        }
+    }
+    resources
+}
+
+fn tags(section: &Section<'_>, api: &TaskApi) -> Vec<(String, String)> {
+    let Some(field) = section.get("tags") else { return Vec::new() };
+    if !goes_by_tags(api) {
+        field.wrong(format!("{} cannot go by tags", api.name));
+    } else if section.get("resources").is_some() {
+        field.wrong("has no effect besides `resources`; keep one of them");
+    }
+    let tag = |(key, value): (&str, Field<'_>)| {
+        let value = value.parse(|text| match text.len() {
+            1..=256 => Ok(text.to_owned()),
+            _ => Err("must be at most 256 bytes long".to_owned()),
+        });
+        if key.is_empty() || key.len() > 128 {
+            field.wrong("the key of a tag must be 1 to 128 bytes long");
+        }
+        Some((key.to_owned(), value?))
+    };
+    field.section().fields().into_iter().filter_map(tag).collect()
+}
+
+/// Whether tags change anything about what `api` is asked.
+fn goes_by_tags(api: &TaskApi) -> bool {
+    let queries = |tags: &[(String, String)]| {
+        let now = Timestamp::from(jiff::Timestamp::UNIX_EPOCH);
+        let scope = Scope { now, since: now, resources: &[], tags };
+        let mut queries = (api.list)(&scope);
+        queries.extend(api.discover.map(|discover| discover(&scope)));
+        queries
+    };
+    queries(&[("key".to_owned(), "value".to_owned())]) != queries(&[])
+}
+
+/// What `tasks` and `tasks_file` list.
+fn tasks(section: &Section<'_>, api: &TaskApi, folder: &Path) -> Vec<TaskRef> {
+    let mut tasks = Vec::new();
+    let mut seen = HashSet::new();
+    if let Some(list) = section.get("tasks") {
+        read_tasks(&list, api, &mut seen, &mut tasks);
+    }
+    let file =
+        section.get("tasks_file").and_then(|field| Some((folder.join(field.text()?), field)));
+    if let Some((path, field)) = file {
+        match read_file(&path) {
+            Err(message) => field.wrong(format!("{}: {message}", path.display())),
+            Ok(text) => {
+                let report = Report::new(path.display().to_string());
+                match yaml::parse(&text) {
+                    Ok(root) => {
+                        let list = Field::root(&report, &root);
+                        read_tasks(&list, api, &mut seen, &mut tasks);
+                    }
+                    Err((place, reason)) => report.add(place, "", reason),
+                }
+                field.report().absorb(report);
+            }
+        }
+    }
+    tasks
+}
+
+/// Reads a list of `{id, resource}`.
+fn read_tasks(
+    list: &Field<'_>,
+    api: &TaskApi,
+    seen: &mut HashSet<(Arc<str>, Option<Arc<Resource>>)>,
+    tasks: &mut Vec<TaskRef>,
+) {
+    for entry in list.items() {
+        let section = entry.section();
+        section.allow(&["id", "resource"]);
+        let resource = section.get("resource").map(|field| field.parse(shape::id));
+        let id = section.required("id").and_then(|field| field.parse(shape::id));
+        let (Some(id), None | Some(Some(_))) = (id, resource) else { continue };
+        let task = TaskRef {
+            id: id.into(),
+            resource: resource.flatten().map(|id| Arc::new(Resource::new(id))),
+            started: None,
+        };
+        if let Some(problem) = unaskable(api, &task) {
+            entry.wrong(problem);
+        } else if seen.insert((Arc::clone(&task.id), task.resource.clone())) {
+            tasks.push(task);
+        } else {
+            entry.wrong(format!("the task {id:?} is listed twice"));
+        }
+    }
+}
+
+/// Why `api` cannot be asked for `task`, if it cannot.
+fn unaskable(api: &TaskApi, task: &TaskRef) -> Option<String> {
+    if (api.by_id)(task).is_some() {
+        return None;
+    }
+    let resource = Some(Arc::new(Resource::new("example")));
+    let with_resource = TaskRef { resource, ..task.clone() };
+    Some(if (api.by_id)(&with_resource).is_some() {
+        format!("needs a `resource`: {} finds a task only by both", api.name)
+    } else {
+        format!("{} cannot be asked for one task", api.name)
+    })
+}

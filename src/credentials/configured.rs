@@ -1,0 +1,105 @@
+//! Keys that an entry of `credentials` gives: in the file itself, in a variable, or in a file.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::{CredentialsError, checked};
+use crate::cloud::{AccessKeys, Credentials};
+use crate::environment::Environment;
+
+/// More than any vendor's token is long.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
+
+/// What an entry of `credentials` holds.
+#[derive(Clone, Debug)]
+pub enum Configured {
+    /// A key pair.
+    Keys {
+        /// The key's id.
+        id: Secret,
+        /// The key itself.
+        secret: Secret,
+        /// The token of a temporary key.
+        token: Option<Secret>,
+    },
+    /// A token in place of a key pair.
+    Token(Secret),
+}
+
+/// One value, and the key of the configuration that gave it.
+#[derive(Clone, Debug)]
+pub struct Secret {
+    /// As the configuration spells it: `secret_key_file`.
+    pub key: String,
+    /// Where the value is.
+    pub origin: Origin,
+}
+
+/// Where a value is.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// In the configuration itself.
+    Inline(SecretString),
+    /// In the environment variable of this name.
+    Variable(String),
+    /// In this file, which may change.
+    File(PathBuf),
+}
+
+impl Configured {
+    pub(super) async fn get(
+        &self,
+        environment: &Environment,
+    ) -> Result<Credentials, CredentialsError> {
+        match self {
+            Self::Token(token) => token.read(environment).await.map(Credentials::Token),
+            Self::Keys { id, secret, token } => Ok(Credentials::Keys(AccessKeys {
+                access_key_id: id.read(environment).await?.expose_secret().to_owned(),
+                secret_access_key: secret.read(environment).await?,
+                security_token: match token {
+                    Some(token) => Some(token.read(environment).await?),
+                    None => None,
+                },
+            })),
+        }
+    }
+}
+
+impl Secret {
+    async fn read(&self, environment: &Environment) -> Result<SecretString, CredentialsError> {
+        match &self.origin {
+            Origin::Inline(value) => Ok(value.clone()),
+            Origin::Variable(variable) => {
+                let value = environment.get(variable).ok_or_else(|| {
+                    CredentialsError::Variable { key: self.key.clone(), variable: variable.clone() }
+                })?;
+                checked(variable, value)
+            }
+            Origin::File(path) => {
+                let error = |reason| {
+                    let (key, path) = (self.key.clone(), path.clone());
+                    CredentialsError::File { key, path, reason }
+                };
+                let reading = path.clone();
+                // A file system may hang; a poll that waits for it may not stop the others.
+                let text = tokio::task::spawn_blocking(move || read_short(&reading))
+                    .await
+                    .unwrap_or_else(|stopped| Err(io::Error::other(stopped)))
+                    .map_err(error)?;
+                checked(&path.display().to_string(), &text)
+            }
+        }
+    }
+}
+
+fn read_short(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(io::Error::other("longer than any key"));
+    }
+    Ok(text)
+}

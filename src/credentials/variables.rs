@@ -1,0 +1,65 @@
+//! The variables that the vendors' own tools read.
+//!
+//! - Alibaba: <https://github.com/aliyun/credentials-python>
+//! - Huawei: <https://github.com/huaweicloud/huaweicloud-sdk-python-v3>
+//! - Tencent: <https://github.com/TencentCloud/tencentcloud-sdk-python>; its SDKs know no variable
+//!   for the token, `tccli` reads the first of the two below and its Terraform provider the second.
+
+use secrecy::ExposeSecret as _;
+
+use super::{CredentialsError, checked};
+use crate::cloud::{AccessKeys, Cloud, Credentials};
+use crate::environment::Environment;
+
+struct Names {
+    id: &'static str,
+    secret: &'static str,
+    /// The first that is set counts.
+    token: &'static [&'static str],
+}
+
+const fn names(cloud: Cloud) -> Names {
+    match cloud {
+        Cloud::Alibaba => Names {
+            id: "ALIBABA_CLOUD_ACCESS_KEY_ID",
+            secret: "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+            token: &["ALIBABA_CLOUD_SECURITY_TOKEN"],
+        },
+        Cloud::Huawei => Names {
+            id: "HUAWEICLOUD_SDK_AK",
+            secret: "HUAWEICLOUD_SDK_SK",
+            token: &["HUAWEICLOUD_SDK_SECURITY_TOKEN"],
+        },
+        Cloud::Tencent => Names {
+            id: "TENCENTCLOUD_SECRET_ID",
+            secret: "TENCENTCLOUD_SECRET_KEY",
+            token: &["TENCENTCLOUD_TOKEN", "TENCENTCLOUD_SECURITY_TOKEN"],
+        },
+    }
+}
+
+/// The credentials in the vendor's variables; [`CredentialsError::NotFound`] says which are not set.
+pub(super) fn find(
+    cloud: Cloud,
+    environment: &Environment,
+) -> Result<Credentials, CredentialsError> {
+    let names = names(cloud);
+    let (Some(id), Some(secret)) = (environment.get(names.id), environment.get(names.secret))
+    else {
+        let missing: Vec<_> = [names.id, names.secret]
+            .into_iter()
+            .filter(|name| environment.get(name).is_none())
+            .collect();
+        let missing = match missing.as_slice() {
+            [one] => format!("the environment variable {one} is not set"),
+            _ => format!("the environment variables {} are not set", missing.join(" and ")),
+        };
+        return Err(CredentialsError::NotFound { cloud, missing });
+    };
+    let token = names.token.iter().find_map(|name| Some((name, environment.get(name)?)));
+    Ok(Credentials::Keys(AccessKeys {
+        access_key_id: checked(names.id, id)?.expose_secret().to_owned(),
+        secret_access_key: checked(names.secret, secret)?,
+        security_token: token.map(|(name, token)| checked(name, token)).transpose()?,
+    }))
+}

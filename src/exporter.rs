@@ -1,0 +1,161 @@
+//! `Exporter`: pollers, publisher and servers for one configuration, until told to stop.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::book::Keeping;
+use crate::clock::Clock;
+use crate::cloud::Cloud;
+use crate::config::{Config, SourceConfig};
+use crate::counts::Counts;
+use crate::metrics::{Instruments, Metrics, publish};
+use crate::pace::Account;
+use crate::poller::{Pace, Poller};
+use crate::server::{App, serve};
+use crate::source::{Learned, Source};
+use crate::store::{Snapshot, SourceInfo, Store};
+use crate::transport::{Network, NetworkOptions, Transport};
+
+/// Everything that runs for one configuration.
+#[derive(Debug)]
+pub struct Exporter {
+    store: Arc<Store>,
+    metrics: Arc<Metrics>,
+    counts: Arc<Counts>,
+    pollers: Vec<Poller>,
+}
+
+impl Exporter {
+    /// Prepares the sources of `config`; nothing is sent yet. Fails where a proxy's address or a
+    /// certificate file cannot be used.
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
+        // Sources that reach their clouds in the same way share connections.
+        let mut networks: Vec<(NetworkOptions, Arc<Network>)> = Vec::new();
+        Self::assemble(config, Clock::System, |source| {
+            let options = network_options(source);
+            if let Some((_, network)) = networks.iter().find(|(known, _)| known.is_same(&options)) {
+                return Ok(Arc::clone(network) as Arc<dyn Transport>);
+            }
+            let network = Arc::new(Network::new(&options)?);
+            networks.push((options, Arc::clone(&network)));
+            Ok(network)
+        })
+    }
+
+    /// The same with another clock and other ways to the clouds.
+    pub fn assemble(
+        config: &Config,
+        clock: Clock,
+        mut transport: impl FnMut(&SourceConfig) -> anyhow::Result<Arc<dyn Transport>>,
+    ) -> anyhow::Result<Self> {
+        let store = Arc::new(Store::default());
+        let instruments = Instruments::new()?;
+        instruments.config_loaded(clock.now());
+        let metrics = Arc::new(Metrics::new(instruments.clone()));
+        let counts = Arc::new(Counts::new(instruments.clone()));
+        let mut accounts: HashMap<(Cloud, &str), Arc<Account>> = HashMap::new();
+        let mut pollers = Vec::with_capacity(config.sources.len());
+        for source in &config.sources {
+            let account = accounts.entry((source.api.cloud, &source.account)).or_default();
+            let connected = Source {
+                info: Arc::new(info(source)),
+                api: source.api,
+                target: source.target.clone(),
+                credentials: Arc::clone(&source.credentials),
+                account: Arc::clone(account),
+                transport: transport(source).with_context(|| format!("source {}", source.name))?,
+                instruments: instruments.clone(),
+                clock,
+                resources: source.resources.clone(),
+                tags: source.tags.clone(),
+                tasks: source.tasks.clone(),
+                lookback: source.poll.lookback,
+                learned: Learned::default(),
+            };
+            let pace =
+                Pace { interval: source.poll.interval, idle_interval: source.poll.idle_interval };
+            let keeping = Keeping {
+                stale_after: source.poll.stale_after,
+                finished: source.retention.finished,
+                failed: source.retention.failed,
+                tasks: source.limits.tasks_per_source,
+            };
+            let (store, counts) = (Arc::clone(&store), Arc::clone(&counts));
+            let random = fastrand::Rng::new();
+            pollers.push(Poller::new(connected, pace, keeping, store, counts, random));
+        }
+        Ok(Self { store, metrics, counts, pollers })
+    }
+
+    /// What the servers of this exporter serve, with the metrics at `metrics_path`.
+    pub fn app(&self, metrics_path: &str, stopping: CancellationToken) -> Arc<App> {
+        Arc::new(App {
+            store: Arc::clone(&self.store),
+            metrics: Arc::clone(&self.metrics),
+            counts: Arc::clone(&self.counts),
+            metrics_path: metrics_path.to_owned(),
+            stopping,
+        })
+    }
+
+    /// Polls every source once, all at the same time, and returns what they look like.
+    pub async fn poll_once(self) -> Vec<Arc<Snapshot>> {
+        let mut polls = JoinSet::new();
+        for mut poller in self.pollers {
+            polls.spawn(async move { poller.poll().await });
+        }
+        polls.join_all().await;
+        self.store.snapshots()
+    }
+
+    /// Polls, and serves `app` on `listeners`, until `shutdown`; then finishes the requests under
+    /// way. A part that panics ends the whole: restarted beats silently stale.
+    pub async fn run(
+        self,
+        listeners: Vec<TcpListener>,
+        app: Arc<App>,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(publish(self.store, self.metrics, shutdown.clone()));
+        for poller in self.pollers {
+            tasks.spawn(poller.run(shutdown.clone()));
+        }
+        for listener in listeners {
+            tasks.spawn(serve(listener, Arc::clone(&app), shutdown.clone()));
+        }
+        while let Some(ended) = tasks.join_next().await {
+            ended.context("a part of the exporter has died")?;
+            anyhow::ensure!(shutdown.is_cancelled(), "a part of the exporter has stopped");
+        }
+        Ok(())
+    }
+}
+
+fn info(source: &SourceConfig) -> SourceInfo {
+    SourceInfo {
+        name: source.name.clone(),
+        cloud: source.api.cloud.as_str(),
+        api: source.api.name,
+        region: source.target.region.clone(),
+        account: source.account.clone(),
+        per_task_metrics: source.per_task_metrics,
+    }
+}
+
+fn network_options(config: &SourceConfig) -> NetworkOptions {
+    let authority = config.target.endpoint.parse::<http::Uri>().ok();
+    let host = authority.as_ref().and_then(http::Uri::host).unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    NetworkOptions {
+        timeout: config.poll.timeout,
+        proxy_url: config.proxy_url.clone(),
+        ca_file: config.ca_file.clone(),
+        loopback: host == "localhost" || address.is_ok_and(|address| address.is_loopback()),
+    }
+}

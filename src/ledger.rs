@@ -1,0 +1,245 @@
+//! `Ledger`: which tasks of a source have ended, so that each end is counted once.
+//!
+//! A counter counts transitions into a final state, once per run of a task. The rules:
+//!
+//! - Tasks that are already final when the source is first read to its end are a **baseline**:
+//!   remembered, not counted. So is one that comes into view later, of a cluster newly found say,
+//!   but ended before that.
+//! - A task seen unfinished and then final is counted, and so is one that began and ended between
+//!   two polls.
+//! - An end time that becomes known or changes later belongs to the same run. A **new run** of the
+//!   same id needs an unfinished sighting in between, or two known ends with a later start.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::task::{Task, TaskState, Timestamp};
+
+/// How long a task is remembered after it was last seen: longer than any vendor's list
+/// reaches back, so that it cannot come into view again once it is forgotten.
+const MEMORY: Duration = Duration::from_hours(35 * 24);
+
+/// The runs of every task that a source has shown.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// When the source was first read to its end; `None` until then.
+    watching_since: Option<Timestamp>,
+    runs: HashMap<Arc<str>, Run>,
+}
+
+/// The latest run of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Run {
+    started: Option<Timestamp>,
+    ended: Option<Timestamp>,
+    /// The first poll that saw it final; `None` while it goes on.
+    settled: Option<Timestamp>,
+    last_seen: Timestamp,
+}
+
+/// A task has ended, for the first time in its run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Completion {
+    /// The task, in its final state.
+    pub task: Task,
+    /// From its start, or its creation, to its end; `None` where the vendor did not say.
+    pub duration: Option<Duration>,
+}
+
+impl Ledger {
+    /// Enters what a poll saw, and returns the ends to be counted. `complete` says that the poll
+    /// read everything: the first such poll ends the baseline.
+    pub fn enter(&mut self, tasks: &[Task], complete: bool, now: Timestamp) -> Vec<Completion> {
+        let mut completions = Vec::new();
+        for task in tasks {
+            if task.state.is_final() {
+                if self.enter_final(task, now) {
+                    completions.push(Completion { duration: duration(task), task: task.clone() });
+                }
+            } else {
+                self.enter_unfinished(task, now);
+            }
+        }
+        if complete {
+            self.watching_since.get_or_insert(now);
+        }
+        self.runs.retain(|_, run| now.since(run.last_seen) < MEMORY);
+        completions
+    }
+
+    /// The first poll that saw the task's present run final; `None` while it goes on.
+    pub fn settled(&self, id: &str) -> Option<Timestamp> {
+        self.runs.get(id)?.settled
+    }
+
+    fn enter_unfinished(&mut self, task: &Task, now: Timestamp) {
+        let open = Run { started: task.started, ended: None, settled: None, last_seen: now };
+        match self.runs.get_mut(&task.id) {
+            // A word that nobody knows is no proof of a new run.
+            Some(run) if run.settled.is_some() && task.state == TaskState::Unknown => {
+                run.last_seen = now;
+            }
+            Some(run) => *run = open,
+            None => {
+                self.runs.insert(Arc::clone(&task.id), open);
+            }
+        }
+    }
+
+    /// Whether this end is to be counted.
+    fn enter_final(&mut self, task: &Task, now: Timestamp) -> bool {
+        let final_run =
+            Run { started: task.started, ended: task.ended, settled: Some(now), last_seen: now };
+        let Some(run) = self.runs.get_mut(&task.id) else {
+            self.runs.insert(Arc::clone(&task.id), final_run);
+            return match (self.watching_since, task.ended) {
+                (None, _) => false,
+                (Some(since), Some(ended)) => ended >= since,
+                (Some(_), None) => true,
+            };
+        };
+        let restarted = run.started.zip(task.started).is_some_and(|(old, new)| new > old);
+        let ended_again = run.ended.is_some() && task.ended.is_some() && restarted;
+        if run.settled.is_none() || ended_again {
+            *run = final_run;
+            return true;
+        }
+        run.last_seen = now;
+        run.started = run.started.or(task.started);
+        run.ended = task.ended.or(run.ended);
+        false
+    }
+}
+
+fn duration(task: &Task) -> Option<Duration> {
+    let (start, end) = task.started.or(task.created).zip(task.ended)?;
+    (end >= start).then(|| end.since(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + second).unwrap()
+    }
+
+    fn task(state: TaskState, started: i64, ended: Option<i64>) -> Task {
+        Task {
+            started: Some(at(started)),
+            ended: ended.map(at),
+            ..Task::new("t", state, state.as_str())
+        }
+    }
+
+    /// How many ends are counted at each of a sequence of complete polls, a minute apart.
+    fn counted(polls: &[&[&Task]]) -> Vec<usize> {
+        let mut ledger = Ledger::default();
+        let mut now = at(0);
+        polls
+            .iter()
+            .map(|tasks| {
+                now = now + Duration::from_mins(1);
+                let tasks: Vec<Task> = tasks.iter().copied().cloned().collect();
+                ledger.enter(&tasks, true, now).len()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn tasks_that_are_final_at_the_first_poll_are_a_baseline() {
+        let failed = task(TaskState::Failed, -600, Some(-300));
+        assert_eq!(counted(&[&[&failed], &[&failed], &[&failed]]), [0, 0, 0]);
+    }
+
+    #[test]
+    fn a_transition_is_counted_once() {
+        let running = task(TaskState::Running, 0, None);
+        let failed = task(TaskState::Failed, 0, Some(100));
+        let polls: [&[&Task]; 4] = [&[&running], &[&failed], &[&failed], &[&failed]];
+        assert_eq!(counted(&polls), [0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn a_task_that_ran_between_two_polls_is_counted() {
+        let failed = task(TaskState::Failed, 70, Some(80));
+        assert_eq!(counted(&[&[], &[&failed], &[&failed]]), [0, 1, 0]);
+    }
+
+    #[test]
+    fn a_task_newly_in_view_that_ended_before_we_watched_is_not_counted() {
+        let old = task(TaskState::Failed, -600, Some(-300));
+        assert_eq!(counted(&[&[], &[&old], &[&old]]), [0, 0, 0]);
+    }
+
+    #[test]
+    fn a_late_end_time_is_the_same_run() {
+        let without = task(TaskState::Failed, 0, None);
+        let with = task(TaskState::Failed, 0, Some(70));
+        let changed = task(TaskState::Failed, 0, Some(90));
+        let polls: [&[&Task]; 5] = [&[], &[&without], &[&with], &[&changed], &[&without]];
+        assert_eq!(counted(&polls), [0, 1, 0, 0, 0]);
+    }
+
+    #[test]
+    fn an_unfinished_sighting_in_between_makes_a_new_run() {
+        let failed = task(TaskState::Failed, 0, Some(70));
+        let running = task(TaskState::Running, 0, None);
+        let polls: [&[&Task]; 4] = [&[], &[&failed], &[&running], &[&failed]];
+        assert_eq!(counted(&polls), [0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn two_known_ends_with_a_later_start_are_two_runs() {
+        let first = task(TaskState::Failed, 0, Some(70));
+        let second = task(TaskState::Failed, 90, Some(110));
+        assert_eq!(counted(&[&[], &[&first], &[&second], &[&second]]), [0, 1, 1, 0]);
+    }
+
+    #[test]
+    fn an_unknown_word_is_no_new_run() {
+        let failed = task(TaskState::Failed, 0, Some(70));
+        let unknown = task(TaskState::Unknown, 0, None);
+        let polls: [&[&Task]; 4] = [&[], &[&failed], &[&unknown], &[&failed]];
+        assert_eq!(counted(&polls), [0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn the_baseline_lasts_until_everything_was_read_once() {
+        let mut ledger = Ledger::default();
+        let old = task(TaskState::Failed, -600, None);
+        assert_eq!(ledger.enter(&[], false, at(0)), []);
+        assert_eq!(ledger.enter(&[old], true, at(60)), []);
+        let other = Task::new("u", TaskState::Failed, "Failed");
+        assert_eq!(ledger.enter(&[other], true, at(120)).len(), 1);
+    }
+
+    #[test]
+    fn a_transition_within_the_baseline_is_counted() {
+        let mut ledger = Ledger::default();
+        assert_eq!(ledger.enter(&[task(TaskState::Running, 0, None)], false, at(0)), []);
+        assert_eq!(ledger.enter(&[task(TaskState::Failed, 0, None)], false, at(60)).len(), 1);
+    }
+
+    #[test]
+    fn what_the_list_still_shows_is_remembered_however_long() {
+        let mut ledger = Ledger::default();
+        ledger.enter(&[], true, at(0));
+        let failed = task(TaskState::Failed, 0, Some(70));
+        assert_eq!(ledger.enter(std::slice::from_ref(&failed), true, at(90)).len(), 1);
+        for day in 1..100 {
+            let counted = ledger.enter(std::slice::from_ref(&failed), true, at(day * 86_400));
+            assert_eq!(counted, [], "day {day}");
+        }
+        ledger.enter(&[], true, at(200 * 86_400));
+        assert_eq!(ledger.runs.len(), 0, "what no list shows is forgotten in the end");
+    }
+
+    #[test]
+    fn durations_need_both_ends_in_order() {
+        assert_eq!(duration(&task(TaskState::Failed, 0, Some(70))), Some(Duration::from_secs(70)));
+        assert_eq!(duration(&task(TaskState::Failed, 80, Some(70))), None);
+        assert_eq!(duration(&task(TaskState::Failed, 0, None)), None);
+    }
+}

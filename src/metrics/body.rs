@@ -1,0 +1,96 @@
+//! `ScrapeBody`: the frames of one answer.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame};
+
+use super::exposition::{CHUNK, Exposition, ROOM};
+use super::table::{Rendering, Table};
+
+/// How an answer is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// As it is.
+    Identity,
+    /// One gzip member.
+    Gzip,
+}
+
+/// Counters, then snapshots, then the end. Nothing is copied that has been rendered before, and
+/// the number of heap allocations does not depend on the number of tasks.
+#[derive(Debug)]
+pub struct ScrapeBody {
+    head: Bytes,
+    middle: Middle,
+    tail: Bytes,
+}
+
+#[derive(Debug)]
+enum Middle {
+    /// Rendered while it is sent, each time into the first buffer that has been sent.
+    Rendered { rendering: Rendering, buffers: [BytesMut; 2] },
+    /// Sent from the exposition, from its piece `next` on.
+    Compressed { exposition: Arc<Exposition>, next: usize },
+}
+
+impl ScrapeBody {
+    pub(super) fn rendered(head: Bytes, tables: &Arc<[Arc<Table>]>, tail: &'static [u8]) -> Self {
+        let rendering = Rendering::new(Arc::clone(tables));
+        let buffers = std::array::from_fn(|_| BytesMut::with_capacity(ROOM));
+        Self {
+            head,
+            middle: Middle::Rendered { rendering, buffers },
+            tail: Bytes::from_static(tail),
+        }
+    }
+
+    pub(super) fn compressed(head: Bytes, exposition: Arc<Exposition>, tail: Bytes) -> Self {
+        Self { head, middle: Middle::Compressed { exposition, next: 0 }, tail }
+    }
+}
+
+impl Iterator for ScrapeBody {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if !self.head.is_empty() {
+            return Some(std::mem::take(&mut self.head));
+        }
+        let middle = match &mut self.middle {
+            Middle::Rendered { rendering, buffers } => {
+                // A third one only while both are still on their way.
+                let [one, other] = buffers;
+                let buffer = if one.try_reclaim(ROOM) {
+                    one
+                } else if other.try_reclaim(ROOM) {
+                    other
+                } else {
+                    &mut BytesMut::with_capacity(ROOM)
+                };
+                rendering.fill(buffer, CHUNK).then(|| buffer.split().freeze())
+            }
+            Middle::Compressed { exposition, next } => {
+                let piece = exposition.deflated.get(*next).cloned();
+                *next += 1;
+                piece
+            }
+        };
+        middle.or_else(|| Some(std::mem::take(&mut self.tail)).filter(|tail| !tail.is_empty()))
+    }
+}
+
+impl Body for ScrapeBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.next().map(|bytes| Ok(Frame::data(bytes))))
+    }
+}

@@ -1,0 +1,508 @@
+//! `Instruments`: what outlives a poll. Its methods are named after what happened.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
+use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::MetricFamily;
+use prometheus::{
+    CounterVec, Error, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts,
+    Registry,
+};
+
+use super::kinds::Kinds;
+use super::{FAMILIES, Family, Kind, Samples};
+use crate::store::SourceInfo;
+use crate::task::{TaskState, Timestamp};
+
+/// Why a request or a poll failed: the label `reason`, and the word in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// Key, token, signature or permission.
+    Auth,
+    /// Too many requests.
+    Throttled,
+    /// No answer in time.
+    Timeout,
+    /// No connection, or a broken one.
+    Network,
+    /// The vendor's trouble.
+    Server,
+    /// A request that the vendor will never take.
+    Client,
+    /// An answer that makes no sense.
+    Decode,
+    /// Not sent, to spare the budget.
+    Budget,
+    /// Our clock and the vendor's differ too much.
+    Clock,
+}
+
+impl Reason {
+    /// Every reason, in the order of the documentation.
+    pub const ALL: [Self; 9] = [
+        Self::Auth,
+        Self::Throttled,
+        Self::Timeout,
+        Self::Network,
+        Self::Server,
+        Self::Client,
+        Self::Decode,
+        Self::Budget,
+        Self::Clock,
+    ];
+
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Throttled => "throttled",
+            Self::Timeout => "timeout",
+            Self::Network => "network",
+            Self::Server => "server",
+            Self::Client => "client",
+            Self::Decode => "decode",
+            Self::Budget => "budget",
+            Self::Clock => "clock",
+        }
+    }
+}
+
+/// Every value of the label `field`.
+pub const FIELDS: [&str; 4] = ["status", "time", "progress", "task_id"];
+
+/// Every value of the label `outcome`.
+pub const OUTCOMES: [TaskState; 3] = [TaskState::Succeeded, TaskState::Failed, TaskState::Canceled];
+
+/// Counters, histograms and the few gauges that belong to no snapshot. A clone is another handle
+/// to the same ones.
+#[derive(Clone)]
+pub struct Instruments {
+    registry: Registry,
+    /// By source.
+    kinds: Arc<Mutex<BTreeMap<String, Kinds>>>,
+    polls: IntCounterVec,
+    poll_failures: IntCounterVec,
+    unknown_values: IntCounterVec,
+    coverage_gaps: IntCounterVec,
+    coverage_gap_seconds: CounterVec,
+    requests: IntCounterVec,
+    request_failures: IntCounterVec,
+    request_duration: HistogramVec,
+    budget_limit: IntGaugeVec,
+    budget_remaining: IntGaugeVec,
+    requests_shed: IntCounterVec,
+    completions: IntCounterVec,
+    failures: IntCounterVec,
+    cancellations: IntCounterVec,
+    last_failure: IntGaugeVec,
+    task_duration: HistogramVec,
+    reload_successful: IntGaugeVec,
+    reload_success_time: IntGaugeVec,
+    journal_successful: IntGaugeVec,
+    registrations: IntGaugeVec,
+}
+
+impl fmt::Debug for Instruments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Instruments").field("kinds", &self.kinds).finish_non_exhaustive()
+    }
+}
+
+impl Instruments {
+    /// Everything at its beginning. Fails only if [`FAMILIES`] lacks a row or has a wrong one.
+    pub fn new() -> Result<Self, Error> {
+        let registry = Registry::new();
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        let made = Self {
+            kinds: Arc::default(),
+            polls: counter(&registry, "dbtask_source_polls_total")?,
+            poll_failures: counter(&registry, "dbtask_source_poll_failures_total")?,
+            unknown_values: counter(&registry, "dbtask_source_unknown_values_total")?,
+            coverage_gaps: counter(&registry, "dbtask_source_coverage_gaps_total")?,
+            coverage_gap_seconds: register(
+                &registry,
+                "dbtask_source_coverage_gap_seconds_total",
+                CounterVec::new,
+            )?,
+            requests: counter(&registry, "dbtask_api_requests_total")?,
+            request_failures: counter(&registry, "dbtask_api_request_failures_total")?,
+            request_duration: histogram(&registry, "dbtask_api_request_duration_seconds")?,
+            budget_limit: gauge(&registry, "dbtask_api_budget_limit")?,
+            budget_remaining: gauge(&registry, "dbtask_api_budget_remaining")?,
+            requests_shed: counter(&registry, "dbtask_api_requests_shed_total")?,
+            completions: counter(&registry, "dbtask_task_completions_total")?,
+            failures: counter(&registry, "dbtask_task_failures_total")?,
+            cancellations: counter(&registry, "dbtask_task_cancellations_total")?,
+            last_failure: gauge(&registry, "dbtask_task_last_failure_timestamp_seconds")?,
+            task_duration: histogram(&registry, "dbtask_task_duration_seconds")?,
+            reload_successful: gauge(&registry, "dbtask_exporter_config_last_reload_successful")?,
+            reload_success_time: gauge(
+                &registry,
+                "dbtask_exporter_config_last_reload_success_timestamp_seconds",
+            )?,
+            journal_successful: gauge(&registry, "dbtask_exporter_journal_last_write_successful")?,
+            registrations: gauge(&registry, "dbtask_exporter_registrations")?,
+            registry,
+        };
+        let build: GaugeVec =
+            register(&made.registry, "dbtask_exporter_build_info", GaugeVec::new)?;
+        let revision = option_env!("DBTASK_REVISION").unwrap_or("unknown");
+        build.with_label_values(&[env!("CARGO_PKG_VERSION"), revision]).set(1.0);
+        made.registrations.with_label_values::<&str>(&[]).set(0);
+        Ok(made)
+    }
+
+    /// Puts everything that can be counted for a source at 0, so that the first increment is one.
+    pub fn declare_source(&self, source: &SourceInfo, operations: &[&str]) {
+        let name = &*source.name;
+        self.polls.with_label_values(&[name]);
+        self.coverage_gaps.with_label_values(&[name]);
+        self.coverage_gap_seconds.with_label_values(&[name]);
+        self.requests_shed.with_label_values(&[name]);
+        for reason in Reason::ALL {
+            self.poll_failures.with_label_values(&[name, reason.as_str()]);
+        }
+        for field in FIELDS {
+            self.unknown_values.with_label_values(&[name, field]);
+        }
+        for outcome in OUTCOMES {
+            self.task_duration.with_label_values(&[name, outcome.as_str()]);
+        }
+        for operation in operations {
+            self.requests.with_label_values(&[name, operation]);
+            self.request_duration.with_label_values(&[source.cloud, operation]);
+            for reason in Reason::ALL {
+                self.request_failures.with_label_values(&[name, operation, reason.as_str()]);
+            }
+        }
+    }
+
+    /// Puts the counters of a kind of task at 0, and returns its label, which many kinds may share.
+    /// `with_cancellations` where the vendor has that state.
+    pub fn declare_kind(&self, source: &str, kind: &str, with_cancellations: bool) -> String {
+        self.with_kind(source, kind, |kind| {
+            self.completions.with_label_values(&[source, kind]);
+            self.failures.with_label_values(&[source, kind]);
+            if with_cancellations {
+                self.cancellations.with_label_values(&[source, kind]);
+            }
+            kind.to_owned()
+        })
+    }
+
+    /// Drops every series of a source that is no more.
+    pub fn source_removed(&self, source: &str) {
+        self.kinds().remove(source);
+        for counters in [
+            &self.polls,
+            &self.poll_failures,
+            &self.unknown_values,
+            &self.coverage_gaps,
+            &self.requests,
+            &self.request_failures,
+            &self.requests_shed,
+            &self.completions,
+            &self.failures,
+            &self.cancellations,
+        ] {
+            remove_source(counters, source);
+        }
+        for gauges in [&self.budget_limit, &self.budget_remaining, &self.last_failure] {
+            remove_source(gauges, source);
+        }
+        remove_source(&self.coverage_gap_seconds, source);
+        remove_source(&self.task_duration, source);
+    }
+
+    /// A poll ended.
+    pub fn poll_finished(&self, source: &str, failure: Option<Reason>) {
+        self.polls.with_label_values(&[source]).inc();
+        if let Some(reason) = failure {
+            self.poll_failures.with_label_values(&[source, reason.as_str()]).inc();
+        }
+    }
+
+    /// An answer held values that could not be read; `field` is one of [`FIELDS`].
+    pub fn unknown_values_found(&self, source: &str, field: &str, count: u64) {
+        self.unknown_values.with_label_values(&[source, field]).inc_by(count);
+    }
+
+    /// Polling was down for longer than the vendor's list reaches back; also puts back what a
+    /// journal kept of `gaps`.
+    pub fn coverage_lost(&self, source: &str, gaps: u64, duration: Duration) {
+        self.coverage_gaps.with_label_values(&[source]).inc_by(gaps);
+        self.coverage_gap_seconds.with_label_values(&[source]).inc_by(duration.as_secs_f64());
+    }
+
+    /// A request was sent.
+    pub fn request_sent(&self, source: &str, operation: &str) {
+        self.requests.with_label_values(&[source, operation]).inc();
+    }
+
+    /// An answer came, good or bad, or the wait for it ended.
+    pub fn request_finished(&self, cloud: &str, operation: &str, took: Duration) {
+        self.request_duration.with_label_values(&[cloud, operation]).observe(took.as_secs_f64());
+    }
+
+    /// A request failed.
+    pub fn request_failed(&self, source: &str, operation: &str, reason: Reason) {
+        self.request_failures.with_label_values(&[source, operation, reason.as_str()]).inc();
+    }
+
+    /// A request was not sent, to spare the budget.
+    pub fn request_shed(&self, source: &str) {
+        self.requests_shed.with_label_values(&[source]).inc();
+    }
+
+    /// The budget of the source's credentials, and what is left of it today.
+    pub fn budget_changed(&self, source: &str, limit: u64, remaining: u64) {
+        self.budget_limit.with_label_values(&[source]).set(clamped(limit));
+        self.budget_remaining.with_label_values(&[source]).set(clamped(remaining));
+    }
+
+    /// The source has no budget (any more).
+    pub fn budget_removed(&self, source: &str) {
+        remove_source(&self.budget_limit, source);
+        remove_source(&self.budget_remaining, source);
+    }
+
+    /// `count` tasks of a kind came to an end; also puts back what a journal kept. An `outcome`
+    /// that is not final counts nothing.
+    pub fn tasks_ended(&self, source: &str, kind: &str, outcome: TaskState, count: u64) {
+        let ended = match outcome {
+            TaskState::Succeeded => None,
+            TaskState::Failed => Some(&self.failures),
+            TaskState::Canceled => Some(&self.cancellations),
+            TaskState::Pending | TaskState::Running | TaskState::Paused | TaskState::Unknown => {
+                return;
+            }
+        };
+        self.with_kind(source, kind, |kind| {
+            self.completions.with_label_values(&[source, kind]).inc_by(count);
+            // The failures of a kind are there as soon as its completions are.
+            self.failures.with_label_values(&[source, kind]);
+            if let Some(ended) = ended {
+                ended.with_label_values(&[source, kind]).inc_by(count);
+            }
+        });
+    }
+
+    /// A task took this long, by the vendor's start and end.
+    pub fn task_took(&self, source: &str, outcome: TaskState, duration: Duration) {
+        let outcome = outcome.as_str();
+        self.task_duration.with_label_values(&[source, outcome]).observe(duration.as_secs_f64());
+    }
+
+    /// A task failed then; an earlier time changes nothing.
+    pub fn task_failed_at(&self, source: &str, time: Timestamp) {
+        let last = self.last_failure.with_label_values(&[source]);
+        last.set(last.get().max(time.as_second()));
+    }
+
+    /// The configuration was read.
+    pub fn config_loaded(&self, now: Timestamp) {
+        self.reload_successful.with_label_values::<&str>(&[]).set(1);
+        self.reload_success_time.with_label_values::<&str>(&[]).set(now.as_second());
+    }
+
+    /// A new configuration was refused.
+    pub fn config_refused(&self) {
+        self.reload_successful.with_label_values::<&str>(&[]).set(0);
+    }
+
+    /// The journal was written, or was not.
+    pub fn journal_written(&self, well: bool) {
+        self.journal_successful.with_label_values::<&str>(&[]).set(i64::from(well));
+    }
+
+    /// So many task ids are registered now.
+    pub fn registrations_changed(&self, count: u64) {
+        self.registrations.with_label_values::<&str>(&[]).set(clamped(count));
+    }
+
+    /// Everything there is, ordered by name.
+    pub(super) fn gather(&self) -> Vec<MetricFamily> {
+        self.registry.gather()
+    }
+
+    /// Lets `use_it` use the label of a kind; the lock is held, so that a source that is removed
+    /// meanwhile leaves nothing behind.
+    fn with_kind<T>(&self, source: &str, kind: &str, use_it: impl FnOnce(&str) -> T) -> T {
+        let mut kinds = self.kinds();
+        use_it(kinds.entry(source.to_owned()).or_default().label(kind))
+    }
+
+    fn kinds(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Kinds>> {
+        self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn clamped(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn family(name: &str) -> Result<&'static Family, Error> {
+    FAMILIES
+        .iter()
+        .find(|family| family.name == name && matches!(family.samples, Samples::Registry))
+        .ok_or_else(|| Error::Msg(format!("no family {name} comes from the registry")))
+}
+
+fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    name: &str,
+    make: impl FnOnce(Opts, &[&str]) -> Result<C, Error>,
+) -> Result<C, Error> {
+    let family = family(name)?;
+    let collector = make(Opts::new(family.name, family.help), family.labels)?;
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+fn counter(registry: &Registry, name: &str) -> Result<IntCounterVec, Error> {
+    register(registry, name, IntCounterVec::new)
+}
+
+fn gauge(registry: &Registry, name: &str) -> Result<IntGaugeVec, Error> {
+    register(registry, name, IntGaugeVec::new)
+}
+
+fn histogram(registry: &Registry, name: &str) -> Result<HistogramVec, Error> {
+    let Kind::Histogram(buckets) = family(name)?.kind else {
+        return Err(Error::Msg(format!("{name} is no histogram")));
+    };
+    register(registry, name, |options, labels| {
+        let options = HistogramOpts { common_opts: options, buckets: buckets.to_vec() };
+        HistogramVec::new(options, labels)
+    })
+}
+
+/// Removes every child whose label `source` is `source`.
+fn remove_source<T: MetricVecBuilder>(vec: &MetricVec<T>, source: &str)
+where
+    MetricVec<T>: Collector,
+{
+    for family in vec.collect() {
+        for metric in family.get_metric() {
+            let labels: HashMap<_, _> =
+                metric.get_label().iter().map(|pair| (pair.name(), pair.value())).collect();
+            if labels.get("source") == Some(&source) {
+                // It may be gone already.
+                let _ = vec.remove(&labels);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source() -> SourceInfo {
+        SourceInfo { name: "mysql".into(), cloud: "tencent", ..SourceInfo::default() }
+    }
+
+    /// `name{labels} value` of every series of ours.
+    fn series(instruments: &Instruments) -> Vec<String> {
+        let mut out = bytes::BytesMut::new();
+        for family in instruments.gather() {
+            super::super::text::collected(&mut out, super::super::Format::Text, &family);
+        }
+        let text = String::from_utf8(out.to_vec()).unwrap();
+        text.lines().filter(|line| line.starts_with("dbtask_")).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_registry_family_has_an_instrument() {
+        let instruments = Instruments::new().unwrap();
+        instruments.declare_source(&source(), &["DescribeTasks"]);
+        instruments.tasks_ended("mysql", "BACKUP", TaskState::Canceled, 1);
+        instruments.budget_changed("mysql", 10, 3);
+        instruments.task_failed_at("mysql", Timestamp::from_second(1).unwrap());
+        instruments.config_loaded(Timestamp::from_second(1).unwrap());
+        instruments.journal_written(true);
+        let made = instruments.gather();
+        for family in FAMILIES.iter().filter(|f| matches!(f.samples, Samples::Registry)) {
+            let found = made.iter().find(|made| made.name() == family.name);
+            let found = found.unwrap_or_else(|| panic!("{} is not made", family.name));
+            assert_eq!(found.help(), family.help);
+            let kind = format!("{:?}", found.get_field_type()).to_lowercase();
+            assert_eq!(kind, family.kind.as_str(), "{}", family.name);
+            let labels = found.get_metric()[0].get_label();
+            let labels: std::collections::BTreeSet<_> =
+                labels.iter().map(prometheus::proto::LabelPair::name).collect();
+            assert_eq!(labels, family.labels.iter().copied().collect(), "{}", family.name);
+        }
+        assert_eq!(
+            made.len(),
+            FAMILIES.iter().filter(|f| matches!(f.samples, Samples::Registry)).count()
+        );
+    }
+
+    #[test]
+    fn everything_known_is_there_at_zero() {
+        let instruments = Instruments::new().unwrap();
+        instruments.declare_source(&source(), &["DescribeTasks"]);
+        instruments.declare_kind("mysql", "BACKUP", false);
+        let series = series(&instruments);
+        for reason in Reason::ALL.map(Reason::as_str) {
+            for line in [
+                format!(
+                    "dbtask_source_poll_failures_total{{reason=\"{reason}\",source=\"mysql\"}} 0"
+                ),
+                format!(
+                    "dbtask_api_request_failures_total{{operation=\"DescribeTasks\",reason=\"{reason}\",source=\"mysql\"}} 0"
+                ),
+            ] {
+                assert!(series.contains(&line), "{line}");
+            }
+        }
+        for line in [
+            "dbtask_source_polls_total{source=\"mysql\"} 0",
+            "dbtask_source_unknown_values_total{field=\"task_id\",source=\"mysql\"} 0",
+            "dbtask_task_completions_total{source=\"mysql\",task_kind=\"BACKUP\"} 0",
+            "dbtask_task_failures_total{source=\"mysql\",task_kind=\"BACKUP\"} 0",
+            "dbtask_task_duration_seconds_count{outcome=\"canceled\",source=\"mysql\"} 0",
+            "dbtask_api_request_duration_seconds_count{cloud=\"tencent\",operation=\"DescribeTasks\"} 0",
+            "dbtask_exporter_registrations 0",
+        ] {
+            assert!(series.iter().any(|one| one == line), "{line}");
+        }
+        for absent in ["cancellations", "api_budget", "last_failure", "journal", "last_reload"] {
+            assert!(!series.iter().any(|one| one.contains(absent)), "{absent}");
+        }
+    }
+
+    #[test]
+    fn a_removed_source_leaves_nothing_of_its_own() {
+        let instruments = Instruments::new().unwrap();
+        let other = SourceInfo { name: "redis".into(), cloud: "tencent", ..SourceInfo::default() };
+        instruments.declare_source(&other, &["DescribeTaskList"]);
+        let before = series(&instruments);
+        instruments.declare_source(&source(), &["DescribeTaskList"]);
+        instruments.declare_kind("mysql", "BACKUP", true);
+        instruments.budget_changed("mysql", 10, 3);
+        instruments.task_failed_at("mysql", Timestamp::from_second(7).unwrap());
+        instruments.source_removed("mysql");
+        assert_eq!(series(&instruments), before);
+    }
+
+    #[test]
+    fn an_outcome_is_counted_under_its_own_name_and_as_a_completion() {
+        let instruments = Instruments::new().unwrap();
+        instruments.tasks_ended("mysql", "BACKUP", TaskState::Failed, 2);
+        instruments.tasks_ended("mysql", "BACKUP", TaskState::Succeeded, 1);
+        instruments.tasks_ended("mysql", "BACKUP", TaskState::Running, 1);
+        let series = series(&instruments);
+        for line in [
+            "dbtask_task_completions_total{source=\"mysql\",task_kind=\"BACKUP\"} 3",
+            "dbtask_task_failures_total{source=\"mysql\",task_kind=\"BACKUP\"} 2",
+        ] {
+            assert!(series.iter().any(|one| one == line), "{line} not in {series:?}");
+        }
+    }
+}

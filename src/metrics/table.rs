@@ -1,0 +1,352 @@
+//! `Table`: a source's snapshot with all label text escaped once, and `Rendering`, which turns
+//! tables into text family by family.
+//!
+//! The labels of a task lie one after another in one arena, its identity first:
+//!
+//! ```text
+//! {source="s",task_id="7" ,resource_id="r",… ,status="RUNNING" ,code="E42"
+//! └ key ────────────────┘ └ columns, one for each family of `Samples::TaskLabels` ┘
+//! ```
+//!
+//! so one copy serves a series that has only the identity, and one or two any other. Values stay
+//! in the snapshot.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use super::text::{self, Format, MAX_LABEL_BYTES, Value, cut};
+use super::{FAMILIES, Family, Samples};
+use crate::store::{Snapshot, Tracked};
+use crate::task::{Step, TaskState};
+
+/// How many families have labels of their own for each task.
+const COLUMNS: usize = {
+    let mut count = 0;
+    let mut rest = FAMILIES;
+    while let [family, tail @ ..] = rest {
+        if matches!(family.samples, Samples::TaskLabels(_)) {
+            count += 1;
+        }
+        rest = tail;
+    }
+    count
+};
+
+/// One source, ready to be rendered.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// Where the values are.
+    pub(super) snapshot: Arc<Snapshot>,
+    /// `{source="…"`.
+    source: Box<[u8]>,
+    /// Label text, escaped.
+    arena: Box<[u8]>,
+    /// As the tasks of the snapshot; empty if the source has no series for tasks.
+    rows: Box<[Row]>,
+    /// The steps of all tasks, in the tasks' order.
+    steps: Box<[StepRow]>,
+}
+
+/// Where in the arena the labels of a task are.
+#[derive(Debug)]
+struct Row {
+    start: u32,
+    /// The end of the key; equal to `start` for a task that repeats the id of the one before.
+    key: u32,
+    /// The ends of the columns; an empty one has no series.
+    columns: [u32; COLUMNS],
+}
+
+/// Where in the arena the `step` label is, comma first.
+#[derive(Debug)]
+struct StepRow {
+    task: u32,
+    step: u32,
+    labels: Range<u32>,
+}
+
+impl Table {
+    /// Escapes the labels of a snapshot.
+    pub(super) fn new(snapshot: Arc<Snapshot>) -> Self {
+        let mut source = BytesMut::new();
+        // Names are bounded by the configuration; cutting one could make two sources the same.
+        text::label(&mut source, "{", "source", &snapshot.source.name);
+        let mut arena = BytesMut::new();
+        let mut rows = Vec::new();
+        let mut steps = Vec::new();
+        if snapshot.source.per_task_metrics {
+            rows.reserve_exact(snapshot.tasks.len());
+            let mut values = Vec::new();
+            let mut last_id = None;
+            for (index, Tracked { task, .. }) in snapshot.tasks.iter().enumerate() {
+                let start = offset(arena.len());
+                let mut row = Row { start, key: start, columns: [start; COLUMNS] };
+                // Two series with the same labels would spoil the whole scrape.
+                if last_id.replace(&*task.id) != Some(&*task.id) {
+                    arena.extend_from_slice(&source);
+                    text::label(&mut arena, ",", "task_id", &task.id);
+                    row.key = offset(arena.len());
+                    let columns = FAMILIES.iter().filter_map(Family::task_labels);
+                    for ((names, labels), end) in columns.zip(&mut row.columns) {
+                        labels(task, &mut values);
+                        for (name, value) in names.iter().zip(values.drain(..)) {
+                            text::label(&mut arena, ",", name, cut(value, MAX_LABEL_BYTES));
+                        }
+                        *end = offset(arena.len());
+                    }
+                    name_steps(&task.steps, |step, name| {
+                        let start = offset(arena.len());
+                        text::label(&mut arena, ",", "step", name);
+                        let labels = start..offset(arena.len());
+                        steps.push(StepRow { task: offset(index), step: offset(step), labels });
+                    });
+                }
+                rows.push(row);
+            }
+        }
+        Self {
+            snapshot,
+            source: source.to_vec().into(),
+            arena: arena.to_vec().into(),
+            rows: rows.into(),
+            steps: steps.into(),
+        }
+    }
+
+    fn text(&self, from: u32, to: u32) -> &[u8] {
+        self.arena.get(from as usize..to as usize).unwrap_or_default()
+    }
+
+    /// Tasks with their rows, from the one with index `from`.
+    fn tasks(&self, from: usize) -> impl Iterator<Item = (&Tracked, &Row)> {
+        let rows = self.rows.get(from..).unwrap_or_default();
+        let tasks = self.snapshot.tasks.get(from..).unwrap_or_default();
+        tasks.iter().zip(rows)
+    }
+
+    fn step(&self, row: &StepRow) -> Option<(&Row, &Step)> {
+        let task = self.snapshot.tasks.get(row.task as usize)?;
+        Some((self.rows.get(row.task as usize)?, task.task.steps.get(row.step as usize)?))
+    }
+}
+
+/// An arena of 4 GiB would take ten million tasks in one source; whatever lies behind has no text.
+fn offset(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+/// Calls `each` with the index and the name of each step. A name that has been used in the task
+/// gets a number, so that no two series are the same.
+fn name_steps(steps: &[Step], mut each: impl FnMut(usize, &str)) {
+    let mut used: Vec<String> = Vec::with_capacity(steps.len());
+    for (index, step) in steps.iter().enumerate() {
+        let mut name = cut(&step.name, MAX_LABEL_BYTES).to_owned();
+        let mut number = 2;
+        while used.contains(&name) {
+            let suffix = format!(" #{number}");
+            let room = MAX_LABEL_BYTES.saturating_sub(suffix.len());
+            name = [cut(&step.name, room), &suffix].concat();
+            number += 1;
+        }
+        each(index, &name);
+        used.push(name);
+    }
+}
+
+/// The text of some tables, bit by bit. Only gauges come out of it, so it is the same in both
+/// formats.
+#[derive(Debug)]
+pub(super) struct Rendering {
+    tables: Arc<[Arc<Table>]>,
+    family: usize,
+    table: usize,
+    /// The next task, or step.
+    row: usize,
+    /// Whether the family's header has been written.
+    headed: bool,
+}
+
+impl Rendering {
+    /// From the beginning.
+    pub(super) fn new(tables: Arc<[Arc<Table>]>) -> Self {
+        Self { tables, family: 0, table: 0, row: 0, headed: false }
+    }
+
+    /// Appends whole lines until `out` holds `enough` bytes or a little more; `false` when there
+    /// was nothing left to append.
+    pub(super) fn fill(&mut self, out: &mut BytesMut, enough: usize) -> bool {
+        let before = out.len();
+        while let Some(family) = FAMILIES.get(self.family) {
+            while let Some(table) = self.tables.get(self.table).cloned() {
+                if !self.fill_from(family, &table, out, enough) {
+                    return true;
+                }
+                self.row = 0;
+                self.table += 1;
+            }
+            self.table = 0;
+            self.headed = false;
+            self.family += 1;
+        }
+        out.len() > before
+    }
+
+    /// The same within one family and one table; `false` if `out` got full before the end.
+    fn fill_from(
+        &mut self,
+        family: &Family,
+        table: &Table,
+        out: &mut BytesMut,
+        enough: usize,
+    ) -> bool {
+        let mut lines = Lines { out, family, headed: &mut self.headed };
+        match family.samples {
+            Samples::Registry => {}
+            Samples::Task(value) => {
+                for (tracked, row) in table.tasks(self.row) {
+                    if lines.out.len() >= enough {
+                        return false;
+                    }
+                    self.row += 1;
+                    if let Some(value) = value(tracked)
+                        && row.key > row.start
+                    {
+                        lines.line(table.text(row.start, row.key), b"", value);
+                    }
+                }
+            }
+            Samples::TaskState(state) => {
+                for (tracked, row) in table.tasks(self.row) {
+                    if lines.out.len() >= enough {
+                        return false;
+                    }
+                    self.row += 1;
+                    if row.key > row.start {
+                        lines.states(table.text(row.start, row.key), state(&tracked.task));
+                    }
+                }
+            }
+            Samples::TaskLabels(_) => {
+                let before = FAMILIES.iter().take(self.family);
+                let column = before.filter_map(Family::task_labels).count();
+                for (_, row) in table.tasks(self.row) {
+                    if lines.out.len() >= enough {
+                        return false;
+                    }
+                    self.row += 1;
+                    let before = column.checked_sub(1).and_then(|i| row.columns.get(i).copied());
+                    let start = before.unwrap_or(row.key);
+                    let end = row.columns.get(column).copied().unwrap_or(start);
+                    if end > start {
+                        let key = table.text(row.start, row.key);
+                        lines.line(key, table.text(start, end), Value::Integer(1));
+                    }
+                }
+            }
+            Samples::Step(value) => {
+                for step_row in table.steps.get(self.row..).unwrap_or_default() {
+                    if lines.out.len() >= enough {
+                        return false;
+                    }
+                    self.row += 1;
+                    if let Some((row, step)) = table.step(step_row)
+                        && let Some(value) = value(step)
+                    {
+                        let Range { start, end } = step_row.labels;
+                        let key = table.text(row.start, row.key);
+                        lines.line(key, table.text(start, end), value);
+                    }
+                }
+            }
+            Samples::Source(value) => {
+                if let Some(value) = value(&table.snapshot) {
+                    lines.line(&table.source, b"", value);
+                }
+            }
+            Samples::SourceLabels(labels) => {
+                let mut values = Vec::new();
+                labels(&table.snapshot.source, &mut values);
+                let mut text = BytesMut::new();
+                for (name, value) in family.labels.iter().skip(1).zip(values) {
+                    text::label(&mut text, ",", name, cut(value, MAX_LABEL_BYTES));
+                }
+                lines.line(&table.source, &text, Value::Integer(1));
+            }
+            Samples::SourceStates(counts) => {
+                for (state, count) in TaskState::ALL.into_iter().zip(counts(&table.snapshot)) {
+                    let mut text = BytesMut::new();
+                    text::label(&mut text, ",", "state", state.as_str());
+                    lines.line(&table.source, &text, count.into());
+                }
+            }
+        }
+        true
+    }
+}
+
+/// Writes the lines of one family, its header before the first.
+struct Lines<'a> {
+    out: &'a mut BytesMut,
+    family: &'a Family,
+    headed: &'a mut bool,
+}
+
+impl Lines<'_> {
+    fn line(&mut self, key: &[u8], labels: &[u8], value: Value) {
+        self.header();
+        self.out.extend_from_slice(self.family.name.as_bytes());
+        self.out.extend_from_slice(key);
+        self.out.extend_from_slice(labels);
+        self.out.extend_from_slice(b"} ");
+        text::number(self.out, value);
+        self.out.extend_from_slice(b"\n");
+    }
+
+    fn states(&mut self, key: &[u8], current: TaskState) {
+        self.header();
+        for state in TaskState::ALL {
+            self.out.extend_from_slice(self.family.name.as_bytes());
+            self.out.extend_from_slice(key);
+            self.out.extend_from_slice(b",state=\"");
+            self.out.extend_from_slice(state.as_str().as_bytes());
+            self.out.extend_from_slice(if state == current { b"\"} 1\n" } else { b"\"} 0\n" });
+        }
+    }
+
+    fn header(&mut self) {
+        if !*self.headed {
+            let Family { name, kind, help, .. } = self.family;
+            text::header(self.out, Format::Text, name, kind.as_str(), help);
+            *self.headed = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(steps: &[&str]) -> Vec<String> {
+        let steps: Vec<_> = steps
+            .iter()
+            .map(|&name| Step { name: name.into(), progress: None, remaining: None })
+            .collect();
+        let mut names = Vec::new();
+        name_steps(&steps, |_, name| names.push(name.to_owned()));
+        names
+    }
+
+    #[test]
+    fn a_repeated_step_gets_a_number() {
+        assert_eq!(names(&["a", "a", "a #2", "a"]), ["a", "a #2", "a #2 #2", "a #3"]);
+    }
+
+    #[test]
+    fn steps_that_differ_only_behind_the_cut_stay_apart() {
+        let (one, two) = (format!("{}1", "x".repeat(128)), format!("{}2", "x".repeat(128)));
+        let names = names(&[&one, &two]);
+        assert_eq!(names, ["x".repeat(128), format!("{} #2", "x".repeat(125))]);
+    }
+}

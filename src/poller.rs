@@ -1,0 +1,342 @@
+//! `Poller`: keeps one source's snapshot fresh: poll, publish, wait, until told to stop.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::book::{Book, Keeping};
+use crate::clock::Clock;
+use crate::counts::Counts;
+use crate::ledger::{Completion, Ledger};
+use crate::metrics::{Instruments, Reason};
+use crate::pace::Backoff;
+use crate::source::{FetchError, Fetched, Source};
+use crate::store::{Snapshot, SourceInfo, Store, Tracked};
+use crate::task::{Task, TaskState, Timestamp};
+
+/// The longest that a first poll is put off, so that many sources do not start as one.
+const LONGEST_JITTER: Duration = Duration::from_secs(5);
+/// The most unknown status words that are logged for a source.
+const MAX_WORDS: usize = 100;
+
+/// How often a source is polled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// While any task is unfinished.
+    pub interval: Duration,
+    /// While none is.
+    pub idle_interval: Duration,
+}
+
+/// One source's loop.
+#[derive(Debug)]
+pub struct Poller {
+    source: Source,
+    watch: Watch,
+    random: fastrand::Rng,
+}
+
+/// What is known of a source between polls, and where it is told.
+#[derive(Debug)]
+struct Watch {
+    info: Arc<SourceInfo>,
+    clock: Clock,
+    instruments: Instruments,
+    /// Whether the vendor has a word for a canceled task.
+    cancels: bool,
+    pace: Pace,
+    keeping: Keeping,
+    store: Arc<Store>,
+    counts: Arc<Counts>,
+    ledger: Ledger,
+    book: Book,
+    backoff: Backoff,
+    history: History,
+}
+
+/// What the last polls were like.
+#[derive(Debug, Default)]
+struct History {
+    tried: bool,
+    up: bool,
+    last_success: Option<Timestamp>,
+    last_poll_duration: Option<Duration>,
+    last_error: Option<String>,
+    next_poll: Option<Timestamp>,
+    /// The trouble that has been logged and is not over.
+    trouble: Option<Reason>,
+    /// Refusals of the account, in a row, that are no question of the key.
+    denials: u32,
+    unknown_words: HashSet<Arc<str>>,
+}
+
+impl Poller {
+    /// A loop that has not begun. `random` decides the jitter.
+    pub fn new(
+        source: Source,
+        pace: Pace,
+        keeping: Keeping,
+        store: Arc<Store>,
+        counts: Arc<Counts>,
+        random: fastrand::Rng,
+    ) -> Self {
+        let operations: Vec<&str> = source.api.operations.iter().map(|each| each.name).collect();
+        source.instruments.declare_source(&source.info, &operations);
+        let info = Arc::clone(&source.info);
+        store.publish(Snapshot::before_first_poll(Arc::clone(&info), pace.idle_interval));
+        let watch = Watch {
+            info,
+            clock: source.clock,
+            instruments: source.instruments.clone(),
+            cancels: source.api.statuses.iter().any(|&(_, state)| state == TaskState::Canceled),
+            pace,
+            keeping,
+            store,
+            counts,
+            ledger: Ledger::default(),
+            book: Book::default(),
+            backoff: Backoff::default(),
+            history: History::default(),
+        };
+        Self { source, watch, random }
+    }
+
+    /// Polls until `shutdown`. A poll under way is abandoned then: it only reads.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let jitter = LONGEST_JITTER.min(self.watch.pace.interval).mul_f64(self.random.f64());
+        let mut next_poll = Instant::now() + jitter;
+        let account = Arc::clone(&self.source.account);
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep_until(next_poll) => {}
+                () = account.guard.healed(), if self.watch.history.trouble == Some(Reason::Auth) => {}
+                () = tokio::time::sleep_until(self.watch.next_change()) => {
+                    self.watch.publish();
+                    continue;
+                }
+            }
+            if let Err(later) = account.guard.try_now() {
+                next_poll = later;
+                self.watch.schedule(next_poll);
+                continue;
+            }
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                next = self.poll() => next_poll = next,
+            }
+        }
+    }
+
+    /// One poll, published. Returns when the next is due.
+    pub async fn poll(&mut self) -> Instant {
+        let begun = Instant::now();
+        let Self { source, watch, random } = self;
+        let open = |tracked: &&Tracked| {
+            tracked.settled.is_none() || tracked.task.state == TaskState::Failed
+        };
+        let known: Vec<Tracked> = watch.book.tasks().filter(open).cloned().collect();
+        let ended = |id: &Arc<str>| watch.ledger.settled(id).is_some();
+        let settled: HashSet<Arc<str>> =
+            source.tasks.iter().map(|task| Arc::clone(&task.id)).filter(ended).collect();
+        let last_success = watch.history.last_success;
+        let fetched = {
+            let fetch = source.fetch(&known, last_success, &settled);
+            tokio::pin!(fetch);
+            // While the vendor keeps us waiting, what is known grows old all the same.
+            loop {
+                tokio::select! {
+                    biased;
+                    fetched = &mut fetch => break fetched,
+                    () = tokio::time::sleep_until(watch.next_change()) => watch.publish(),
+                }
+            }
+        };
+        let failure = watch.take_in(fetched, begun);
+        let next = watch.next_poll(begun, failure.as_ref(), random);
+        watch.schedule(next);
+        next
+    }
+}
+
+impl Watch {
+    /// Enters what a poll found into ledger, book and counters.
+    fn take_in(
+        &mut self,
+        mut fetched: Fetched,
+        begun: Instant,
+    ) -> Option<(&'static str, FetchError)> {
+        let now = self.clock.now();
+        let failure = fetched.failure.take();
+        self.log_changes(&fetched.tasks);
+        for task in &fetched.tasks {
+            self.counts.declare_kind(&self.info, &task.kind, self.cancels);
+        }
+        for completion in self.ledger.enter(&fetched.tasks, failure.is_none(), now) {
+            self.log_completion(&completion);
+            self.counts.count(&self.info, &completion, self.cancels, now);
+        }
+        self.book.enter(fetched, &self.ledger, now);
+        self.log_trouble(failure.as_ref());
+        let reason = failure.as_ref().map(|(_, error)| error.reason());
+        self.instruments.poll_finished(&self.info.name, reason);
+        let history = &mut self.history;
+        history.tried = true;
+        history.up = failure.is_none();
+        history.last_poll_duration = Some(begun.elapsed());
+        if history.up {
+            history.last_success = Some(now);
+        }
+        history.last_error =
+            failure.as_ref().map(|(operation, error)| format!("{operation}: {error}"));
+        failure
+    }
+
+    /// When the next poll is due, after one that began at `begun` and ended so.
+    fn next_poll(
+        &mut self,
+        begun: Instant,
+        failure: Option<&(&'static str, FetchError)>,
+        random: &mut fastrand::Rng,
+    ) -> Instant {
+        let interval = self.interval();
+        let Some((_, error)) = failure else {
+            self.backoff.reset();
+            self.history.denials = 0;
+            return (begun + interval).max(Instant::now());
+        };
+        match error.reason() {
+            Reason::Throttled | Reason::Server | Reason::Network | Reason::Timeout => {
+                let asked = error.refusal().and_then(|refusal| refusal.retry_after);
+                Instant::now() + self.backoff.after_failure(interval, asked, random)
+            }
+            // What a person has to mend is asked for ever more rarely, but the vendor's answer is
+            // looked at four times an hour.
+            Reason::Auth => {
+                self.history.denials = self.history.denials.saturating_add(1);
+                let slower = interval.saturating_mul(1 << self.history.denials.min(16));
+                Instant::now() + slower.min(Duration::from_mins(15))
+            }
+            Reason::Client | Reason::Decode | Reason::Budget | Reason::Clock => {
+                (begun + interval).max(Instant::now())
+            }
+        }
+    }
+
+    fn interval(&self) -> Duration {
+        if self.book.any_unfinished() { self.pace.interval } else { self.pace.idle_interval }
+    }
+
+    /// When the tasks change by age alone.
+    fn next_change(&self) -> Instant {
+        let now = self.clock.now();
+        match self.book.next_change(&self.keeping) {
+            Some(change) => Instant::now() + change.since(now).max(Duration::from_secs(1)),
+            None => Instant::now() + Duration::from_hours(1),
+        }
+    }
+
+    fn schedule(&mut self, next: Instant) {
+        let wait = next.saturating_duration_since(Instant::now());
+        self.history.next_poll = Some(self.clock.now() + wait);
+        self.publish();
+    }
+
+    fn publish(&mut self) {
+        self.book.age(&self.keeping, self.clock.now());
+        let shown = self.book.show(&self.keeping);
+        self.store.publish(Snapshot {
+            source: Arc::clone(&self.info),
+            tried: self.history.tried,
+            up: self.history.up,
+            last_success: self.history.last_success,
+            last_poll_duration: self.history.last_poll_duration,
+            poll_interval: self.interval(),
+            next_poll: self.history.next_poll,
+            last_error: self.history.last_error.clone(),
+            credentials_expiry: None,
+            tasks: shown.tasks,
+            truncated: shown.truncated,
+            states: shown.states,
+        });
+    }
+
+    /// One line for each task that comes into view unfinished or goes to another unfinished state,
+    /// and one for each status word that is not documented.
+    fn log_changes(&mut self, tasks: &[Task]) {
+        let source = self.info.name.as_str();
+        let words = &mut self.history.unknown_words;
+        for task in tasks.iter().filter(|task| task.state == TaskState::Unknown) {
+            if words.len() < MAX_WORDS && words.insert(Arc::clone(&task.vendor_status)) {
+                tracing::warn!(
+                    source,
+                    task_id = &*task.id,
+                    vendor_status = &*task.vendor_status,
+                    "the vendor uses a status word that is not documented"
+                );
+            }
+        }
+        let known: HashMap<&str, TaskState> =
+            self.book.tasks().map(|tracked| (&*tracked.task.id, tracked.task.state)).collect();
+        for task in tasks.iter().filter(|task| !task.state.is_final()) {
+            let from = known.get(&*task.id).copied();
+            if from != Some(task.state) {
+                tracing::info!(
+                    source,
+                    task_id = &*task.id,
+                    kind = &*task.kind,
+                    resource_id = &*task.resource.id,
+                    from = from.map_or("", TaskState::as_str),
+                    to = task.state.as_str(),
+                    "task"
+                );
+            }
+        }
+    }
+
+    fn log_completion(&self, completion: &Completion) {
+        let Completion { task, duration } = completion;
+        let before = self.book.tasks().find(|tracked| tracked.task.id == task.id);
+        let error = task.error.as_deref().cloned().unwrap_or_default();
+        tracing::info!(
+            source = self.info.name,
+            task_id = &*task.id,
+            kind = &*task.kind,
+            resource_id = &*task.resource.id,
+            from = before.map_or("", |tracked| tracked.task.state.as_str()),
+            to = task.state.as_str(),
+            duration_seconds = duration.map(|duration| duration.as_secs()),
+            error_code = &*error.code,
+            error = &*error.message,
+            "task"
+        );
+    }
+
+    /// One line when trouble begins or turns into another, one when it ends.
+    fn log_trouble(&mut self, failure: Option<&(&'static str, FetchError)>) {
+        let info = &self.info;
+        let reason = failure.map(|(_, error)| error.reason());
+        if reason == self.history.trouble {
+            return;
+        }
+        if let Some((operation, error)) = failure {
+            tracing::warn!(
+                source = info.name,
+                api = info.api,
+                region = info.region,
+                account = info.account,
+                operation,
+                reason = error.reason().as_str(),
+                "polls fail: {error}"
+            );
+        } else {
+            tracing::info!(source = info.name, "polls succeed again");
+        }
+        self.history.trouble = reason;
+    }
+}

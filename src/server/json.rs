@@ -1,0 +1,229 @@
+//! `/api/v1`: sources and tasks as JSON.
+//!
+//! Field names are a contract. Times are RFC 3339 in UTC, durations are seconds, and what is not
+//! known is `null`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+
+use crate::store::{Snapshot, SourceInfo, Tracked};
+use crate::task::{Origin, Ratio, Resource, Step, TaskError, TaskState, Timestamp};
+
+/// Which tasks are asked for: `?source=…&state=…`, each as often as one likes.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Filter {
+    sources: Vec<String>,
+    states: Vec<TaskState>,
+}
+
+impl Filter {
+    /// Reads the query of a URI; fails with a sentence for the client. Other parameters are
+    /// passed over.
+    pub(super) fn new(query: &str) -> Result<Self, String> {
+        let mut filter = Self::default();
+        for pair in query.split('&') {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = value.replace('+', " ");
+            let value = percent_decode_str(&value).decode_utf8_lossy();
+            match name {
+                "source" => filter.sources.push(value.into_owned()),
+                "state" => filter.states.push(state(&value)?),
+                _ => {}
+            }
+        }
+        Ok(filter)
+    }
+
+    fn has_source(&self, source: &SourceInfo) -> bool {
+        self.sources.is_empty() || self.sources.contains(&source.name)
+    }
+
+    fn has_state(&self, state: TaskState) -> bool {
+        self.states.is_empty() || self.states.contains(&state)
+    }
+}
+
+fn state(word: &str) -> Result<TaskState, String> {
+    let known = TaskState::ALL.into_iter().find(|state| state.as_str() == word);
+    known.ok_or_else(|| {
+        let words = TaskState::ALL.map(TaskState::as_str).join(", ");
+        format!("no state is called {word:?}; the states are {words}")
+    })
+}
+
+/// `{"tasks": […]}`, ordered by source and id.
+pub(super) fn tasks(snapshots: &[Arc<Snapshot>], filter: &Filter) -> Vec<u8> {
+    let shown = snapshots.iter().filter(|snapshot| filter.has_source(&snapshot.source));
+    let tasks = shown
+        .flat_map(|snapshot| {
+            let tasks =
+                snapshot.tasks.iter().filter(|tracked| filter.has_state(tracked.task.state));
+            tasks.map(|tracked| TaskView::new(&snapshot.source.name, tracked))
+        })
+        .collect();
+    write(&TasksView { tasks })
+}
+
+/// `{"sources": […]}`, ordered by name. A filter by state leaves those that have such a task.
+pub(super) fn sources(snapshots: &[Arc<Snapshot>], filter: &Filter) -> Vec<u8> {
+    let counts = |snapshot: &Snapshot| TaskState::ALL.into_iter().zip(snapshot.states);
+    let shown = snapshots.iter().filter(|snapshot| {
+        filter.has_source(&snapshot.source)
+            && (filter.states.is_empty()
+                || counts(snapshot).any(|(state, count)| count > 0 && filter.has_state(state)))
+    });
+    let sources = shown
+        .map(|snapshot| SourceView {
+            name: &snapshot.source.name,
+            cloud: snapshot.source.cloud,
+            api: snapshot.source.api,
+            region: &snapshot.source.region,
+            account: &snapshot.source.account,
+            tried: snapshot.tried,
+            up: snapshot.up,
+            last_success: snapshot.last_success,
+            last_error: snapshot.last_error.as_deref(),
+            last_poll_duration_seconds: snapshot.last_poll_duration.map(|d| d.as_secs_f64()),
+            poll_interval_seconds: snapshot.poll_interval.as_secs_f64(),
+            next_poll: snapshot.next_poll,
+            credentials_expiry: snapshot.credentials_expiry,
+            tasks: counts(snapshot).map(|(state, count)| (state.as_str(), count)).collect(),
+            tasks_truncated: snapshot.truncated,
+        })
+        .collect();
+    write(&SourcesView { sources })
+}
+
+/// `{"error": "…"}`.
+pub(super) fn error(sentence: &str) -> Vec<u8> {
+    write(&ErrorView { error: sentence })
+}
+
+fn write(view: &impl Serialize) -> Vec<u8> {
+    // Fails only for maps whose keys are no strings, and for what fails to serialize itself.
+    let mut json = serde_json::to_vec(view).unwrap_or_default();
+    json.push(b'\n');
+    json
+}
+
+#[derive(Serialize)]
+struct ErrorView<'a> {
+    error: &'a str,
+}
+
+#[derive(Serialize)]
+struct TasksView<'a> {
+    tasks: Vec<TaskView<'a>>,
+}
+
+#[derive(Serialize)]
+struct SourcesView<'a> {
+    sources: Vec<SourceView<'a>>,
+}
+
+#[derive(Serialize)]
+struct TaskView<'a> {
+    source: &'a str,
+    id: &'a str,
+    kind: &'a str,
+    resource: &'a Resource,
+    origin: Origin,
+    state: TaskState,
+    vendor_status: &'a str,
+    progress: Option<Ratio>,
+    remaining_seconds: Option<f64>,
+    created: Option<Timestamp>,
+    started: Option<Timestamp>,
+    ended: Option<Timestamp>,
+    last_seen: Timestamp,
+    progress_changed: Timestamp,
+    steps: Vec<StepView<'a>>,
+    error: Option<&'a TaskError>,
+}
+
+#[derive(Serialize)]
+struct StepView<'a> {
+    name: &'a str,
+    progress: Option<Ratio>,
+    remaining_seconds: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct SourceView<'a> {
+    name: &'a str,
+    cloud: &'a str,
+    api: &'a str,
+    region: &'a str,
+    account: &'a str,
+    tried: bool,
+    up: bool,
+    last_success: Option<Timestamp>,
+    last_error: Option<&'a str>,
+    last_poll_duration_seconds: Option<f64>,
+    poll_interval_seconds: f64,
+    next_poll: Option<Timestamp>,
+    credentials_expiry: Option<Timestamp>,
+    /// How many there are in each state, the truncated included.
+    tasks: BTreeMap<&'static str, u64>,
+    tasks_truncated: u64,
+}
+
+impl<'a> TaskView<'a> {
+    fn new(source: &'a str, tracked: &'a Tracked) -> Self {
+        let task = &tracked.task;
+        Self {
+            source,
+            id: &task.id,
+            kind: &task.kind,
+            resource: &task.resource,
+            origin: task.origin,
+            state: task.state,
+            vendor_status: &task.vendor_status,
+            progress: task.progress,
+            remaining_seconds: task.remaining.map(|left| left.as_secs_f64()),
+            created: task.created,
+            started: task.started,
+            ended: task.ended,
+            last_seen: tracked.last_seen,
+            progress_changed: tracked.progress_changed,
+            steps: task.steps.iter().map(StepView::new).collect(),
+            error: task.error.as_deref(),
+        }
+    }
+}
+
+impl<'a> StepView<'a> {
+    fn new(step: &'a Step) -> Self {
+        Self {
+            name: &step.name,
+            progress: step.progress,
+            remaining_seconds: step.remaining.as_ref().map(Duration::as_secs_f64),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_are_decoded_and_may_repeat() {
+        let filter = Filter::new("source=a%2Db&state=failed&state=running&page=2").unwrap();
+        assert_eq!(filter.sources, ["a-b"]);
+        assert_eq!(filter.states, [TaskState::Failed, TaskState::Running]);
+        assert_eq!(Filter::new("").unwrap(), Filter::default());
+    }
+
+    #[test]
+    fn an_unknown_state_is_named() {
+        assert_eq!(
+            Filter::new("state=Broken").unwrap_err(),
+            "no state is called \"Broken\"; the states are pending, running, paused, succeeded, \
+             failed, canceled, unknown"
+        );
+    }
+}

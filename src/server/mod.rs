@@ -1,0 +1,143 @@
+//! What is served over HTTP: the metrics, health, the tasks as JSON, and a page for people.
+//!
+//! Knows no metric: it asks [`Metrics`] for bytes. Nothing that is served waits for a poll.
+
+mod json;
+mod negotiate;
+mod page;
+mod routes;
+mod stall;
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::counts::Counts;
+use crate::metrics::Metrics;
+use crate::store::{Snapshot, Store};
+use stall::Stall;
+
+/// Connections at a time on one listener. More wait in the kernel: a scrape that comes late is
+/// better than one that fails.
+pub const MAX_CONNECTIONS: usize = 512;
+/// The longest head of a request, in bytes; 431 beyond.
+pub const MAX_HEADER_BYTES: usize = 16 * 1024;
+/// The longest body of a request, in bytes; 413 beyond.
+pub const MAX_BODY_BYTES: u64 = 64 * 1024;
+/// The time in which the head of a request must have come, counted from the end of the last
+/// answer. An idle connection is closed by it too.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The time in which an answer must have been taken.
+pub const READER_TIMEOUT: Duration = Duration::from_mins(1);
+/// The time that answers under way get once the server is told to stop. With what else there is to
+/// end, the process is gone within five seconds.
+pub const GRACE: Duration = Duration::from_secs(4);
+
+/// How much of an answer is held for a connection besides what is being sent.
+const WRITE_BUFFER_BYTES: usize = 64 * 1024;
+/// Rest after an accept that went wrong, most likely for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the server serves.
+#[derive(Debug)]
+pub struct App {
+    /// The sources and their tasks. A source counts for readiness as soon as it has a snapshot,
+    /// so the first one ([`crate::store::Snapshot::before_first_poll`]) must be there before the
+    /// server is.
+    pub store: Arc<Store>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// What is told who has fetched them.
+    pub counts: Arc<Counts>,
+    /// Where: `/metrics`.
+    pub metrics_path: String,
+    /// Cancelled when the program begins to stop: not ready any more, though still serving.
+    pub stopping: CancellationToken,
+}
+
+/// What `/api/v1/tasks` answers without a filter.
+pub fn tasks_json(snapshots: &[Arc<Snapshot>]) -> String {
+    let json = json::tasks(snapshots, &json::Filter::default());
+    String::from_utf8_lossy(&json).into_owned()
+}
+
+/// Serves until `shutdown`, then lets answers under way come to their end for [`GRACE`]. A caller
+/// who has less time drops the future.
+pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationToken) {
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    while let Some(accepted) = shutdown.run_until_cancelled(accept(&listener, &slots)).await {
+        let (stream, peer, slot) = accepted;
+        let app = Arc::clone(&app);
+        let shutdown = shutdown.clone();
+        connections.spawn(async move {
+            serve_connection(stream, peer, app, shutdown).await;
+            drop(slot);
+        });
+        while connections.try_join_next().is_some() {}
+    }
+    drop(listener);
+    let rest = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(GRACE, rest).await.is_err() {
+        tracing::warn!(connections = connections.len(), "closing connections with open answers");
+    }
+}
+
+/// The next connection, once there is room for it.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> (TcpStream, IpAddr, Option<OwnedSemaphorePermit>) {
+    // Only a closed semaphore gives none, and nobody closes it.
+    let slot = Arc::clone(slots).acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // Without it only small answers on a busy connection would be slower.
+                let _ = stream.set_nodelay(true);
+                return (stream, peer.ip().to_canonical(), slot);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Serves one connection, whatever carries it.
+async fn serve_connection<IO>(stream: IO, peer: IpAddr, app: Arc<App>, shutdown: CancellationToken)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let service = service_fn(move |request| {
+        let app = Arc::clone(&app);
+        async move { Ok::<_, Infallible>(routes::answer(app, peer, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_header_size(MAX_HEADER_BYTES)
+        .max_buf_size(WRITE_BUFFER_BYTES)
+        .serve_connection(TokioIo::new(Stall::new(stream, READER_TIMEOUT)), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = if let Some(ended) = shutdown.run_until_cancelled(connection.as_mut()).await {
+        ended
+    } else {
+        connection.as_mut().graceful_shutdown();
+        connection.await
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a connection broke off");
+    }
+}

@@ -1,0 +1,182 @@
+//! What is where.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+
+use super::{App, MAX_BODY_BYTES, json, negotiate, page};
+use crate::metrics::{Encoding, ScrapeBody};
+use crate::store::Snapshot;
+
+/// What is sent back.
+pub(super) type Answer = Response<Either<ScrapeBody, Full<Bytes>>>;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// Answers one request.
+pub(super) async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Answer {
+    let is_head = request.method() == Method::HEAD;
+    let mut answer = route(&app, peer, &request).await;
+    let headers = answer.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; \
+             frame-ancestors 'none'",
+        ),
+    );
+    if is_head { answer.map(|_| Either::Right(Full::default())) } else { answer }
+}
+
+/// Something that is served.
+#[derive(Clone, Copy)]
+enum Route {
+    Metrics,
+    Healthy,
+    Ready,
+    Tasks,
+    Sources,
+    Page,
+    Style,
+}
+
+impl Route {
+    fn new(app: &App, path: &str) -> Option<Self> {
+        Some(match path {
+            path if path == app.metrics_path => Self::Metrics,
+            "/-/healthy" => Self::Healthy,
+            "/-/ready" => Self::Ready,
+            "/api/v1/tasks" => Self::Tasks,
+            "/api/v1/sources" => Self::Sources,
+            "/" => Self::Page,
+            "/style.css" => Self::Style,
+            _ => return None,
+        })
+    }
+}
+
+async fn route(app: &Arc<App>, peer: IpAddr, request: &Request<Incoming>) -> Answer {
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    if length.is_some_and(|length| length.parse().is_ok_and(|length: u64| length > MAX_BODY_BYTES))
+    {
+        return plain(StatusCode::PAYLOAD_TOO_LARGE, "a request may have 64 KiB\n");
+    }
+    let path = request.uri().path();
+    let Some(route) = Route::new(app, path) else {
+        return if path.starts_with("/api/") {
+            json(StatusCode::NOT_FOUND, json::error("there is nothing here"))
+        } else {
+            plain(StatusCode::NOT_FOUND, "there is nothing here\n")
+        };
+    };
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+        set(&mut answer, ALLOW, "GET, HEAD");
+        return answer;
+    }
+    match route {
+        Route::Metrics => metrics(app, peer, request),
+        Route::Healthy => plain(StatusCode::OK, "healthy\n"),
+        Route::Ready => ready(app),
+        Route::Tasks => filtered(app, request, json::tasks).await,
+        Route::Sources => filtered(app, request, json::sources).await,
+        Route::Page => {
+            let text = |app: &App, snapshots: &[_]| page::page(snapshots, &app.metrics_path).into();
+            written(app, "text/html; charset=utf-8", text).await
+        }
+        Route::Style => full(StatusCode::OK, "text/css; charset=utf-8", page::STYLE),
+    }
+}
+
+async fn filtered(
+    app: &Arc<App>,
+    request: &Request<Incoming>,
+    list: fn(&[Arc<Snapshot>], &json::Filter) -> Vec<u8>,
+) -> Answer {
+    match json::Filter::new(request.uri().query().unwrap_or_default()) {
+        Ok(filter) => written(app, JSON, move |_, snapshots| list(snapshots, &filter)).await,
+        Err(sentence) => json(StatusCode::BAD_REQUEST, json::error(&sentence)),
+    }
+}
+
+fn metrics(app: &App, peer: IpAddr, request: &Request<Incoming>) -> Answer {
+    let format = negotiate::format(request.headers());
+    let encoding = negotiate::encoding(request.headers());
+    if request.method() == Method::GET {
+        // Before it is rendered: what is born in between has not been served.
+        app.counts.scraped(peer);
+    }
+    let scrape = app.metrics.scrape(format, encoding);
+    let mut answer = Response::new(Either::Left(scrape.body));
+    set(&mut answer, CONTENT_TYPE, format.content_type());
+    set(&mut answer, VARY, "Accept, Accept-Encoding");
+    if encoding == Encoding::Gzip {
+        set(&mut answer, CONTENT_ENCODING, "gzip");
+    }
+    answer.headers_mut().insert(CONTENT_LENGTH, scrape.length.into());
+    answer
+}
+
+fn ready(app: &App) -> Answer {
+    if app.stopping.is_cancelled() {
+        return plain(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+    }
+    let snapshots = app.store.snapshots();
+    let waiting = snapshots.iter().filter(|snapshot| !snapshot.tried).count();
+    if waiting == 0 {
+        return plain(StatusCode::OK, "ready\n");
+    }
+    let all = snapshots.len();
+    plain(StatusCode::SERVICE_UNAVAILABLE, format!("{waiting} of {all} sources not tried yet\n"))
+}
+
+/// What `write` makes of the snapshots, away from the threads that serve scrapes.
+async fn written(
+    app: &Arc<App>,
+    content_type: &'static str,
+    write: impl FnOnce(&App, &[Arc<Snapshot>]) -> Vec<u8> + Send + 'static,
+) -> Answer {
+    let app = Arc::clone(app);
+    let work = move || write(&app, &app.store.snapshots());
+    match tokio::task::spawn_blocking(work).await {
+        Ok(text) => {
+            let mut answer = full(StatusCode::OK, content_type, text);
+            set(&mut answer, CACHE_CONTROL, "no-store");
+            answer
+        }
+        Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "a defect in the exporter\n"),
+    }
+}
+
+fn plain(status: StatusCode, text: impl Into<Bytes>) -> Answer {
+    full(status, TEXT, text)
+}
+
+fn json(status: StatusCode, text: Vec<u8>) -> Answer {
+    full(status, JSON, text)
+}
+
+fn full(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let body = body.into();
+    let length = body.len();
+    let mut answer = Response::new(Either::Right(Full::new(body)));
+    *answer.status_mut() = status;
+    set(&mut answer, CONTENT_TYPE, content_type);
+    answer.headers_mut().insert(CONTENT_LENGTH, length.into());
+    answer
+}
+
+fn set(answer: &mut Answer, name: HeaderName, value: &'static str) {
+    answer.headers_mut().insert(name, HeaderValue::from_static(value));
+}

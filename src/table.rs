@@ -1,0 +1,227 @@
+//! Tables on a terminal, or in a pipe.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use unicode_width::UnicodeWidthStr as _;
+
+use crate::config::Config;
+use crate::printable::printable;
+use crate::store::{Snapshot, Tracked};
+use crate::task::Ratio;
+
+/// Cells of a progress bar.
+const BAR: usize = 10;
+
+/// Every task of `snapshots`, one line each, then what could not be polled. On a terminal progress
+/// has a bar. Ends with a line end.
+pub fn tasks(snapshots: &[Arc<Snapshot>], is_terminal: bool) -> String {
+    let rows: Vec<_> = snapshots
+        .iter()
+        .flat_map(|snapshot| snapshot.tasks.iter().map(move |task| (snapshot, task)))
+        .map(|(snapshot, task)| task_row(&snapshot.source.name, task, is_terminal))
+        .collect();
+    let mut text = if rows.is_empty() {
+        "no tasks\n".to_owned()
+    } else {
+        aligned(
+            [
+                "SOURCE",
+                "ID",
+                "KIND",
+                "RESOURCE",
+                "STATE",
+                "PROGRESS",
+                "REMAINING",
+                "STARTED",
+                "ERROR",
+            ],
+            &rows,
+        )
+    };
+    for snapshot in snapshots {
+        let name = printable(&snapshot.source.name);
+        if snapshot.truncated > 0 {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{name}: {} more not shown", snapshot.truncated);
+        }
+        if !snapshot.up {
+            let reason = snapshot.last_error.as_deref().unwrap_or("not polled yet");
+            let _ = writeln!(text, "{name}: {}", printable(reason));
+        }
+    }
+    text
+}
+
+fn task_row(source: &str, Tracked { task, .. }: &Tracked, is_terminal: bool) -> [String; 9] {
+    let error = task.error.as_ref().map(|error| match (&*error.code, &*error.message) {
+        (code, "") => code.to_owned(),
+        ("", message) => message.to_owned(),
+        (code, message) => format!("{code}: {message}"),
+    });
+    [
+        source.to_owned(),
+        task.id.to_string(),
+        task.kind.to_string(),
+        task.resource.name.as_deref().unwrap_or(&task.resource.id).to_owned(),
+        task.state.as_str().to_owned(),
+        task.progress.map(|ratio| progress(ratio, is_terminal)).unwrap_or_default(),
+        task.remaining.map(remaining).unwrap_or_default(),
+        task.started.map(|time| time.to_string()).unwrap_or_default(),
+        error.unwrap_or_default(),
+    ]
+}
+
+/// `42%`, on a terminal after a bar.
+fn progress(ratio: Ratio, is_terminal: bool) -> String {
+    let ratio = ratio.get();
+    // Rounded down: 99.9 % is not done.
+    let percent = format!("{:.0}%", (ratio * 100.0).floor());
+    if !is_terminal {
+        return percent;
+    }
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a ratio is between 0 and 1, and the bar is short"
+    )]
+    let filled = (ratio * BAR as f32).floor() as usize;
+    let bar = "█".repeat(filled) + &"░".repeat(BAR.saturating_sub(filled));
+    format!("{bar} {percent:>4}")
+}
+
+/// The two largest units: `2h 5m`.
+fn remaining(duration: Duration) -> String {
+    let duration = Duration::from_secs(duration.as_secs());
+    let words = humantime::format_duration(duration).to_string();
+    words.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+/// What a configuration amounts to, one line for each source.
+pub fn sources(config: &Config) -> String {
+    let rows: Vec<_> = config
+        .sources
+        .iter()
+        .map(|source| {
+            [
+                source.name.clone(),
+                source.api.name.to_owned(),
+                source.api.cloud.to_string(),
+                source.target.region.clone(),
+                source.target.endpoint.clone(),
+                source.account.clone(),
+            ]
+        })
+        .collect();
+    let mut text = aligned(["SOURCE", "API", "CLOUD", "REGION", "ENDPOINT", "ACCOUNT"], &rows);
+    for name in &config.disabled {
+        let _ = writeln!(text, "{name}: disabled");
+    }
+    text
+}
+
+/// A table with a line of headings. Cells are made [`printable`], empty ones become `-`, and wide
+/// characters count for two columns.
+fn aligned<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String {
+    let headings = headings.map(str::to_owned);
+    let cell = |text: &String| match printable(text) {
+        text if text.is_empty() => "-".to_owned(),
+        text => text.into_owned(),
+    };
+    let lines: Vec<[String; N]> =
+        std::iter::once(&headings).chain(rows).map(|row| row.each_ref().map(cell)).collect();
+    let mut widths = [0; N];
+    for line in &lines {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = cell.width().max(*width);
+        }
+    }
+    let mut text = String::new();
+    for line in &lines {
+        let mut row = String::new();
+        for (width, cell) in widths.iter().zip(line) {
+            row.push_str(cell);
+            row.push_str(&" ".repeat(width - cell.width() + 2));
+        }
+        text.push_str(row.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::SourceInfo;
+    use crate::task::{Resource, Task, TaskError, TaskState, Timestamp};
+
+    fn snapshot(tasks: Vec<Task>) -> Snapshot {
+        let source = SourceInfo { name: "mysql-gz".to_owned(), ..SourceInfo::default() };
+        let now = Timestamp::from_second(1_700_000_000).unwrap();
+        let tracked = |task| Tracked { task, last_seen: now, progress_changed: now, settled: None };
+        Snapshot {
+            tried: true,
+            up: true,
+            tasks: tasks.into_iter().map(tracked).collect(),
+            ..Snapshot::before_first_poll(Arc::new(source), Duration::from_secs(30))
+        }
+    }
+
+    fn running(id: &str) -> Task {
+        Task {
+            kind: "ROLLBACK".into(),
+            resource: Arc::new(Resource { id: "cdb-1".into(), name: Some("订单库".into()) }),
+            progress: Ratio::clamped(0.429),
+            remaining: Some(Duration::from_millis(7_505_900)),
+            started: Timestamp::from_second(1_700_000_000),
+            ..Task::new(id, TaskState::Running, "RUNNING")
+        }
+    }
+
+    fn failed() -> Task {
+        Task {
+            error: Some(Box::new(TaskError {
+                code: "E1".into(),
+                message: "no space\nmysql-gz  2  forged".into(),
+            })),
+            ..Task::new("\u{1b}[2J", TaskState::Failed, "FAILED")
+        }
+    }
+
+    #[test]
+    fn in_a_pipe_columns_align_whatever_is_in_them() {
+        let snapshots = [Arc::new(snapshot(vec![running("1"), failed()]))];
+        assert_eq!(
+            tasks(&snapshots, false),
+            r"SOURCE    ID         KIND      RESOURCE  STATE    PROGRESS  REMAINING  STARTED               ERROR
+mysql-gz  1          ROLLBACK  订单库    running  42%       2h 5m      2023-11-14T22:13:20Z  -
+mysql-gz  \u{1b}[2J  -         -         failed   -         -          -                     E1: no space\nmysql-gz  2  forged
+"
+        );
+    }
+
+    #[test]
+    fn on_a_terminal_progress_has_a_bar() {
+        let ratio = |value| Ratio::clamped(value).unwrap();
+        assert_eq!(progress(ratio(0.0), true), "░░░░░░░░░░   0%");
+        assert_eq!(progress(ratio(0.429), true), "████░░░░░░  42%");
+        assert_eq!(progress(ratio(0.999), true), "█████████░  99%");
+        assert_eq!(progress(ratio(1.0), true), "██████████ 100%");
+    }
+
+    #[test]
+    fn what_could_not_be_polled_is_said() {
+        let down = Snapshot {
+            up: false,
+            truncated: 3,
+            last_error: Some("AuthFailure: no\nsuch key".to_owned()),
+            ..snapshot(Vec::new())
+        };
+        assert_eq!(
+            tasks(&[Arc::new(down)], false),
+            "no tasks\nmysql-gz: 3 more not shown\nmysql-gz: AuthFailure: no\\nsuch key\n"
+        );
+    }
+}

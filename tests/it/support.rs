@@ -1,0 +1,116 @@
+//! A whole exporter in virtual time: real sources, pollers and exposition over a simulated cloud
+//! that is called directly, without sockets.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dbtask_exporter::clock::Clock;
+use dbtask_exporter::config::Config;
+use dbtask_exporter::environment::Environment;
+use dbtask_exporter::exporter::Exporter;
+use dbtask_exporter::metrics::{Encoding, Format};
+use dbtask_exporter::server::App;
+use dbtask_exporter::simulator::{Fault, FaultKind, Scenario, SimulatedCloud};
+use dbtask_exporter::store::{Snapshot, Tracked};
+use dbtask_exporter::task::Timestamp;
+use dbtask_exporter::transport::Transport;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+/// An exporter and its clouds. Polls go on while the test sleeps.
+pub(crate) struct Lab {
+    pub(crate) cloud: Arc<SimulatedCloud>,
+    pub(crate) clock: Clock,
+    app: Arc<App>,
+    running: JoinHandle<anyhow::Result<()>>,
+    shutdown: CancellationToken,
+}
+
+impl Lab {
+    /// Clouds with this scenario and an exporter with the configuration for them, changed by
+    /// `adjust`. Only in a test with paused time.
+    pub(crate) fn new(scenario: &str, adjust: impl FnOnce(&mut Config)) -> Self {
+        let clock = Clock::starting_at(Timestamp::from_second(1_790_000_000).unwrap());
+        let scenario = Scenario::parse(scenario).unwrap();
+        let cloud = Arc::new(SimulatedCloud::new(&scenario, clock).unwrap());
+        let text = cloud.configuration("http://127.0.0.1:1");
+        let mut config = Config::parse(&text, "simulated", &Environment::default()).unwrap();
+        for source in &mut config.sources {
+            source.poll.interval = Duration::from_secs(30);
+            source.poll.idle_interval = Duration::from_secs(120);
+        }
+        adjust(&mut config);
+        let transport: Arc<dyn Transport> = Arc::clone(&cloud) as _;
+        let exporter = Exporter::assemble(&config, clock, |_| Ok(Arc::clone(&transport))).unwrap();
+        let shutdown = CancellationToken::new();
+        let app = exporter.app("/metrics", shutdown.clone());
+        let running = tokio::spawn(exporter.run(Vec::new(), Arc::clone(&app), shutdown.clone()));
+        Self { cloud, clock, app, running, shutdown }
+    }
+
+    /// Lets this much time pass.
+    pub(crate) async fn seconds(&self, seconds: u64) {
+        assert!(!self.running.is_finished(), "the exporter has stopped");
+        sleep(Duration::from_secs(seconds)).await;
+    }
+
+    pub(crate) async fn minutes(&self, minutes: u64) {
+        self.seconds(minutes * 60).await;
+    }
+
+    /// Switches a fault on for a source.
+    pub(crate) fn inject(&self, source: &str, kind: FaultKind) {
+        self.cloud.inject(source, Fault::new(kind));
+    }
+
+    /// What the source looks like now.
+    pub(crate) fn snapshot(&self, source: &str) -> Arc<Snapshot> {
+        let snapshots = self.app.store.snapshots();
+        snapshots.into_iter().find(|snapshot| snapshot.source.name == source).unwrap()
+    }
+
+    /// A task that is shown.
+    pub(crate) fn task(&self, source: &str, id: &str) -> Option<Tracked> {
+        let snapshot = self.snapshot(source);
+        snapshot.tasks.iter().find(|tracked| &*tracked.task.id == id).cloned()
+    }
+
+    /// The state of a task that is shown; `-` if it is not.
+    pub(crate) fn state(&self, source: &str, id: &str) -> &'static str {
+        self.task(source, id).map_or("-", |tracked| tracked.task.state.as_str())
+    }
+
+    /// A scrape by a client, as text.
+    pub(crate) fn scrape_by(&self, client: u8) -> String {
+        self.app.counts.scraped(IpAddr::V4(Ipv4Addr::new(10, 0, 0, client)));
+        self.text()
+    }
+
+    /// What a scrape would show, without anybody noticing it.
+    pub(crate) fn text(&self) -> String {
+        let mut scrape = self.app.metrics.scrape(Format::Text, Encoding::Identity);
+        let mut text = Vec::new();
+        while let Some(bytes) = scrape.body.next() {
+            text.extend_from_slice(&bytes);
+        }
+        String::from_utf8(text).unwrap()
+    }
+
+    /// The value of a series in a scrape that the exporter does not notice.
+    pub(crate) fn value(&self, series: &str) -> Option<f64> {
+        value_in(&self.text(), series)
+    }
+
+    /// Ends the exporter.
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        self.running.await.unwrap().unwrap();
+    }
+}
+
+/// The value of a series in an exposition.
+pub(crate) fn value_in(text: &str, series: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+}
