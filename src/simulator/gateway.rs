@@ -145,7 +145,12 @@ impl SimulatedCloud {
                 reaction
             }
             FaultKind::ExpiredToken => refuse(state, RefusalKind::CredentialsExpired),
-            FaultKind::Unauthorized => refuse(state, RefusalKind::Unauthenticated),
+            FaultKind::Unauthorized => {
+                if let Some(account) = call.account {
+                    state.guard.failed(account, now);
+                }
+                refuse(state, RefusalKind::Unauthenticated)
+            }
             FaultKind::Forbidden => refuse(state, RefusalKind::Forbidden),
             FaultKind::MissingList => refuse(state, RefusalKind::NoSuchOperation),
             FaultKind::Html => Reaction::whole(page_for_people(fault.status)),
@@ -173,26 +178,45 @@ impl SimulatedCloud {
     /// What a good cloud does.
     fn handle(&self, call: &Call<'_>, state: &mut State, now: Timestamp) -> Reaction {
         if let (Some(account), Some(region)) = (call.account, call.region) {
-            let limit = region.rate_limit(&call.operation);
-            if state.is_over(account, &call.operation, limit, now) {
+            let (service, limit) = (region.api.service, region.rate_limit(&call.operation));
+            if state.guard.is_over(account, service, &call.operation, limit, now) {
                 let refusal = refusal::throttled(call.cloud, limit);
                 let reaction = Reaction::whole(call.refuse(&refusal, state));
                 return Reaction { outcome: "rate_limited", ..reaction };
             }
+            if state.guard.is_locked(account, call.cloud, now) {
+                let reaction = Reaction::whole(call.refuse(&refusal::locked(), state));
+                return Reaction { outcome: "locked", ..reaction };
+            }
         }
+        if let Err(refusal) = self.admit(call, state, now) {
+            return Reaction::refused(call, &refusal, state);
+        }
+        if let Some(answer) = &call.answer {
+            return Reaction::whole(answer.clone());
+        }
+        Reaction::refused(call, &refusal::words(call.cloud, RefusalKind::NoSuchOperation), state)
+    }
+
+    /// Whether the call is whose it says it is.
+    fn admit(&self, call: &Call<'_>, state: &mut State, now: Timestamp) -> Result<(), Refusal> {
         let holder = call.account.and_then(|account| self.accounts.get(account));
         let credentials =
             holder.zip(call.claimant.as_deref()).map(|(it, of)| it.credentials_of(of));
         let service = call.region.map_or("", |region| region.api.service);
         let verdict = call.cloud.verify(call.request, service, credentials.as_ref(), now);
-        match (verdict, &call.answer) {
-            (Ok(()), Some(answer)) => Reaction::whole(answer.clone()),
-            (Ok(()), None) => {
-                let refusal = refusal::words(call.cloud, RefusalKind::NoSuchOperation);
-                Reaction::refused(call, &refusal, state)
+        match (&verdict, call.account) {
+            (Err(refusal), Some(account)) if refusal.kind == RefusalKind::Unauthenticated => {
+                state.guard.failed(account, now);
             }
-            (Err(refusal), _) => Reaction::refused(call, &refusal, state),
+            (Ok(()), Some(account)) => state.guard.succeeded(account),
+            (Ok(()) | Err(_), _) => {}
         }
+        verdict?;
+        if call.cloud == Cloud::Alibaba && state.guard.is_replayed(call.request.headers(), now) {
+            return Err(refusal::replayed());
+        }
+        Ok(())
     }
 }
 

@@ -27,8 +27,8 @@ use crate::transport::{self, Sending, Transport, TransportError};
 /// The vendors take bodies of 10 to 12 MB; none of the calls here needs a hundredth of it.
 const MAX_BODY_BYTES: usize = 10 << 20;
 
-/// What a client is allowed to wait for an answer that never comes, where no network sets limits.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Without a network: how long a client waits for an answer. The default of `poll.timeout`.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 impl SimulatedCloud {
     /// Answers on `listener` until `shutdown`. All clouds share the address.
@@ -71,19 +71,21 @@ impl SimulatedCloud {
 impl Transport for SimulatedCloud {
     fn send(&self, request: Request<Bytes>) -> Sending<'_> {
         Box::pin(async move {
-            let reaction = self.react(&addressed(request));
-            tokio::time::sleep(reaction.delay).await;
-            match reaction.delivery {
-                Delivery::Whole if reaction.response.body().len() > transport::MAX_BODY_BYTES => {
-                    Err(TransportError::Body("the body is too long".to_owned()))
-                }
-                Delivery::Whole => Ok(reaction.response),
-                Delivery::Cut => Err(TransportError::Body("the body ended early".to_owned())),
-                Delivery::Endless => Err(TransportError::Body("the body is too long".to_owned())),
-                Delivery::Reset => Err(TransportError::Network("connection reset".to_owned())),
+            let Reaction { response, delay, delivery, .. } = self.react(&addressed(request));
+            tokio::time::sleep(delay.min(PATIENCE)).await;
+            match delivery {
                 Delivery::Never => {
-                    tokio::time::sleep(PATIENCE).await;
+                    tokio::time::sleep(PATIENCE.saturating_sub(delay)).await;
                     Err(TransportError::Timeout)
+                }
+                _ if delay >= PATIENCE => Err(TransportError::Timeout),
+                Delivery::Reset => Err(TransportError::Network("connection reset".to_owned())),
+                Delivery::Cut => Err(TransportError::Body("the body ended early".to_owned())),
+                Delivery::Whole if response.body().len() <= transport::MAX_BODY_BYTES => {
+                    Ok(response)
+                }
+                Delivery::Whole | Delivery::Endless => {
+                    Err(TransportError::Body("the body is too long".to_owned()))
                 }
             }
         })

@@ -15,13 +15,14 @@ mod account;
 mod configuration;
 mod fault;
 mod gateway;
+mod guard;
 mod http;
 mod life;
 mod refusal;
 mod region;
 mod scenario;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::http::header::DATE;
@@ -37,6 +38,7 @@ pub use self::scenario::{
 
 use self::account::Holder;
 use self::gateway::Reaction;
+use self::guard::Guard;
 use self::region::Region;
 use crate::clock::Clock;
 use crate::cloud::Credentials;
@@ -60,7 +62,7 @@ pub struct Handled {
     pub source: String,
     /// The vendor's name of the operation.
     pub operation: String,
-    /// `answered`, `rate_limited`, why it was refused (`unauthenticated`, `clock`,
+    /// `answered`, `rate_limited`, `locked`, why it was refused (`unauthenticated`, `clock`,
     /// `no_such_operation` …), or the word of the fault that hit it.
     pub outcome: &'static str,
 }
@@ -70,8 +72,7 @@ pub struct Handled {
 struct State {
     count: u64,
     handled: BTreeMap<Handled, u64>,
-    /// Calls in the second that is given, by account and operation.
-    rates: HashMap<(usize, String), (Timestamp, u32)>,
+    guard: Guard,
     /// Faults by source.
     injected: Vec<(String, Fault)>,
 }
@@ -174,18 +175,6 @@ impl SimulatedCloud {
             reaction.response.headers_mut().insert(DATE, date);
         }
         reaction
-    }
-}
-
-impl State {
-    /// Counts a call, and says whether it is one too many in its second.
-    fn is_over(&mut self, account: usize, operation: &str, limit: u32, now: Timestamp) -> bool {
-        let (second, calls) = self.rates.entry((account, operation.to_owned())).or_insert((now, 0));
-        if *second != now {
-            (*second, *calls) = (now, 0);
-        }
-        *calls = calls.saturating_add(1);
-        *calls > limit
     }
 }
 

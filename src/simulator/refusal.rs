@@ -80,6 +80,18 @@ pub(super) fn throttled(cloud: Cloud, limit: u32) -> Refusal {
     refusal(RefusalKind::Throttled, code, message)
 }
 
+/// Huawei's refusal of a key that failed too often.
+pub(super) fn locked() -> Refusal {
+    let message = "Incorrect IAM authentication information: AK access failed to reach the limit";
+    refusal(RefusalKind::Unauthenticated, "APIGW.0301", message.to_owned())
+}
+
+/// Alibaba's refusal of a request that came before, or that looks like it.
+pub(super) fn replayed() -> Refusal {
+    let message = "Specified signature nonce was used already.";
+    refusal(RefusalKind::Server, "SignatureNonceUsed", message.to_owned())
+}
+
 /// The word for a refusal in the request log.
 pub(super) fn outcome(kind: RefusalKind) -> &'static str {
     match kind {

@@ -12,7 +12,7 @@ use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
 
 use super::fault::Fault;
-use crate::api::{APIS, TaskApi};
+use crate::api::{APIS, Format, TaskApi};
 use crate::cloud::Cloud;
 use crate::task::{Task, TaskState};
 
@@ -65,7 +65,7 @@ pub struct SourceScript {
     pub project_id: Option<String>,
     /// Alibaba only: `xml` makes the configuration ask for XML.
     #[serde(default)]
-    pub format: crate::api::Format,
+    pub format: Format,
     /// Clusters or instances.
     pub resources: Vec<ResourceScript>,
     /// Tasks that are told one by one.
@@ -411,6 +411,14 @@ impl SourceScript {
             "a name is 1 to 64 of the characters a-z A-Z 0-9 _ . -"
         );
         ensure!(!self.region.is_empty(), "region is empty");
+        ensure!(
+            self.project_id.is_none() || api.cloud == Cloud::Huawei,
+            "only Huawei has a project_id"
+        );
+        ensure!(
+            self.format == Format::Json || api.cloud == Cloud::Alibaba,
+            "only Alibaba answers in XML"
+        );
         unique(self.resources.iter().map(|resource| resource.id.as_str()), "resource")?;
         unique(self.tasks.iter().map(|task| task.id.as_str()), "task")?;
         for task in &self.tasks {
