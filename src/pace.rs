@@ -56,7 +56,7 @@ impl Bucket {
 /// What the sources of one account share: the vendor counts per account, so we do too.
 #[derive(Debug, Default)]
 pub struct Account {
-    buckets: Mutex<HashMap<&'static str, Arc<Bucket>>>,
+    buckets: Mutex<HashMap<&'static Operation, Arc<Bucket>>>,
     /// Keeps a refused key from being locked.
     pub guard: Guard,
 }
@@ -66,7 +66,7 @@ impl Account {
     pub async fn admit(&self, operation: &'static Operation) {
         let bucket = Arc::clone(
             lock(&self.buckets)
-                .entry(operation.permission)
+                .entry(operation)
                 .or_insert_with(|| Arc::new(Bucket::new(operation.per_second))),
         );
         bucket.take().await;

@@ -76,7 +76,7 @@ pub struct TaskApi {
 }
 
 /// One call that the vendor offers.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Operation {
     /// The vendor's name, and the `operation` label: `DescribeTasks`.
     pub name: &'static str,

@@ -13,6 +13,7 @@ mod api_alibaba;
 mod api_huawei;
 mod api_tencent;
 mod config;
+mod docs;
 mod exposed;
 mod exposition;
 mod golden;
