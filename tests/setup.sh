@@ -49,7 +49,7 @@ python_packages() { # requirements
 
 debian prometheus promtool
 debian curl curl
-python_packages tests/sdk/requirements.txt
+python_packages tests/requirements.txt
 cargo_tool cargo-deny "$CARGO_DENY"
 command -v go >/dev/null || missing+=("go (for the peer of the benchmarks)")
 

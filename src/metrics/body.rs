@@ -40,7 +40,12 @@ enum Middle {
 impl ScrapeBody {
     pub(super) fn rendered(head: Bytes, tables: &Arc<[Arc<Table>]>, tail: &'static [u8]) -> Self {
         let rendering = Rendering::new(Arc::clone(tables));
-        let buffers = std::array::from_fn(|_| BytesMut::with_capacity(ROOM));
+        let buffers = std::array::from_fn(|_| {
+            let mut buffer = BytesMut::with_capacity(ROOM);
+            // Makes it one that can be shared now, whether it comes to be used or not.
+            drop(buffer.split());
+            buffer
+        });
         Self {
             head,
             middle: Middle::Rendered { rendering, buffers },

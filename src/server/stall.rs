@@ -14,12 +14,15 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(super) struct Stall<IO> {
     io: IO,
     patience: Duration,
+    /// Whether a write has had to wait since the last read.
+    waiting: bool,
+    /// Made when it is first needed, then used again.
     end: Option<Pin<Box<Sleep>>>,
 }
 
 impl<IO> Stall<IO> {
     pub(super) fn new(io: IO, patience: Duration) -> Self {
-        Self { io, patience, end: None }
+        Self { io, patience, waiting: false, end: None }
     }
 
     /// The outcome of a write, or the end of patience.
@@ -29,9 +32,11 @@ impl<IO> Stall<IO> {
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if written.is_pending() {
-            let patience = self.patience;
-            let end =
-                self.end.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + patience)));
+            let deadline = Instant::now() + self.patience;
+            let end = self.end.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+            if !std::mem::replace(&mut self.waiting, true) {
+                end.as_mut().reset(deadline);
+            }
             ready!(end.as_mut().poll(cx));
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
@@ -47,7 +52,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Stall<IO> {
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.io).poll_read(cx, buffer);
         if read.is_ready() {
-            self.end = None;
+            self.waiting = false;
         }
         read
     }

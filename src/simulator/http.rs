@@ -22,16 +22,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::SimulatedCloud;
 use super::gateway::{Delivery, Reaction};
-use crate::transport::{Sending, Transport, TransportError};
+use crate::transport::{self, Sending, Transport, TransportError};
 
 /// The vendors take bodies of 10 to 12 MB; none of the calls here needs a hundredth of it.
 const MAX_BODY_BYTES: usize = 10 << 20;
 
 /// Without a network: how long a client waits for an answer. The default of `poll.timeout`.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Without a network: the longest answer that a client reads, as over the network.
-const MAX_ANSWER_BYTES: usize = 8 << 20;
 
 impl SimulatedCloud {
     /// Answers on `listener` until `shutdown`. All clouds share the address.
@@ -79,7 +76,9 @@ impl Transport for SimulatedCloud {
                 _ if delay >= PATIENCE => Err(TransportError::Timeout),
                 Delivery::Reset => Err(TransportError::Network("connection reset".to_owned())),
                 Delivery::Cut => Err(TransportError::Body("the body ended early".to_owned())),
-                Delivery::Whole if response.body().len() <= MAX_ANSWER_BYTES => Ok(response),
+                Delivery::Whole if response.body().len() <= transport::MAX_BODY_BYTES => {
+                    Ok(response)
+                }
                 Delivery::Whole | Delivery::Endless => {
                     Err(TransportError::Body("the body is too long".to_owned()))
                 }

@@ -16,6 +16,7 @@ mod config;
 mod exposed;
 mod exposition;
 mod golden;
+mod poller;
 mod refusals;
 mod server;
 mod signing;

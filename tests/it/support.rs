@@ -22,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 /// An exporter and its clouds. Polls go on while the test sleeps.
 pub(crate) struct Lab {
     pub(crate) cloud: Arc<SimulatedCloud>,
-    pub(crate) clock: Clock,
     app: Arc<App>,
     running: JoinHandle<anyhow::Result<()>>,
     shutdown: CancellationToken,
@@ -47,7 +46,7 @@ impl Lab {
         let shutdown = CancellationToken::new();
         let app = exporter.app("/metrics", shutdown.clone());
         let running = tokio::spawn(exporter.run(Vec::new(), Arc::clone(&app), shutdown.clone()));
-        Self { cloud, clock, app, running, shutdown }
+        Self { cloud, app, running, shutdown }
     }
 
     /// Lets this much time pass.

@@ -2,7 +2,7 @@
 
 The binary is `DBTASK_EXPORTER_BIN`, by default `target/debug/dbtask-exporter`. To run:
 
-    python3 -m venv venv && venv/bin/pip install -r tests/sdk/requirements.txt
+    python3 -m venv venv && venv/bin/pip install -r tests/requirements.txt
     cargo build && venv/bin/pytest tests/sdk
 """
 
