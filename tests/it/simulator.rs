@@ -588,6 +588,10 @@ async fn a_skewed_clock_refuses_until_it_is_followed() {
         assert_eq!(response.headers()["date"], "Wed, 25 Feb 2026 06:33:20 GMT");
         client.now = client.now + Duration::from_mins(20);
         assert_eq!(client.refusal(&cloud).await, None, "{name}");
+
+        let task = client.list(&cloud).await.pop_first().unwrap().1;
+        let born = task.created.or(task.started).unwrap();
+        assert_eq!(born.as_second(), 1_772_000_000 + 20 * 60, "by the clock of {name}");
     }
 }
 
