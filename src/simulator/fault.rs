@@ -77,6 +77,26 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// Every fault.
+    pub const ALL: [Self; 16] = [
+        Self::Throttle,
+        Self::ServerError,
+        Self::Html,
+        Self::Slow,
+        Self::Cut,
+        Self::Malformed,
+        Self::Huge,
+        Self::Endless,
+        Self::Redirect,
+        Self::SkewedClock,
+        Self::ExpiredToken,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::Hang,
+        Self::Reset,
+        Self::MissingList,
+    ];
+
     /// The word in a scenario and in the request log.
     pub fn as_str(self) -> &'static str {
         match self {

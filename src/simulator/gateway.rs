@@ -8,7 +8,7 @@ use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, Request, Response, StatusCode};
 
 use super::fault::{Fault, FaultKind};
-use super::region::Region;
+use super::region::{Region, shifted};
 use super::{SimulatedCloud, State, life, refusal};
 use crate::api::Format;
 use crate::cloud::{Cloud, Refusal, RefusalKind, query};
@@ -71,7 +71,7 @@ impl SimulatedCloud {
         let mut candidates: Vec<&Region> =
             self.regions.iter().filter(|region| Some(region.account) == account).collect();
         candidates.sort_by_key(|region| !region.is_meant(request));
-        let answer = |region: &&'a Region| Some((*region, region.answer(request, now)?));
+        let answer = |region: &&'a Region| Some((*region, region.answer(request, now, 0)?));
         let (region, answer) = match candidates.iter().find_map(answer) {
             Some((region, answer)) => (Some(region), Some(answer)),
             None => (candidates.first().copied(), None),
@@ -81,7 +81,12 @@ impl SimulatedCloud {
     }
 
     /// What becomes of a call; counts it against the rate limit.
-    pub(super) fn decide(&self, call: &Call<'_>, state: &mut State, now: Timestamp) -> Reaction {
+    pub(super) fn decide(
+        &self,
+        call: &mut Call<'_>,
+        state: &mut State,
+        now: Timestamp,
+    ) -> Reaction {
         let (mut delay, mut skew, mut broken) = (Duration::ZERO, 0_i64, None);
         for fault in self.faults(call, state) {
             match fault.kind {
@@ -103,7 +108,10 @@ impl SimulatedCloud {
                 | FaultKind::MissingList => broken = broken.or(Some(fault)),
             }
         }
-        let theirs = Timestamp::from_second(now.as_second().saturating_add(skew)).unwrap_or(now);
+        let theirs = shifted(now, skew);
+        if let Some(region) = call.region.filter(|_| skew != 0) {
+            call.answer = region.answer(call.request, now, skew);
+        }
         let reaction = match broken {
             Some(fault) => self.fail(call, &fault, state, theirs),
             None => self.handle(call, state, theirs),

@@ -33,11 +33,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 impl SimulatedCloud {
     /// Answers on `listener` until `shutdown`. All clouds share the address.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, shutdown: CancellationToken) {
-        tracing::info!(
-            address = listener.local_addr().map(tracing::field::display).ok(),
-            seed = self.seed,
-            "simulated clouds are listening"
-        );
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {

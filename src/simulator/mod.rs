@@ -161,10 +161,10 @@ impl SimulatedCloud {
     /// What becomes of `request`, whose URI is absolute and which has a `Host`.
     fn react(&self, request: &Request<Bytes>) -> Reaction {
         let now = self.clock.now();
-        let call = self.recognise(request, now);
+        let mut call = self.recognise(request, now);
         let mut state = self.lock();
         state.count = state.count.saturating_add(1);
-        let mut reaction = self.decide(&call, &mut state, now);
+        let mut reaction = self.decide(&mut call, &mut state, now);
         let source = call.region.map(Region::name).unwrap_or_default().to_owned();
         let (operation, outcome) = (call.operation, reaction.outcome);
         tracing::debug!(source, operation, outcome, "request");

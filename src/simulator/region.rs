@@ -67,14 +67,24 @@ impl Region {
     }
 
     /// What the vendor answers to a request that is authenticated; `None` if it is for another API.
+    /// `skew` is how far the vendor's clock is ahead, in seconds: all its times are by that clock.
     pub(super) fn answer(
         &self,
         request: &Request<Bytes>,
         now: Timestamp,
+        skew: i64,
     ) -> Option<Response<Bytes>> {
-        let tasks = self.tasks(now);
-        let resources = self.lives.resources();
-        (self.api.answer)(request, &World { now, target: &self.target, resources, tasks: &tasks })
+        let mut tasks = self.tasks(now);
+        if skew != 0 {
+            tasks = tasks.iter().map(|task| by_clock(task, skew)).collect();
+        }
+        let world = World {
+            now: shifted(now, skew),
+            target: &self.target,
+            resources: self.lives.resources(),
+            tasks: &tasks,
+        };
+        (self.api.answer)(request, &world)
     }
 
     /// The tasks at `now`, kept until the second is over: lists come in pages.
@@ -98,4 +108,16 @@ impl Region {
             (Cloud::Huawei, _) => 200,
         })
     }
+}
+
+/// An instant as a clock shows it that is `skew` seconds ahead.
+pub(super) fn shifted(instant: Timestamp, skew: i64) -> Timestamp {
+    Timestamp::from_second(instant.as_second().saturating_add(skew)).unwrap_or(instant)
+}
+
+/// A task with its times as a clock shows them that is `skew` seconds ahead.
+fn by_clock(task: &Task, skew: i64) -> Task {
+    let shifted = |time: Option<Timestamp>| time.map(|time| shifted(time, skew));
+    let (created, started) = (shifted(task.created), shifted(task.started));
+    Task { created, started, ended: shifted(task.ended), ..task.clone() }
 }

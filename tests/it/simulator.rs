@@ -588,6 +588,10 @@ async fn a_skewed_clock_refuses_until_it_is_followed() {
         assert_eq!(response.headers()["date"], "Wed, 25 Feb 2026 06:33:20 GMT");
         client.now = client.now + Duration::from_mins(20);
         assert_eq!(client.refusal(&cloud).await, None, "{name}");
+
+        let task = client.list(&cloud).await.pop_first().unwrap().1;
+        let born = task.created.or(task.started).unwrap();
+        assert_eq!(born.as_second(), 1_772_000_000 + 20 * 60, "by the clock of {name}");
     }
 }
 
@@ -795,4 +799,27 @@ sources:
 ...
 "#;
     assert_eq!(cloud.configuration("http://127.0.0.1:8080"), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_examples_are_good_scenarios() {
+    let mut found = 0;
+    for entry in std::fs::read_dir("examples/scenarios").unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let scenario = Scenario::parse(&text).unwrap_or_else(|it| panic!("{path:?}: {it:#}"));
+        cloud(&scenario);
+        found += 1;
+    }
+    assert_eq!(found, 2);
+}
+
+#[test]
+fn the_document_names_every_fault() {
+    let document = std::fs::read_to_string("docs/simulator.md").unwrap();
+    let example = std::fs::read_to_string("examples/scenarios/faults.yml").unwrap();
+    for kind in FaultKind::ALL {
+        assert!(document.contains(&format!("\n| `{kind}` |")), "{kind}");
+        assert!(example.contains(&format!("kind: {kind}")), "{kind}");
+    }
 }
