@@ -14,8 +14,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dbtask_exporter::counts::Counts;
 use dbtask_exporter::metrics::{Exposition, Instruments, Metrics};
-use dbtask_exporter::scrapes::Scrapes;
 use dbtask_exporter::server::{App, serve};
 use dbtask_exporter::store::Store;
 use tokio::net::TcpListener;
@@ -37,12 +37,13 @@ fn live_bytes() -> usize {
 fn app(tasks: u32) -> Arc<App> {
     let store = Arc::new(Store::default());
     store.publish(tasks::snapshot("mysql-guangzhou", 0..tasks));
-    let metrics = Metrics::new(Instruments::new().unwrap());
+    let instruments = Instruments::new().unwrap();
+    let metrics = Metrics::new(instruments.clone());
     metrics.replace(Exposition::new(store.snapshots(), None));
     Arc::new(App {
         store,
         metrics: Arc::new(metrics),
-        scrapes: Scrapes::default(),
+        counts: Arc::new(Counts::new(instruments)),
         metrics_path: "/metrics".into(),
         stopping: CancellationToken::new(),
     })

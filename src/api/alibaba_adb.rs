@@ -200,6 +200,11 @@ fn job(row: &Value, unreadable: &mut Unreadable) -> Option<Task> {
     let steps = wire::rows(info, "/StepList/StepList").unwrap_or_default();
     let started =
         steps.first().and_then(|step| wire::time(step, "StartTime", Offset::UTC, unreadable));
+    let (state, word) = status(info, unreadable);
+    if state == TaskState::Pending && started.is_none() {
+        // Its id will hold its start. Shown before, it would be two tasks.
+        return None;
+    }
     let resource = alibaba::cluster(row);
     let id = resource
         .as_ref()
@@ -210,7 +215,6 @@ fn job(row: &Value, unreadable: &mut Unreadable) -> Option<Task> {
         unreadable.task_id = unreadable.task_id.saturating_add(1);
         return None;
     };
-    let (state, word) = status(info, unreadable);
     let mut last_end = || {
         steps.iter().filter_map(|step| wire::time(step, "EndTime", Offset::UTC, unreadable)).max()
     };

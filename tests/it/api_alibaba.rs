@@ -975,7 +975,7 @@ fn every_page_of_a_large_region_is_read() {
     let job = |cluster: &Arc<Resource>| Task {
         kind: "scaleOut".into(),
         resource: Arc::clone(cluster),
-        ..Task::new(format!("{}/scaleOut", cluster.id), TaskState::Pending, "NOT_RUN")
+        ..Task::new(format!("{}/scaleOut", cluster.id), TaskState::Running, "RUNNING")
     };
     for format in [Format::Json, Format::Xml] {
         let target_of_adb = target(adb(), format);
@@ -1193,7 +1193,11 @@ proptest! {
         let resources = ["am-1", "amv-2", "am-3"].map(|id| resource(id, Some("n")));
         let tasks: Vec<Task> = [job, second].into_iter().chain(tasks).collect();
         let world = World { now: now(), target: &target, resources: &resources, tasks: &tasks };
-        prop_assert_eq!(poll(adb(), &world, &scope(&[])).0, tasks);
+        let found = poll(adb(), &world, &scope(&[])).0;
+        // A job that has not begun has no lasting id yet.
+        let begun = |task: &&Task| task.started.is_some() || &*task.vendor_status != "NOT_RUN";
+        let expected: Vec<Task> = tasks.iter().filter(begun).cloned().collect();
+        prop_assert_eq!(found, expected);
     }
 
     #[test]

@@ -25,8 +25,9 @@ itself, per account and operation; the vendor's own limit is higher.
 
 AnalyticDB's `DescribeDBClusters` shows the job that a cluster is going through, but gives it no id.
 The exporter makes one from the cluster's id, the job's name and the start of its first step:
-`am-bp1example000002/analyticDBFlexibleScaleOut/2026-03-01T07:00:00Z`. Such a job cannot be asked
-for by id: once the cluster no longer shows it, it is `unknown`.
+`am-bp1example000002/analyticDBFlexibleScaleOut/2026-03-01T07:00:00Z`. A job is shown from its first
+step on, for before that it has no lasting id. It cannot be asked for by id: once the cluster no
+longer shows it, it is `unknown`.
 
 ## Not tried
 
