@@ -38,7 +38,7 @@ impl Lab {
         let mut config = Config::parse(&text, "simulated", &Environment::default()).unwrap();
         for source in &mut config.sources {
             source.poll.interval = Duration::from_secs(30);
-            source.poll.idle_interval = Duration::from_secs(120);
+            source.poll.idle_interval = Duration::from_mins(2);
         }
         adjust(&mut config);
         let transport: Arc<dyn Transport> = Arc::clone(&cloud) as _;
@@ -91,14 +91,14 @@ impl Lab {
     pub(crate) fn text(&self) -> String {
         let mut scrape = self.app.metrics.scrape(Format::Text, Encoding::Identity);
         let mut text = Vec::new();
-        while let Some(bytes) = scrape.body.next() {
+        for bytes in scrape.body.by_ref() {
             text.extend_from_slice(&bytes);
         }
         String::from_utf8(text).unwrap()
     }
 
-    /// The value of a series in a scrape that the exporter does not notice.
-    pub(crate) fn value(&self, series: &str) -> Option<f64> {
+    /// The value of a series now, in a scrape that the exporter does not notice.
+    pub(crate) fn value(&self, series: &str) -> Option<u64> {
         value_in(&self.text(), series)
     }
 
@@ -109,7 +109,7 @@ impl Lab {
     }
 }
 
-/// The value of a series in an exposition.
-pub(crate) fn value_in(text: &str, series: &str) -> Option<f64> {
+/// The value of a series in an exposition; all that are asked for are whole.
+pub(crate) fn value_in(text: &str, series: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
 }
