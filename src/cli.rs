@@ -57,9 +57,9 @@ pub struct Serve {
 /// Flags of every command.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Log {
-    /// What is logged, to standard error.
-    #[arg(long = "log.level", global = true, value_enum, default_value_t = log::Level::Info)]
-    pub level: log::Level,
+    /// What is logged, to standard error. Default: info when serving or simulating, else warn.
+    #[arg(long = "log.level", global = true, value_enum)]
+    pub level: Option<log::Level>,
     /// How it is logged.
     #[arg(long = "log.format", global = true, value_enum, default_value_t = log::Format::Logfmt)]
     pub format: log::Format,
@@ -101,6 +101,20 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         scenario: Option<PathBuf>,
     },
+}
+
+impl Cli {
+    /// What is logged: as told, else what suits the command. What a person reads on a terminal is
+    /// not to be lost among lines for machines.
+    pub fn log_level(&self) -> log::Level {
+        let usual = match self.command {
+            None | Some(Command::Simulate { .. }) => log::Level::Info,
+            Some(Command::Check { .. } | Command::Tasks { .. } | Command::Demo { .. }) => {
+                log::Level::Warn
+            }
+        };
+        self.log.level.unwrap_or(usual)
+    }
 }
 
 /// How tasks are printed.
@@ -150,7 +164,7 @@ mod tests {
         assert!(cli.command.is_none() && !cli.serve.config_check);
         assert_eq!(cli.serve.listen, [":10118".parse().unwrap()]);
         assert_eq!(cli.serve.telemetry_path, "/metrics");
-        assert_eq!((cli.log.level, cli.log.format), (log::Level::Info, log::Format::Logfmt));
+        assert_eq!((cli.log_level(), cli.log.format), (log::Level::Info, log::Format::Logfmt));
         let cli = parse("x --web.listen-address=:1 --web.listen-address [::1]:2").unwrap();
         assert_eq!(cli.serve.listen, [":1".parse().unwrap(), "[::1]:2".parse().unwrap()]);
     }
@@ -158,10 +172,11 @@ mod tests {
     #[test]
     fn every_command_logs() {
         let cli = parse("x check a.yml --log.level debug --log.format=json").unwrap();
-        assert_eq!((cli.log.level, cli.log.format), (log::Level::Debug, log::Format::Json));
+        assert_eq!((cli.log_level(), cli.log.format), (log::Level::Debug, log::Format::Json));
         assert!(matches!(cli.command, Some(Command::Check { .. })));
         let cli = parse("x tasks --output json --config.file a.yml").unwrap();
         assert!(matches!(cli.command, Some(Command::Tasks { output: Output::Json, .. })));
+        assert_eq!(cli.log_level(), log::Level::Warn);
         let cli = parse("x simulate --web.listen-address localhost:0").unwrap();
         assert!(matches!(cli.command, Some(Command::Simulate { .. })));
     }

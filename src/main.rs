@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    log::init(cli.log.level, cli.log.format);
+    log::init(cli.log_level(), cli.log.format);
     match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
