@@ -21,7 +21,7 @@ use dbtask_exporter::store::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-#[path = "../benches/tasks.rs"]
+#[path = "../benches/tasks/mod.rs"]
 mod tasks;
 
 #[global_allocator]

@@ -69,14 +69,16 @@ impl Iterator for ScrapeBody {
             Middle::Rendered { rendering, buffers } => {
                 // A third one only while both are still on their way.
                 let [one, other] = buffers;
-                let buffer = if one.try_reclaim(ROOM) {
+                let buffer = if is_back(one) {
                     one
-                } else if other.try_reclaim(ROOM) {
+                } else if is_back(other) {
                     other
                 } else {
-                    &mut BytesMut::with_capacity(ROOM)
+                    &mut BytesMut::new()
                 };
-                rendering.fill(buffer, CHUNK).then(|| buffer.split().freeze())
+                buffer.resize(ROOM, 0);
+                let length = rendering.fill(buffer, CHUNK);
+                (length > 0).then(|| buffer.split_to(length).freeze())
             }
             Middle::Compressed { exposition, next } => {
                 let piece = exposition.deflated.get(*next).cloned();
@@ -86,6 +88,12 @@ impl Iterator for ScrapeBody {
         };
         middle.or_else(|| Some(std::mem::take(&mut self.tail)).filter(|tail| !tail.is_empty()))
     }
+}
+
+/// Whether all that was taken from a buffer has been sent, so that it can be used again.
+fn is_back(buffer: &mut BytesMut) -> bool {
+    buffer.clear();
+    buffer.try_reclaim(ROOM)
 }
 
 impl Body for ScrapeBody {

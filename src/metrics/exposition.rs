@@ -56,24 +56,26 @@ impl Exposition {
             known.cloned().unwrap_or_else(|| Arc::new(Table::new(snapshot)))
         };
         let tables: Arc<[_]> = snapshots.into_iter().map(table).collect();
-        let mut rendering = Rendering::new(Arc::clone(&tables));
-        let mut text = BytesMut::with_capacity(ROOM);
         let mut pieces = Deflater::new();
-        while rendering.fill(&mut text, CHUNK) {
-            pieces.write(&text);
-            text.clear();
-        }
+        for_each_chunk(&tables, |chunk| pieces.write(chunk));
         let (deflated, length, crc) = pieces.finish();
         Self { tables, length, deflated, crc }
     }
 
     /// The text of the snapshots alone, in chunks, without anything kept of it.
-    pub fn for_each_chunk(&self, mut each: impl FnMut(&[u8])) {
-        let mut rendering = Rendering::new(Arc::clone(&self.tables));
-        let mut text = BytesMut::with_capacity(ROOM);
-        while rendering.fill(&mut text, CHUNK) {
-            each(&text);
-            text.clear();
+    pub fn for_each_chunk(&self, each: impl FnMut(&[u8])) {
+        for_each_chunk(&self.tables, each);
+    }
+}
+
+fn for_each_chunk(tables: &Arc<[Arc<Table>]>, mut each: impl FnMut(&[u8])) {
+    let mut rendering = Rendering::new(Arc::clone(tables));
+    let mut buffer = BytesMut::zeroed(ROOM);
+    loop {
+        let length = rendering.fill(&mut buffer, CHUNK);
+        match buffer.get(..length) {
+            Some(chunk) if length > 0 => each(chunk),
+            Some(_) | None => return,
         }
     }
 }

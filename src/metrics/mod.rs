@@ -13,6 +13,7 @@ mod body;
 mod exposition;
 mod instruments;
 mod kinds;
+mod lines;
 mod publisher;
 mod table;
 mod text;

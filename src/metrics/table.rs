@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use super::text::{self, Format, MAX_LABEL_BYTES, Value, cut};
+use super::lines::{Lines, Name, Span};
+use super::text::{self, MAX_LABEL_BYTES, Value, cut};
 use super::{FAMILIES, Family, Samples};
 use crate::store::{Snapshot, Tracked};
 use crate::task::{Step, TaskState};
@@ -57,6 +58,18 @@ struct Row {
     key: u32,
     /// The ends of the columns; an empty one has no series.
     columns: [u32; COLUMNS],
+}
+
+impl Row {
+    fn is_shown(&self) -> bool {
+        self.key > self.start
+    }
+
+    fn column(&self, index: usize) -> Range<u32> {
+        let before = index.checked_sub(1).and_then(|index| self.columns.get(index));
+        let start = before.copied().unwrap_or(self.key);
+        start..self.columns.get(index).copied().unwrap_or(start)
+    }
 }
 
 /// Where in the arena the `step` label is, comma first.
@@ -106,6 +119,7 @@ impl Table {
                 rows.push(row);
             }
         }
+        arena.extend_from_slice(&[0; Span::PADDING]);
         Self {
             snapshot,
             source: source.to_vec().into(),
@@ -115,8 +129,12 @@ impl Table {
         }
     }
 
-    fn text(&self, from: u32, to: u32) -> &[u8] {
-        self.arena.get(from as usize..to as usize).unwrap_or_default()
+    fn source(&self) -> Span<'_> {
+        Span::from(&*self.source)
+    }
+
+    fn text(&self, from: u32, to: u32) -> Span<'_> {
+        Span::new(&self.arena, from as usize, to as usize)
     }
 
     /// Tasks with their rows, from the one with index `from`.
@@ -174,14 +192,14 @@ impl Rendering {
         Self { tables, family: 0, table: 0, row: 0, headed: false }
     }
 
-    /// Appends whole lines until `out` holds `enough` bytes or a little more; `false` when there
-    /// was nothing left to append.
-    pub(super) fn fill(&mut self, out: &mut BytesMut, enough: usize) -> bool {
-        let before = out.len();
+    /// Writes whole lines over `out`, from its start, until there are `enough` bytes or a little
+    /// more; says how many there are, 0 at the end.
+    pub(super) fn fill(&mut self, out: &mut BytesMut, enough: usize) -> usize {
+        let mut lines = Lines::new(out);
         while let Some(family) = FAMILIES.get(self.family) {
             while let Some(table) = self.tables.get(self.table).cloned() {
-                if !self.fill_from(family, &table, out, enough) {
-                    return true;
+                if !self.fill_from(family, &table, &mut lines, enough) {
+                    return lines.written();
                 }
                 self.row = 0;
                 self.table += 1;
@@ -190,41 +208,51 @@ impl Rendering {
             self.headed = false;
             self.family += 1;
         }
-        out.len() > before
+        lines.written()
     }
 
-    /// The same within one family and one table; `false` if `out` got full before the end.
+    /// The same within one family and one table; `false` if `lines` got long enough before the
+    /// end.
     fn fill_from(
         &mut self,
         family: &Family,
         table: &Table,
-        out: &mut BytesMut,
+        lines: &mut Lines<'_>,
         enough: usize,
     ) -> bool {
-        let mut lines = Lines { out, family, headed: &mut self.headed };
+        let name = Name::new(family.name);
+        let headed = &mut self.headed;
+        let mut head = |lines: &mut Lines<'_>| {
+            if !std::mem::replace(headed, true) {
+                lines.header(family);
+            }
+        };
         match family.samples {
             Samples::Registry => {}
             Samples::Task(value) => {
                 for (tracked, row) in table.tasks(self.row) {
-                    if lines.out.len() >= enough {
+                    if lines.written() >= enough {
                         return false;
                     }
                     self.row += 1;
                     if let Some(value) = value(tracked)
-                        && row.key > row.start
+                        && row.is_shown()
                     {
-                        lines.line(table.text(row.start, row.key), b"", value);
+                        head(lines);
+                        lines.line(&name, table.text(row.start, row.key), Span::default(), value);
                     }
                 }
             }
             Samples::TaskState(state) => {
                 for (tracked, row) in table.tasks(self.row) {
-                    if lines.out.len() >= enough {
+                    if lines.written() >= enough {
                         return false;
                     }
                     self.row += 1;
-                    if row.key > row.start {
-                        lines.states(table.text(row.start, row.key), state(&tracked.task));
+                    if row.is_shown() {
+                        head(lines);
+                        let state = state(&tracked.task);
+                        lines.states(&name, table.text(row.start, row.key), state);
                     }
                 }
             }
@@ -232,37 +260,38 @@ impl Rendering {
                 let before = FAMILIES.iter().take(self.family);
                 let column = before.filter_map(Family::task_labels).count();
                 for (_, row) in table.tasks(self.row) {
-                    if lines.out.len() >= enough {
+                    if lines.written() >= enough {
                         return false;
                     }
                     self.row += 1;
-                    let before = column.checked_sub(1).and_then(|i| row.columns.get(i).copied());
-                    let start = before.unwrap_or(row.key);
-                    let end = row.columns.get(column).copied().unwrap_or(start);
+                    let Range { start, end } = row.column(column);
                     if end > start {
+                        head(lines);
                         let key = table.text(row.start, row.key);
-                        lines.line(key, table.text(start, end), Value::Integer(1));
+                        lines.line(&name, key, table.text(start, end), Value::Integer(1));
                     }
                 }
             }
             Samples::Step(value) => {
                 for step_row in table.steps.get(self.row..).unwrap_or_default() {
-                    if lines.out.len() >= enough {
+                    if lines.written() >= enough {
                         return false;
                     }
                     self.row += 1;
                     if let Some((row, step)) = table.step(step_row)
                         && let Some(value) = value(step)
                     {
+                        head(lines);
                         let Range { start, end } = step_row.labels;
                         let key = table.text(row.start, row.key);
-                        lines.line(key, table.text(start, end), value);
+                        lines.line(&name, key, table.text(start, end), value);
                     }
                 }
             }
             Samples::Source(value) => {
                 if let Some(value) = value(&table.snapshot) {
-                    lines.line(&table.source, b"", value);
+                    head(lines);
+                    lines.line(&name, table.source(), Span::default(), value);
                 }
             }
             Samples::SourceLabels(labels) => {
@@ -272,55 +301,19 @@ impl Rendering {
                 for (name, value) in family.labels.iter().skip(1).zip(values) {
                     text::label(&mut text, ",", name, cut(value, MAX_LABEL_BYTES));
                 }
-                lines.line(&table.source, &text, Value::Integer(1));
+                head(lines);
+                lines.line(&name, table.source(), Span::from(&*text), Value::Integer(1));
             }
             Samples::SourceStates(counts) => {
+                head(lines);
                 for (state, count) in TaskState::ALL.into_iter().zip(counts(&table.snapshot)) {
                     let mut text = BytesMut::new();
                     text::label(&mut text, ",", "state", state.as_str());
-                    lines.line(&table.source, &text, count.into());
+                    lines.line(&name, table.source(), Span::from(&*text), count.into());
                 }
             }
         }
         true
-    }
-}
-
-/// Writes the lines of one family, its header before the first.
-struct Lines<'a> {
-    out: &'a mut BytesMut,
-    family: &'a Family,
-    headed: &'a mut bool,
-}
-
-impl Lines<'_> {
-    fn line(&mut self, key: &[u8], labels: &[u8], value: Value) {
-        self.header();
-        self.out.extend_from_slice(self.family.name.as_bytes());
-        self.out.extend_from_slice(key);
-        self.out.extend_from_slice(labels);
-        self.out.extend_from_slice(b"} ");
-        text::number(self.out, value);
-        self.out.extend_from_slice(b"\n");
-    }
-
-    fn states(&mut self, key: &[u8], current: TaskState) {
-        self.header();
-        for state in TaskState::ALL {
-            self.out.extend_from_slice(self.family.name.as_bytes());
-            self.out.extend_from_slice(key);
-            self.out.extend_from_slice(b",state=\"");
-            self.out.extend_from_slice(state.as_str().as_bytes());
-            self.out.extend_from_slice(if state == current { b"\"} 1\n" } else { b"\"} 0\n" });
-        }
-    }
-
-    fn header(&mut self) {
-        if !*self.headed {
-            let Family { name, kind, help, .. } = self.family;
-            text::header(self.out, Format::Text, name, kind.as_str(), help);
-            *self.headed = true;
-        }
     }
 }
 
