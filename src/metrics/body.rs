@@ -38,7 +38,7 @@ enum Middle {
 }
 
 impl ScrapeBody {
-    pub(super) fn rendered(head: Bytes, tables: &Arc<[Arc<Table>]>, tail: &'static [u8]) -> Self {
+    pub(super) fn rendered(head: Bytes, tables: &Arc<[Arc<Table>]>, tail: Bytes) -> Self {
         let rendering = Rendering::new(Arc::clone(tables));
         let buffers = std::array::from_fn(|_| {
             let mut buffer = BytesMut::with_capacity(ROOM);
@@ -46,11 +46,7 @@ impl ScrapeBody {
             drop(buffer.split());
             buffer
         });
-        Self {
-            head,
-            middle: Middle::Rendered { rendering, buffers },
-            tail: Bytes::from_static(tail),
-        }
+        Self { head, middle: Middle::Rendered { rendering, buffers }, tail }
     }
 
     pub(super) fn compressed(head: Bytes, exposition: Arc<Exposition>, tail: Bytes) -> Self {

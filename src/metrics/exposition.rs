@@ -1,14 +1,14 @@
 //! `Exposition`: what the snapshots look like to Prometheus, compressed once; and `Metrics`, which
-//! serves it with fresh counters in front.
+//! serves it between the counters and what the kernel says about the process.
 //!
-//! Scrapes ask for gzip, and compressing is what costs, so it is done once for each publication.
-//! A deflate stream may be cut wherever it was flushed to a whole byte: the counters, compressed at
-//! the scrape, the snapshots' stream and the last block follow one another behind one gzip header,
-//! their checksums combined. It is one gzip member; several one after another are legal, but curl
-//! and others read the first alone.
+//! Scrapes ask for gzip, and compressing is what costs, so it is done once for each publication,
+//! and for the counters once for each change. A deflate stream may be cut wherever it was flushed
+//! to a whole byte: the counters' stream, the snapshots' and a last block, stored as it is, follow
+//! one another behind one gzip header, their checksums combined. It is one gzip member; several one
+//! after another are legal, but curl and others read the first alone.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -146,11 +146,49 @@ fn deflate_some<'a>(
     text.get(taken..).unwrap_or_default()
 }
 
-/// What `/metrics` serves: the newest exposition behind fresh counters.
+/// What `/metrics` serves: counters, the newest exposition, and the process.
 pub struct Metrics {
     /// What outlives a poll.
     pub instruments: Instruments,
     exposition: ArcSwap<Exposition>,
+    /// What was last served of the counters, in the order of [`Format::ALL`].
+    counters: [Mutex<Option<Arc<Counters>>>; Format::ALL.len()],
+}
+
+/// The counters in one format, as text and as gzip.
+struct Counters {
+    /// [`Instruments::changes`] before they were read.
+    changes: u64,
+    text: Bytes,
+    /// A gzip header and the deflated text, flushed at its end.
+    deflated: Bytes,
+    crc: Crc,
+}
+
+impl Counters {
+    fn new(instruments: &Instruments, format: Format) -> Self {
+        let changes = instruments.changes();
+        let mut text = BytesMut::with_capacity(CHUNK / 4);
+        for family in instruments.gather() {
+            text::collected(&mut text, format, &family);
+        }
+        // Deflate, no name, no time, no system named.
+        const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+        let mut deflated = Vec::with_capacity(HEADER.len() + text.len() / 4 + 256);
+        deflated.extend_from_slice(&HEADER);
+        let mut compress = Compress::new(LEVEL, false);
+        let mut rest: &[u8] = &text;
+        loop {
+            rest = deflate_some(&mut compress, rest, &mut deflated, FlushCompress::Full);
+            if rest.is_empty() && deflated.capacity() > deflated.len() {
+                break;
+            }
+            deflated.reserve(CHUNK / 4);
+        }
+        let mut crc = Crc::new();
+        crc.update(&text);
+        Self { changes, text: text.freeze(), deflated: deflated.into(), crc }
+    }
 }
 
 impl fmt::Debug for Metrics {
@@ -171,7 +209,7 @@ pub struct Scrape {
 impl Metrics {
     /// With no snapshot yet.
     pub fn new(instruments: Instruments) -> Self {
-        Self { instruments, exposition: ArcSwap::default() }
+        Self { instruments, exposition: ArcSwap::default(), counters: Default::default() }
     }
 
     /// The newest exposition.
@@ -179,59 +217,72 @@ impl Metrics {
         self.exposition.load_full()
     }
 
-    /// Serves `exposition` from now on.
+    /// Serves `exposition` from now on, and gets the counters ready for whoever asks next.
     pub fn replace(&self, exposition: Exposition) {
         self.exposition.store(Arc::new(exposition));
+        for format in Format::ALL {
+            let asked_for = self.slot(format).is_some();
+            if asked_for {
+                self.counters(format);
+            }
+        }
     }
 
     /// An answer from what is known now; nothing in it waits for a poll or a publication.
     pub fn scrape(&self, format: Format, encoding: Encoding) -> Scrape {
         // First the counters: what they count may be missing in the snapshots, and comes with the
         // next; the other way round a task would be seen to fail before it is counted.
-        let mut counters = BytesMut::with_capacity(CHUNK / 4);
-        for family in self.instruments.gather() {
-            text::collected(&mut counters, format, &family);
-        }
+        let counters = self.counters(format);
         let exposition = self.exposition();
-        match encoding {
-            Encoding::Identity => identity(format, counters.freeze(), &exposition),
-            Encoding::Gzip => gzip(format, &counters, exposition),
+        let mut end = BytesMut::with_capacity(2048);
+        for family in self.instruments.process() {
+            text::collected(&mut end, format, &family);
         }
+        end.put_slice(format.end());
+        match encoding {
+            Encoding::Identity => identity(&counters, &exposition, end.freeze()),
+            Encoding::Gzip => gzip(&counters, exposition, &end),
+        }
+    }
+
+    /// The counters as they are now; written anew only if any has changed.
+    fn counters(&self, format: Format) -> Arc<Counters> {
+        let mut slot = self.slot(format);
+        match &*slot {
+            Some(counters) if counters.changes == self.instruments.changes() => {
+                Arc::clone(counters)
+            }
+            _ => Arc::clone(slot.insert(Arc::new(Counters::new(&self.instruments, format)))),
+        }
+    }
+
+    fn slot(&self, format: Format) -> MutexGuard<'_, Option<Arc<Counters>>> {
+        let [text, open_metrics] = &self.counters;
+        let slot = match format {
+            Format::Text => text,
+            Format::OpenMetrics => open_metrics,
+        };
+        slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn identity(format: Format, counters: Bytes, exposition: &Exposition) -> Scrape {
-    let end = format.end();
-    let length = (counters.len() + end.len()) as u64 + exposition.length;
-    let body = ScrapeBody::rendered(counters, &exposition.tables, end);
+fn identity(counters: &Counters, exposition: &Exposition, end: Bytes) -> Scrape {
+    let length = (counters.text.len() + end.len()) as u64 + exposition.length;
+    let body = ScrapeBody::rendered(counters.text.clone(), &exposition.tables, end);
     Scrape { length, body }
 }
 
-fn gzip(format: Format, counters: &[u8], exposition: Arc<Exposition>) -> Scrape {
-    // Deflate, no name, no time, no system named.
-    const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
-    let mut head = Vec::with_capacity(HEADER.len() + counters.len() / 4 + 256);
-    head.extend_from_slice(&HEADER);
-    let mut compress = Compress::new(LEVEL, false);
-    let mut rest = counters;
-    loop {
-        rest = deflate_some(&mut compress, rest, &mut head, FlushCompress::Full);
-        if rest.is_empty() && head.capacity() > head.len() {
-            break;
-        }
-        head.reserve(CHUNK / 4);
-    }
-
-    let end = format.end();
+fn gzip(counters: &Counters, exposition: Arc<Exposition>, end: &[u8]) -> Scrape {
     let mut crc = Crc::new();
-    crc.update(counters);
+    crc.combine(&counters.crc);
     crc.combine(&exposition.crc);
     let mut crc_of_end = Crc::new();
     crc_of_end.update(end);
     crc.combine(&crc_of_end);
-    let length = (counters.len() + end.len()) as u64 + exposition.length;
+    let length = (counters.text.len() + end.len()) as u64 + exposition.length;
 
-    // The last block: stored as it is, with its length and the complement of it.
+    // The last block: stored as it is, with its length and the complement of it. The process has
+    // a dozen lines, far from the 64 KiB that a block can hold.
     let mut tail = Vec::with_capacity(end.len() + 13);
     let end_length = u16::try_from(end.len()).unwrap_or_default();
     tail.put_u8(1);
@@ -243,6 +294,7 @@ fn gzip(format: Format, counters: &[u8], exposition: Arc<Exposition>) -> Scrape 
     tail.put_u32_le(length as u32);
 
     let deflated: usize = exposition.deflated.iter().map(Bytes::len).sum();
-    let length = (head.len() + deflated + tail.len()) as u64;
-    Scrape { length, body: ScrapeBody::compressed(head.into(), exposition, tail.into()) }
+    let length = (counters.deflated.len() + deflated + tail.len()) as u64;
+    let body = ScrapeBody::compressed(counters.deflated.clone(), exposition, tail.into());
+    Scrape { length, body }
 }

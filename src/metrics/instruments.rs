@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -82,6 +83,9 @@ pub const OUTCOMES: [TaskState; 3] = [TaskState::Succeeded, TaskState::Failed, T
 #[derive(Clone)]
 pub struct Instruments {
     registry: Registry,
+    process: Arc<ProcessCollector>,
+    /// How often anything has changed.
+    changes: Arc<AtomicU64>,
     /// By source.
     kinds: Arc<Mutex<BTreeMap<String, Kinds>>>,
     polls: IntCounterVec,
@@ -116,8 +120,9 @@ impl Instruments {
     /// Everything at its beginning. Fails only if [`FAMILIES`] lacks a row or has a wrong one.
     pub fn new() -> Result<Self, Error> {
         let registry = Registry::new();
-        registry.register(Box::new(ProcessCollector::for_self()))?;
         let made = Self {
+            process: Arc::new(ProcessCollector::for_self()),
+            changes: Arc::default(),
             kinds: Arc::default(),
             polls: counter(&registry, "dbtask_source_polls_total")?,
             poll_failures: counter(&registry, "dbtask_source_poll_failures_total")?,
@@ -179,19 +184,22 @@ impl Instruments {
                 self.request_failures.with_label_values(&[name, operation, reason.as_str()]);
             }
         }
+        self.changed();
     }
 
     /// Puts the counters of a kind of task at 0, and returns its label, which many kinds may share.
     /// `with_cancellations` where the vendor has that state.
     pub fn declare_kind(&self, source: &str, kind: &str, with_cancellations: bool) -> String {
-        self.with_kind(source, kind, |kind| {
+        let label = self.with_kind(source, kind, |kind| {
             self.completions.with_label_values(&[source, kind]);
             self.failures.with_label_values(&[source, kind]);
             if with_cancellations {
                 self.cancellations.with_label_values(&[source, kind]);
             }
             kind.to_owned()
-        })
+        });
+        self.changed();
+        label
     }
 
     /// Drops every series of a source that is no more.
@@ -216,6 +224,7 @@ impl Instruments {
         }
         remove_source(&self.coverage_gap_seconds, source);
         remove_source(&self.task_duration, source);
+        self.changed();
     }
 
     /// A poll ended.
@@ -224,11 +233,13 @@ impl Instruments {
         if let Some(reason) = failure {
             self.poll_failures.with_label_values(&[source, reason.as_str()]).inc();
         }
+        self.changed();
     }
 
     /// An answer held values that could not be read; `field` is one of [`FIELDS`].
     pub fn unknown_values_found(&self, source: &str, field: &str, count: u64) {
         self.unknown_values.with_label_values(&[source, field]).inc_by(count);
+        self.changed();
     }
 
     /// Polling was down for longer than the vendor's list reaches back; also puts back what a
@@ -236,38 +247,45 @@ impl Instruments {
     pub fn coverage_lost(&self, source: &str, gaps: u64, duration: Duration) {
         self.coverage_gaps.with_label_values(&[source]).inc_by(gaps);
         self.coverage_gap_seconds.with_label_values(&[source]).inc_by(duration.as_secs_f64());
+        self.changed();
     }
 
     /// A request was sent.
     pub fn request_sent(&self, source: &str, operation: &str) {
         self.requests.with_label_values(&[source, operation]).inc();
+        self.changed();
     }
 
     /// An answer came, good or bad, or the wait for it ended.
     pub fn request_finished(&self, cloud: &str, operation: &str, took: Duration) {
         self.request_duration.with_label_values(&[cloud, operation]).observe(took.as_secs_f64());
+        self.changed();
     }
 
     /// A request failed.
     pub fn request_failed(&self, source: &str, operation: &str, reason: Reason) {
         self.request_failures.with_label_values(&[source, operation, reason.as_str()]).inc();
+        self.changed();
     }
 
     /// A request was not sent, to spare the budget.
     pub fn request_shed(&self, source: &str) {
         self.requests_shed.with_label_values(&[source]).inc();
+        self.changed();
     }
 
     /// The budget of the source's credentials, and what is left of it today.
     pub fn budget_changed(&self, source: &str, limit: u64, remaining: u64) {
         self.budget_limit.with_label_values(&[source]).set(clamped(limit));
         self.budget_remaining.with_label_values(&[source]).set(clamped(remaining));
+        self.changed();
     }
 
     /// The source has no budget (any more).
     pub fn budget_removed(&self, source: &str) {
         remove_source(&self.budget_limit, source);
         remove_source(&self.budget_remaining, source);
+        self.changed();
     }
 
     /// `count` tasks of a kind came to an end; also puts back what a journal kept. An `outcome`
@@ -289,44 +307,65 @@ impl Instruments {
                 ended.with_label_values(&[source, kind]).inc_by(count);
             }
         });
+        self.changed();
     }
 
     /// A task took this long, by the vendor's start and end.
     pub fn task_took(&self, source: &str, outcome: TaskState, duration: Duration) {
         let outcome = outcome.as_str();
         self.task_duration.with_label_values(&[source, outcome]).observe(duration.as_secs_f64());
+        self.changed();
     }
 
     /// A task failed then; an earlier time changes nothing.
     pub fn task_failed_at(&self, source: &str, time: Timestamp) {
         let last = self.last_failure.with_label_values(&[source]);
         last.set(last.get().max(time.as_second()));
+        self.changed();
     }
 
     /// The configuration was read.
     pub fn config_loaded(&self, now: Timestamp) {
         self.reload_successful.with_label_values::<&str>(&[]).set(1);
         self.reload_success_time.with_label_values::<&str>(&[]).set(now.as_second());
+        self.changed();
     }
 
     /// A new configuration was refused.
     pub fn config_refused(&self) {
         self.reload_successful.with_label_values::<&str>(&[]).set(0);
+        self.changed();
     }
 
     /// The journal was written, or was not.
     pub fn journal_written(&self, well: bool) {
         self.journal_successful.with_label_values::<&str>(&[]).set(i64::from(well));
+        self.changed();
     }
 
     /// So many task ids are registered now.
     pub fn registrations_changed(&self, count: u64) {
         self.registrations.with_label_values::<&str>(&[]).set(clamped(count));
+        self.changed();
     }
 
-    /// Everything there is, ordered by name.
+    /// Everything that is counted, ordered by name.
     pub(super) fn gather(&self) -> Vec<MetricFamily> {
         self.registry.gather()
+    }
+
+    /// What the kernel says about the process now.
+    pub(super) fn process(&self) -> Vec<MetricFamily> {
+        self.process.collect()
+    }
+
+    /// A number that moves on after everything that [`gather`](Self::gather) shows has changed.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
     }
 
     /// Lets `use_it` use the label of a kind; the lock is held, so that a source that is removed
@@ -425,7 +464,8 @@ mod tests {
         instruments.task_failed_at("mysql", Timestamp::from_second(1).unwrap());
         instruments.config_loaded(Timestamp::from_second(1).unwrap());
         instruments.journal_written(true);
-        let made = instruments.gather();
+        let mut made = instruments.gather();
+        made.extend(instruments.process());
         for family in FAMILIES.iter().filter(|f| matches!(f.samples, Samples::Registry)) {
             let found = made.iter().find(|made| made.name() == family.name);
             let found = found.unwrap_or_else(|| panic!("{} is not made", family.name));

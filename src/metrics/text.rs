@@ -27,6 +27,9 @@ pub enum Format {
 }
 
 impl Format {
+    /// Both formats.
+    pub const ALL: [Self; 2] = [Self::Text, Self::OpenMetrics];
+
     /// The exact `Content-Type`.
     pub fn content_type(self) -> &'static str {
         match self {
