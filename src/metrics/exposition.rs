@@ -166,16 +166,17 @@ struct Counters {
 }
 
 impl Counters {
+    /// A gzip header: deflate, no name, no time, no system named.
+    const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+
     fn new(instruments: &Instruments, format: Format) -> Self {
         let changes = instruments.changes();
         let mut text = BytesMut::with_capacity(CHUNK / 4);
         for family in instruments.gather() {
             text::collected(&mut text, format, &family);
         }
-        // Deflate, no name, no time, no system named.
-        const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
-        let mut deflated = Vec::with_capacity(HEADER.len() + text.len() / 4 + 256);
-        deflated.extend_from_slice(&HEADER);
+        let mut deflated = Vec::with_capacity(Self::HEADER.len() + text.len() / 4 + 256);
+        deflated.extend_from_slice(&Self::HEADER);
         let mut compress = Compress::new(LEVEL, false);
         let mut rest: &[u8] = &text;
         loop {

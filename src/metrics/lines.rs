@@ -86,11 +86,11 @@ impl<'a> Lines<'a> {
     pub(super) fn states(&mut self, name: &Name, key: Span<'_>, current: TaskState) {
         let length = BLOCK + key.length + BLOCK;
         let mut lines = self.room(TaskState::ALL.len() * length);
-        for (state, end) in TaskState::ALL.into_iter().zip(&STATE_ENDS) {
+        for (state, [zero, one]) in TaskState::ALL.into_iter().zip(&STATE_ENDS) {
             lines.put(&name.bytes, name.length);
             lines.put_span(key);
+            let end = if state == current { one } else { zero };
             lines.put(&end.bytes, end.length);
-            lines.put(if state == current { b"1\n" } else { b"0\n" }, 2);
         }
         self.written = lines.at;
     }
@@ -158,31 +158,34 @@ impl Line<'_> {
     }
 }
 
-/// A short piece of every line, in a block.
-pub(super) struct Name {
-    bytes: [u8; BLOCK],
+/// A short piece of many lines, in a block.
+pub(super) struct Piece<const N: usize> {
+    bytes: [u8; N],
     length: usize,
 }
 
-impl Name {
-    /// `name` must be shorter than a block, as those of all families are.
-    pub(super) const fn new(name: &str) -> Self {
-        let mut bytes = [0; BLOCK];
-        let (start, _) = bytes.split_at_mut(name.len());
-        start.copy_from_slice(name.as_bytes());
-        Self { bytes, length: name.len() }
+/// The name of a family.
+pub(super) type Name = Piece<BLOCK>;
+
+impl<const N: usize> Piece<N> {
+    /// `text` must not be longer than the block.
+    pub(super) const fn new(text: &str) -> Self {
+        let mut bytes = [0; N];
+        let (start, _) = bytes.split_at_mut(text.len());
+        start.copy_from_slice(text.as_bytes());
+        Self { bytes, length: text.len() }
     }
 }
 
-/// What follows the key in a line for a state, up to the value; as [`TaskState::ALL`].
-const STATE_ENDS: [Name; TaskState::ALL.len()] = [
-    Name::new(",state=\"pending\"} "),
-    Name::new(",state=\"running\"} "),
-    Name::new(",state=\"paused\"} "),
-    Name::new(",state=\"succeeded\"} "),
-    Name::new(",state=\"failed\"} "),
-    Name::new(",state=\"canceled\"} "),
-    Name::new(",state=\"unknown\"} "),
+/// How a line for a state goes on after the key, at 0 and at 1; as [`TaskState::ALL`].
+const STATE_ENDS: [[Piece<32>; 2]; TaskState::ALL.len()] = [
+    [Piece::new(",state=\"pending\"} 0\n"), Piece::new(",state=\"pending\"} 1\n")],
+    [Piece::new(",state=\"running\"} 0\n"), Piece::new(",state=\"running\"} 1\n")],
+    [Piece::new(",state=\"paused\"} 0\n"), Piece::new(",state=\"paused\"} 1\n")],
+    [Piece::new(",state=\"succeeded\"} 0\n"), Piece::new(",state=\"succeeded\"} 1\n")],
+    [Piece::new(",state=\"failed\"} 0\n"), Piece::new(",state=\"failed\"} 1\n")],
+    [Piece::new(",state=\"canceled\"} 0\n"), Piece::new(",state=\"canceled\"} 1\n")],
+    [Piece::new(",state=\"unknown\"} 0\n"), Piece::new(",state=\"unknown\"} 1\n")],
 ];
 
 #[cfg(test)]
@@ -192,10 +195,12 @@ mod tests {
 
     #[test]
     fn every_name_fits_into_a_block() {
-        assert!(FAMILIES.iter().all(|family| family.name.len() < BLOCK));
-        for (state, end) in TaskState::ALL.into_iter().zip(STATE_ENDS) {
-            let expected = format!(",state=\"{}\"}} ", state.as_str());
-            assert_eq!(&end.bytes[..end.length], expected.as_bytes());
+        assert!(FAMILIES.iter().all(|family| family.name.len() <= BLOCK));
+        for (state, ends) in TaskState::ALL.into_iter().zip(STATE_ENDS) {
+            for (value, end) in ends.into_iter().enumerate() {
+                let expected = format!(",state=\"{}\"}} {value}\n", state.as_str());
+                assert_eq!(&end.bytes[..end.length], expected.as_bytes());
+            }
         }
     }
 
@@ -208,12 +213,13 @@ mod tests {
                 let mut out = BytesMut::new();
                 let mut lines = Lines::new(&mut out);
                 let key = Span::new(&arena, 0, length);
-                let mut expected = String::new();
-                for value in [-1, 12_345_678, 123_456_789, 1_772_352_000, i64::MIN] {
+                let values = [-1, 12_345_678, 123_456_789, 1_772_352_000, i64::MIN];
+                for value in values {
                     lines.line(&Name::new("up"), key, Span::default(), Value::Integer(value));
-                    expected += &format!("up{}}} {value}\n", "x".repeat(length));
                 }
                 let written = lines.written();
+                let x = "x".repeat(length);
+                let expected = values.map(|value| format!("up{x}}} {value}\n")).concat();
                 assert_eq!(&out[..written], expected.as_bytes(), "{length} and {padding}");
             }
         }
