@@ -71,7 +71,7 @@ pub struct Learned {
     clock_offset: i64,
     /// The list operation does not exist in this cloud or region: only ids are left.
     cannot_list: bool,
-    /// Ids that the vendor did not know: when to ask again, and the pause after that.
+    /// Configured ids that the vendor did not know: when to ask again, and the pause after that.
     unknown_ids: HashMap<Arc<str>, (Instant, Duration)>,
 }
 
@@ -174,7 +174,7 @@ impl Source {
             self.instruments.unknown_values_found(&self.info.name, field, count);
         }
         Fetched {
-            complete: found.listed && found.failure.is_none(),
+            complete: found.is_complete(),
             tasks: found.tasks.into_values().collect(),
             gone: found.gone,
             failure: found.failure,
@@ -330,7 +330,7 @@ impl Source {
             .map(|task| (task.clone(), None))
             .collect();
         // A list that was not read to its end says nothing about what it left out.
-        if found.listed {
+        if found.is_complete() {
             let unfinished = known.iter().filter(|tracked| tracked.settled.is_none());
             for Tracked { task, .. } in unfinished {
                 let configured = self.tasks.iter().any(|configured| configured.id == task.id);
@@ -363,6 +363,13 @@ impl Source {
                 Err(FetchError::Refused(refusal)) if refusal.kind == RefusalKind::NotFound => {
                     self.unknown_id(found, wanted.id);
                 }
+                // Some vendors have no better word for an id that they do not know. After a list
+                // that went well there is nothing else that can be wrong with the question.
+                Err(FetchError::Refused(refusal))
+                    if refusal.kind == RefusalKind::Client && found.is_complete() =>
+                {
+                    self.unknown_id(found, wanted.id);
+                }
                 Err(error) => {
                     let ends = error.ends_the_poll();
                     found.fail(operation, error);
@@ -392,11 +399,21 @@ impl Source {
     }
 
     fn unknown_id(&mut self, found: &mut Found, id: Arc<str>) {
-        let pauses = &mut self.learned.unknown_ids;
-        let pause = pauses.get(&id).map_or(UNKNOWN_ID_PAUSE, |&(_, pause)| {
-            pause.saturating_mul(2).min(DISCOVERY_INTERVAL)
-        });
-        pauses.insert(Arc::clone(&id), (Instant::now() + pause, pause));
+        // One that was listed is given up by the caller, and not asked for again.
+        if self.tasks.iter().any(|task| task.id == id) {
+            let pauses = &mut self.learned.unknown_ids;
+            let last = pauses.get(&id).map(|&(_, pause)| pause);
+            if last.is_none() {
+                tracing::warn!(
+                    source = self.info.name,
+                    task_id = &*id,
+                    "the vendor does not know this task (yet)"
+                );
+            }
+            let pause = last
+                .map_or(UNKNOWN_ID_PAUSE, |pause| pause.saturating_mul(2).min(DISCOVERY_INTERVAL));
+            pauses.insert(Arc::clone(&id), (Instant::now() + pause, pause));
+        }
         found.gone.push(id);
     }
 
@@ -589,6 +606,11 @@ impl Found {
             }
         }
         self.unreadable.add(unreadable);
+    }
+
+    /// Whether the list was read to its end, and nothing has gone wrong since.
+    fn is_complete(&self) -> bool {
+        self.listed && self.failure.is_none()
     }
 
     /// Keeps the first failure: what comes after is often its consequence.

@@ -1,0 +1,62 @@
+//! What is promised when vendors answer oddly, or not at all.
+
+use dbtask_exporter::simulator::{Fault, FaultKind};
+
+use crate::support::Lab;
+
+/// A source with one task that lives as told.
+fn one_task(api: &str, life: &str) -> String {
+    let (region, resource) = match api {
+        "alibaba_polardb" => ("cn-hangzhou", "pc-1"),
+        "huawei_dds" => ("cn-north-4", "0123456789abcdef0123456789abcdein02"),
+        _ => ("ap-guangzhou", "res-1"),
+    };
+    format!(
+        "
+sources:
+  - name: one
+    api: {api}
+    region: {region}
+    resources: [{{id: {resource}}}]
+    tasks: [{{id: '1', resource: {resource}, kind: RESIZE, life: {life}}}]
+"
+    )
+}
+
+/// How often an operation was asked for.
+fn calls(lab: &Lab, operation: &str) -> u64 {
+    let requests = lab.cloud.requests();
+    let of_it = requests.iter().filter(|(handled, _)| handled.operation == operation);
+    of_it.map(|(_, count)| count).sum()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redis_task_that_nobody_knows_any_more_is_gone_and_no_failed_poll() {
+    let lab = Lab::new(&one_task("tencent_redis", "[{run: {for: 10m}}, {vanish: {}}]"), |_| {});
+    lab.minutes(11).await;
+    assert_eq!(lab.state("one", "1"), "unknown");
+    assert!(lab.snapshot("one").up, "{:?}", lab.snapshot("one").last_error);
+    lab.minutes(63).await;
+    assert_eq!(lab.state("one", "1"), "-");
+    lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_list_is_no_reason_to_ask_for_each_task() {
+    let tasks: Vec<String> = (1..=50)
+        .map(|id| format!("      - {{id: '{id}', resource: crs-1, life: [{{hang: {{}}}}]}}\n"))
+        .collect();
+    let scenario = format!(
+        "sources:\n  - name: one\n    api: tencent_redis\n    region: ap-guangzhou\n    resources: [{{id: crs-1}}]\n    tasks:\n{}",
+        tasks.concat()
+    );
+    let lab = Lab::new(&scenario, |_| {});
+    lab.minutes(1).await;
+    let list = Some("DescribeTaskList".to_owned());
+    let fault = Fault { operation: list, ..Fault::new(FaultKind::Malformed) };
+    lab.cloud.inject("one", fault);
+    lab.minutes(10).await;
+    assert_eq!(calls(&lab, "DescribeTaskInfo"), 0);
+    assert_eq!(lab.state("one", "7"), "running");
+    lab.stop().await;
+}
