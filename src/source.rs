@@ -3,7 +3,7 @@
 //! Here alone a query becomes a request, is signed and sent, and its answer decoded. No API and no
 //! cloud is known by name.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,6 +74,9 @@ pub struct Learned {
     /// Configured ids that the vendor did not know: when to ask again, and the pause after that.
     unknown_ids: HashMap<Arc<str>, (Instant, Duration)>,
 }
+
+/// Whether an earlier poll saw the end of the task with this id.
+pub type Settled<'a> = dyn Fn(&str) -> bool + Send + Sync + 'a;
 
 /// What one poll found.
 #[derive(Debug, Default)]
@@ -160,13 +163,12 @@ impl FetchError {
 
 impl Source {
     /// One poll: lists what the vendor lists, and asks by id for what that leaves open. `known` are
-    /// the unfinished and the failed tasks of earlier polls, `settled` the ids that need no further
-    /// asking.
+    /// the unfinished tasks of earlier polls; an id that is `settled` needs no further asking.
     pub async fn fetch(
         &mut self,
         known: &[Tracked],
         last_complete: Option<Timestamp>,
-        settled: &HashSet<Arc<str>>,
+        settled: &Settled<'_>,
     ) -> Fetched {
         let mut found = Found::default();
         self.poll(&mut found, known, last_complete, settled).await;
@@ -186,7 +188,7 @@ impl Source {
         found: &mut Found,
         known: &[Tracked],
         last_complete: Option<Timestamp>,
-        settled: &HashSet<Arc<str>>,
+        settled: &Settled<'_>,
     ) {
         if !self.learn_project(found).await || !self.discover(found).await {
             return;
@@ -196,7 +198,7 @@ impl Source {
         }
         self.ask_by_id(found, known, settled).await;
         if self.api.error_by_id {
-            self.ask_for_errors(found, known).await;
+            self.ask_for_errors(found, settled).await;
         }
     }
 
@@ -317,16 +319,11 @@ impl Source {
     }
 
     /// Asks by id for the configured tasks, and for unfinished ones that the list left out.
-    async fn ask_by_id(
-        &mut self,
-        found: &mut Found,
-        known: &[Tracked],
-        settled: &HashSet<Arc<str>>,
-    ) {
+    async fn ask_by_id(&mut self, found: &mut Found, known: &[Tracked], settled: &Settled<'_>) {
         let mut wanted: Vec<(TaskRef, Option<&Task>)> = self
             .tasks
             .iter()
-            .filter(|task| !settled.contains(&task.id) && !found.tasks.contains_key(&task.id))
+            .filter(|task| !settled(&task.id) && !found.tasks.contains_key(&task.id))
             .map(|task| (task.clone(), None))
             .collect();
         // A list that was not read to its end says nothing about what it left out.
@@ -418,17 +415,12 @@ impl Source {
     }
 
     /// Asks once for the error text of each task that has newly failed without one.
-    async fn ask_for_errors(&mut self, found: &mut Found, known: &[Tracked]) {
-        let asked: HashSet<&str> = known
-            .iter()
-            .filter(|tracked| tracked.task.state == TaskState::Failed)
-            .map(|tracked| &*tracked.task.id)
-            .collect();
+    async fn ask_for_errors(&mut self, found: &mut Found, settled: &Settled<'_>) {
         let silent: Vec<TaskRef> = found
             .tasks
             .values()
             .filter(|task| task.state == TaskState::Failed && task.error.is_none())
-            .filter(|task| !asked.contains(&*task.id))
+            .filter(|task| !settled(&task.id))
             .map(task_ref)
             .collect();
         for task in silent {

@@ -1,5 +1,7 @@
 //! What is promised when vendors answer oddly, or not at all.
 
+use std::time::Duration;
+
 use dbtask_exporter::simulator::{Fault, FaultKind};
 
 use crate::support::Lab;
@@ -58,5 +60,17 @@ async fn a_broken_list_is_no_reason_to_ask_for_each_task() {
     lab.minutes(10).await;
     assert_eq!(calls(&lab, "DescribeTaskInfo"), 0);
     assert_eq!(lab.state("one", "7"), "running");
+    lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_asked_for_its_text_once_though_it_is_listed_longer_than_it_is_shown() {
+    let life = "[{run: {for: 10m}}, {fail: {}}]";
+    let lab = Lab::new(&one_task("tencent_redis", life), |config| {
+        config.sources[0].retention.failed = Duration::from_hours(1);
+    });
+    lab.minutes(10 * 60).await;
+    assert_eq!(lab.state("one", "1"), "-");
+    assert_eq!(calls(&lab, "DescribeTaskInfo"), 1);
     lab.stop().await;
 }
