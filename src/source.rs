@@ -69,10 +69,21 @@ pub struct Learned {
     discovered: Option<(Instant, Vec<Arc<Resource>>)>,
     /// Seconds to add to our clock to get the vendor's.
     clock_offset: i64,
-    /// The list operation does not exist in this cloud or region: only ids are left.
-    cannot_list: bool,
+    /// Whether there is a list to ask.
+    list: Listing,
     /// Configured ids that the vendor did not know: when to ask again, and the pause after that.
     unknown_ids: HashMap<Arc<str>, (Instant, Duration)>,
+}
+
+/// What is known of the list operation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Listing {
+    #[default]
+    Untried,
+    /// It has answered, so that a later "no such operation" is the vendor's trouble.
+    Exists,
+    /// It does not exist in this cloud or region: only ids are left.
+    Missing,
 }
 
 /// Whether an earlier poll saw the end of the task with this id.
@@ -263,13 +274,14 @@ impl Source {
         known: &[Tracked],
         last_complete: Option<Timestamp>,
     ) -> bool {
-        if self.learned.cannot_list {
+        if self.learned.list == Listing::Missing {
             return true;
         }
         let now = self.vendor_now();
         let since = self.since(now, known, last_complete);
         let mut queries: VecDeque<Query> = (self.api.list)(&self.scope(now, since)).into();
-        found.listed = !queries.is_empty();
+        // No query where resources have been looked for means that there are none, and no tasks.
+        found.listed = !queries.is_empty() || self.api.discover.is_some();
         while let Some(query) = queries.pop_front() {
             if query.page > MAX_PAGES {
                 tracing::warn!(
@@ -282,6 +294,7 @@ impl Source {
             }
             match self.call(&query).await {
                 Ok(page) => {
+                    self.learned.list = Listing::Exists;
                     // The next page before other queries, while the list is as it was.
                     for next in page.next.into_iter().rev() {
                         queries.push_front(next);
@@ -289,20 +302,24 @@ impl Source {
                     found.add(page.tasks, page.unreadable);
                 }
                 Err(FetchError::Refused(refusal))
-                    if refusal.kind == RefusalKind::NoSuchOperation =>
+                    if refusal.kind == RefusalKind::NoSuchOperation
+                        && self.learned.list == Listing::Untried
+                        && !self.tasks.is_empty() =>
                 {
                     tracing::warn!(
                         source = self.info.name,
                         operation = query.operation.name,
                         "this cloud or region has no such list; only configured ids are watched"
                     );
-                    self.learned.cannot_list = true;
+                    self.learned.list = Listing::Missing;
                     found.listed = false;
                     return true;
                 }
                 // Deleted between being found and being asked about.
                 Err(FetchError::Refused(refusal))
-                    if refusal.kind == RefusalKind::NotFound && self.resources.is_empty() =>
+                    if refusal.kind == RefusalKind::NotFound
+                        && self.api.discover.is_some()
+                        && self.resources.is_empty() =>
                 {
                     self.learned.discovered = None;
                 }

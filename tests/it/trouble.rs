@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use dbtask_exporter::simulator::{Fault, FaultKind};
+use http::{Request, Response, StatusCode};
 
 use crate::support::Lab;
 
@@ -30,6 +32,16 @@ fn calls(lab: &Lab, operation: &str) -> u64 {
     let requests = lab.cloud.requests();
     let of_it = requests.iter().filter(|(handled, _)| handled.operation == operation);
     of_it.map(|(_, count)| count).sum()
+}
+
+fn refused(status: StatusCode, body: &'static str) -> Response<Bytes> {
+    Response::builder().status(status).body(Bytes::from_static(body.as_bytes())).unwrap()
+}
+
+fn is_for(request: &Request<Bytes>, action: &str) -> bool {
+    ["x-acs-action", "x-tc-action"]
+        .iter()
+        .any(|name| request.headers().get(*name).is_some_and(|value| value == action))
 }
 
 #[tokio::test(start_paused = true)]
@@ -72,5 +84,72 @@ async fn a_failure_is_asked_for_its_text_once_though_it_is_listed_longer_than_it
     lab.minutes(10 * 60).await;
     assert_eq!(lab.state("one", "1"), "-");
     assert_eq!(calls(&lab, "DescribeTaskInfo"), 1);
+    lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_has_worked_is_asked_for_again_after_it_was_called_unknown() {
+    let lab = Lab::new(&one_task("huawei_dds", "[{run: {for: 30m}}, {fail: {}}]"), |_| {});
+    lab.minutes(2).await;
+    lab.inject("one", FaultKind::MissingList);
+    lab.minutes(2).await;
+    assert!(!lab.snapshot("one").up, "a source that can see nothing is not up");
+    lab.cloud.heal("one");
+    lab.minutes(40).await;
+    assert!(lab.snapshot("one").up);
+    assert_eq!(lab.state("one", "1"), "failed");
+    lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_can_neither_list_nor_has_ids_is_not_up() {
+    let lab = Lab::new(&one_task("huawei_dds", "[{hang: {}}]"), |_| {});
+    lab.inject("one", FaultKind::MissingList);
+    lab.minutes(10).await;
+    assert!(!lab.snapshot("one").up);
+    lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_not_found_is_a_failed_poll_and_makes_nothing_vanish() {
+    let lab = Lab::through(
+        &one_task("tencent_cdb", "[{hang: {}}]"),
+        |config| {
+            config.sources[0].resources.clear();
+        },
+        |elapsed, request| {
+            let body = r#"{"Response":{"Error":{"Code":"ResourceNotFound","Message":"no"},"RequestId":"x"}}"#;
+            (elapsed > Duration::from_mins(2) && is_for(request, "DescribeTasks"))
+                .then(|| refused(StatusCode::OK, body))
+        },
+    );
+    lab.minutes(1).await;
+    assert!(lab.snapshot("one").up);
+    lab.minutes(5).await;
+    assert!(!lab.snapshot("one").up);
+    assert_eq!(lab.state("one", "1"), "running");
+    lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_tasks_of_the_last_cluster_vanish_with_it() {
+    let lab = Lab::through(
+        &one_task("alibaba_polardb", "[{hang: {}}]"),
+        |config| {
+            config.sources[0].resources.clear();
+        },
+        |elapsed, request| {
+            let gone = elapsed > Duration::from_mins(10);
+            let body =
+                r#"{"Items":{"DBCluster":[]},"TotalRecordCount":0,"PageNumber":1,"RequestId":"x"}"#;
+            (gone && is_for(request, "DescribeDBClusters")).then(|| refused(StatusCode::OK, body))
+        },
+    );
+    lab.minutes(5).await;
+    assert_eq!(lab.state("one", "1"), "running");
+    lab.minutes(12).await;
+    assert_eq!(lab.state("one", "1"), "unknown");
+    lab.minutes(63).await;
+    assert_eq!(lab.state("one", "1"), "-");
     lab.stop().await;
 }
