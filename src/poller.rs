@@ -87,6 +87,7 @@ impl Poller {
         source.instruments.declare_source(&source.info, &operations);
         let info = Arc::clone(&source.info);
         store.publish(Snapshot::before_first_poll(Arc::clone(&info), pace.idle_interval));
+        let ledger = Ledger::new(source.clock.now());
         let watch = Watch {
             info,
             clock: source.clock,
@@ -100,7 +101,7 @@ impl Poller {
             backoff: Backoff::default(),
             history: History::default(),
         };
-        Self { source, ledger: Ledger::default(), watch, random }
+        Self { source, ledger, watch, random }
     }
 
     /// Polls until `shutdown`. A poll under way is abandoned then: it only reads.

@@ -27,6 +27,13 @@ sources:
     )
 }
 
+/// The value of every series of a metric, added up, as nobody notices.
+fn sum(lab: &Lab, metric: &str) -> u64 {
+    let text = lab.text();
+    let series = text.lines().filter(|line| line.starts_with(&format!("{metric}{{")));
+    series.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
 /// How often an operation was asked for.
 fn calls(lab: &Lab, operation: &str) -> u64 {
     let requests = lab.cloud.requests();
@@ -151,5 +158,18 @@ async fn the_tasks_of_the_last_cluster_vanish_with_it() {
     assert_eq!(lab.state("one", "1"), "unknown");
     lab.minutes(63).await;
     assert_eq!(lab.state("one", "1"), "-");
+    lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_after_the_start_counts_though_no_poll_had_gone_well_before_it() {
+    let lab = Lab::new(&one_task("tencent_cdb", "[{run: {for: 1h}}, {fail: {}}]"), |_| {});
+    lab.inject("one", FaultKind::ServerError);
+    lab.minutes(120).await;
+    lab.cloud.heal("one");
+    lab.minutes(30).await;
+    assert_eq!(lab.state("one", "1"), "failed");
+    lab.scrape_by(1);
+    assert_eq!(sum(&lab, "dbtask_task_failures_total"), 1);
     lab.stop().await;
 }
