@@ -201,10 +201,15 @@ mod tests {
     }
 
     /// A book and its ledger, told of polls minute by minute.
-    #[derive(Default)]
     struct Desk {
         book: Book,
         ledger: Ledger,
+    }
+
+    impl Default for Desk {
+        fn default() -> Self {
+            Self { book: Book::default(), ledger: Ledger::new(at(0)) }
+        }
     }
 
     impl Desk {

@@ -2,9 +2,9 @@
 //!
 //! A counter counts transitions into a final state, once per run of a task. The rules:
 //!
-//! - Tasks that are already final when the source is first read to its end are a **baseline**:
-//!   remembered, not counted. So is one that comes into view later, of a cluster newly found say,
-//!   but ended before that.
+//! - Tasks that are already final when watching begins are a **baseline**: remembered, not counted.
+//!   Their end time tells, whenever they come into view: a first good poll may be late, and a
+//!   cluster newly found. Where there is none, the first poll that read the source to its end does.
 //! - A task seen unfinished and then final is counted, and so is one that began and ended between
 //!   two polls.
 //! - An end time that becomes known or changes later belongs to the same run. A **new run** of the
@@ -20,11 +20,16 @@ use crate::task::{Task, TaskState, Timestamp};
 /// reaches back, so that it cannot come into view again once it is forgotten.
 const MEMORY: Duration = Duration::from_hours(35 * 24);
 
+/// How much our clock and a vendor's may differ; beyond that vendors refuse. While there is no
+/// baseline, an end that is further ahead says that our clock is wrong, and nothing of the task.
+const SKEW: Duration = Duration::from_mins(15);
+
 /// The runs of every task that a source has shown.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ledger {
-    /// When the source was first read to its end; `None` until then.
-    watching_since: Option<Timestamp>,
+    watching_since: Timestamp,
+    /// Whether the source has been read to its end.
+    has_baseline: bool,
     runs: HashMap<Arc<str>, Run>,
 }
 
@@ -48,6 +53,11 @@ pub struct Completion {
 }
 
 impl Ledger {
+    /// A ledger without a task, of a source that is watched from `now` on.
+    pub fn new(now: Timestamp) -> Self {
+        Self { watching_since: now, has_baseline: false, runs: HashMap::new() }
+    }
+
     /// Enters what a poll saw, and returns the ends to be counted. `complete` says that the poll
     /// read everything: the first such poll ends the baseline.
     pub fn enter(&mut self, tasks: &[Task], complete: bool, now: Timestamp) -> Vec<Completion> {
@@ -62,9 +72,11 @@ impl Ledger {
             }
         }
         if complete {
-            self.watching_since.get_or_insert(now);
+            self.has_baseline = true;
+            // Only now, when all that is there has been seen: a clock that leaps ahead for the time
+            // of a failed poll must not make us forget what has been counted.
+            self.runs.retain(|_, run| now.since(run.last_seen) < MEMORY);
         }
-        self.runs.retain(|_, run| now.since(run.last_seen) < MEMORY);
         completions
     }
 
@@ -93,11 +105,9 @@ impl Ledger {
             Run { started: task.started, ended: task.ended, settled: Some(now), last_seen: now };
         let Some(run) = self.runs.get_mut(&task.id) else {
             self.runs.insert(Arc::clone(&task.id), final_run);
-            return match (self.watching_since, task.ended) {
-                (None, _) => false,
-                (Some(since), Some(ended)) => ended >= since,
-                (Some(_), None) => true,
-            };
+            return task.ended.map_or(self.has_baseline, |ended| {
+                ended >= self.watching_since && (self.has_baseline || ended <= now + SKEW)
+            });
         };
         let restarted = run.started.zip(task.started).is_some_and(|(old, new)| new > old);
         let ended_again = run.ended.is_some() && task.ended.is_some() && restarted;
@@ -135,7 +145,7 @@ mod tests {
 
     /// How many ends are counted at each of a sequence of complete polls, a minute apart.
     fn counted(polls: &[&[&Task]]) -> Vec<usize> {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::new(at(0));
         let mut now = at(0);
         polls
             .iter()
@@ -207,7 +217,7 @@ mod tests {
 
     #[test]
     fn the_baseline_lasts_until_everything_was_read_once() {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::new(at(0));
         let old = task(TaskState::Failed, -600, None);
         assert_eq!(ledger.enter(&[], false, at(0)), []);
         assert_eq!(ledger.enter(&[old], true, at(60)), []);
@@ -216,15 +226,40 @@ mod tests {
     }
 
     #[test]
+    fn an_end_after_the_start_is_counted_though_the_first_good_poll_came_later() {
+        let mut ledger = Ledger::new(at(0));
+        assert_eq!(ledger.enter(&[], false, at(60)), []);
+        assert_eq!(ledger.enter(&[task(TaskState::Failed, 10, Some(70))], true, at(90)).len(), 1);
+    }
+
+    #[test]
+    fn a_clock_that_was_decades_behind_at_the_start_makes_no_old_failure_new() {
+        let mut ledger = Ledger::new(Timestamp::from_second(60).unwrap());
+        let old = task(TaskState::Failed, -600, Some(-300));
+        let now = Timestamp::from_second(90).unwrap();
+        assert_eq!(ledger.enter(std::slice::from_ref(&old), true, now), []);
+        assert_eq!(ledger.enter(&[old], true, at(0)), []);
+    }
+
+    #[test]
+    fn a_leap_of_the_clock_during_a_failed_poll_makes_nothing_count_twice() {
+        let mut ledger = Ledger::new(at(0));
+        let failed = task(TaskState::Failed, 0, Some(70));
+        assert_eq!(ledger.enter(std::slice::from_ref(&failed), true, at(90)).len(), 1);
+        assert_eq!(ledger.enter(&[], false, at(100 * 86_400)), []);
+        assert_eq!(ledger.enter(&[failed], true, at(150)), []);
+    }
+
+    #[test]
     fn a_transition_within_the_baseline_is_counted() {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::new(at(0));
         assert_eq!(ledger.enter(&[task(TaskState::Running, 0, None)], false, at(0)), []);
         assert_eq!(ledger.enter(&[task(TaskState::Failed, 0, None)], false, at(60)).len(), 1);
     }
 
     #[test]
     fn what_the_list_still_shows_is_remembered_however_long() {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::new(at(0));
         ledger.enter(&[], true, at(0));
         let failed = task(TaskState::Failed, 0, Some(70));
         assert_eq!(ledger.enter(std::slice::from_ref(&failed), true, at(90)).len(), 1);

@@ -35,6 +35,7 @@ pub struct Pace {
 #[derive(Debug)]
 pub struct Poller {
     source: Source,
+    ledger: Ledger,
     watch: Watch,
     random: fastrand::Rng,
 }
@@ -51,7 +52,6 @@ struct Watch {
     keeping: Keeping,
     store: Arc<Store>,
     counts: Arc<Counts>,
-    ledger: Ledger,
     book: Book,
     backoff: Backoff,
     history: History,
@@ -87,6 +87,7 @@ impl Poller {
         source.instruments.declare_source(&source.info, &operations);
         let info = Arc::clone(&source.info);
         store.publish(Snapshot::before_first_poll(Arc::clone(&info), pace.idle_interval));
+        let ledger = Ledger::new(source.clock.now());
         let watch = Watch {
             info,
             clock: source.clock,
@@ -96,12 +97,11 @@ impl Poller {
             keeping,
             store,
             counts,
-            ledger: Ledger::default(),
             book: Book::default(),
             backoff: Backoff::default(),
             history: History::default(),
         };
-        Self { source, watch, random }
+        Self { source, ledger, watch, random }
     }
 
     /// Polls until `shutdown`. A poll under way is abandoned then: it only reads.
@@ -136,16 +136,12 @@ impl Poller {
     /// One poll, published. Returns when the next is due.
     pub async fn poll(&mut self) -> Instant {
         let begun = Instant::now();
-        let Self { source, watch, random } = self;
-        let open = |tracked: &&Tracked| {
-            tracked.settled.is_none() || tracked.task.state == TaskState::Failed
-        };
-        let known: Vec<Tracked> = watch.book.tasks().filter(open).cloned().collect();
-        let ended = |id: &Arc<str>| watch.ledger.settled(id).is_some();
-        let settled: HashSet<Arc<str>> =
-            source.tasks.iter().map(|task| Arc::clone(&task.id)).filter(ended).collect();
+        let Self { source, ledger, watch, random } = self;
+        let known: Vec<Tracked> =
+            watch.book.tasks().filter(|tracked| tracked.settled.is_none()).cloned().collect();
         let last_success = watch.history.last_success;
         let fetched = {
+            let settled = |id: &str| ledger.settled(id).is_some();
             let fetch = source.fetch(&known, last_success, &settled);
             tokio::pin!(fetch);
             // While the vendor keeps us waiting, what is known grows old all the same.
@@ -157,7 +153,7 @@ impl Poller {
                 }
             }
         };
-        let failure = watch.take_in(fetched, begun);
+        let failure = watch.take_in(ledger, fetched, begun);
         let next = watch.next_poll(begun, failure.as_ref(), random);
         watch.schedule(next);
         next
@@ -168,6 +164,7 @@ impl Watch {
     /// Enters what a poll found into ledger, book and counters.
     fn take_in(
         &mut self,
+        ledger: &mut Ledger,
         mut fetched: Fetched,
         begun: Instant,
     ) -> Option<(&'static str, FetchError)> {
@@ -177,11 +174,11 @@ impl Watch {
         for task in &fetched.tasks {
             self.counts.declare_kind(&self.info, &task.kind, self.cancels);
         }
-        for completion in self.ledger.enter(&fetched.tasks, failure.is_none(), now) {
+        for completion in ledger.enter(&fetched.tasks, failure.is_none(), now) {
             self.log_completion(&completion);
             self.counts.count(&self.info, &completion, self.cancels, now);
         }
-        self.book.enter(fetched, &self.ledger, now);
+        self.book.enter(fetched, ledger, now);
         self.log_trouble(failure.as_ref());
         let reason = failure.as_ref().map(|(_, error)| error.reason());
         self.instruments.poll_finished(&self.info.name, reason);

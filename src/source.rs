@@ -3,7 +3,7 @@
 //! Here alone a query becomes a request, is signed and sent, and its answer decoded. No API and no
 //! cloud is known by name.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,11 +69,25 @@ pub struct Learned {
     discovered: Option<(Instant, Vec<Arc<Resource>>)>,
     /// Seconds to add to our clock to get the vendor's.
     clock_offset: i64,
-    /// The list operation does not exist in this cloud or region: only ids are left.
-    cannot_list: bool,
-    /// Ids that the vendor did not know: when to ask again, and the pause after that.
+    /// Whether there is a list to ask.
+    list: Listing,
+    /// Configured ids that the vendor did not know: when to ask again, and the pause after that.
     unknown_ids: HashMap<Arc<str>, (Instant, Duration)>,
 }
+
+/// What is known of the list operation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Listing {
+    #[default]
+    Untried,
+    /// It has answered, so that a later "no such operation" is the vendor's trouble.
+    Exists,
+    /// It does not exist in this cloud or region: only ids are left.
+    Missing,
+}
+
+/// Whether an earlier poll saw the end of the task with this id.
+pub type Settled<'a> = dyn Fn(&str) -> bool + Send + Sync + 'a;
 
 /// What one poll found.
 #[derive(Debug, Default)]
@@ -160,13 +174,12 @@ impl FetchError {
 
 impl Source {
     /// One poll: lists what the vendor lists, and asks by id for what that leaves open. `known` are
-    /// the unfinished and the failed tasks of earlier polls, `settled` the ids that need no further
-    /// asking.
+    /// the unfinished tasks of earlier polls; an id that is `settled` needs no further asking.
     pub async fn fetch(
         &mut self,
         known: &[Tracked],
         last_complete: Option<Timestamp>,
-        settled: &HashSet<Arc<str>>,
+        settled: &Settled<'_>,
     ) -> Fetched {
         let mut found = Found::default();
         self.poll(&mut found, known, last_complete, settled).await;
@@ -174,7 +187,7 @@ impl Source {
             self.instruments.unknown_values_found(&self.info.name, field, count);
         }
         Fetched {
-            complete: found.listed && found.failure.is_none(),
+            complete: found.is_complete(),
             tasks: found.tasks.into_values().collect(),
             gone: found.gone,
             failure: found.failure,
@@ -186,7 +199,7 @@ impl Source {
         found: &mut Found,
         known: &[Tracked],
         last_complete: Option<Timestamp>,
-        settled: &HashSet<Arc<str>>,
+        settled: &Settled<'_>,
     ) {
         if !self.learn_project(found).await || !self.discover(found).await {
             return;
@@ -196,7 +209,7 @@ impl Source {
         }
         self.ask_by_id(found, known, settled).await;
         if self.api.error_by_id {
-            self.ask_for_errors(found, known).await;
+            self.ask_for_errors(found, settled).await;
         }
     }
 
@@ -261,13 +274,14 @@ impl Source {
         known: &[Tracked],
         last_complete: Option<Timestamp>,
     ) -> bool {
-        if self.learned.cannot_list {
+        if self.learned.list == Listing::Missing {
             return true;
         }
         let now = self.vendor_now();
         let since = self.since(now, known, last_complete);
         let mut queries: VecDeque<Query> = (self.api.list)(&self.scope(now, since)).into();
-        found.listed = !queries.is_empty();
+        // No query where resources have been looked for means that there are none, and no tasks.
+        found.listed = !queries.is_empty() || self.api.discover.is_some();
         while let Some(query) = queries.pop_front() {
             if query.page > MAX_PAGES {
                 tracing::warn!(
@@ -280,6 +294,7 @@ impl Source {
             }
             match self.call(&query).await {
                 Ok(page) => {
+                    self.learned.list = Listing::Exists;
                     // The next page before other queries, while the list is as it was.
                     for next in page.next.into_iter().rev() {
                         queries.push_front(next);
@@ -287,20 +302,24 @@ impl Source {
                     found.add(page.tasks, page.unreadable);
                 }
                 Err(FetchError::Refused(refusal))
-                    if refusal.kind == RefusalKind::NoSuchOperation =>
+                    if refusal.kind == RefusalKind::NoSuchOperation
+                        && self.learned.list == Listing::Untried
+                        && !self.tasks.is_empty() =>
                 {
                     tracing::warn!(
                         source = self.info.name,
                         operation = query.operation.name,
                         "this cloud or region has no such list; only configured ids are watched"
                     );
-                    self.learned.cannot_list = true;
+                    self.learned.list = Listing::Missing;
                     found.listed = false;
                     return true;
                 }
                 // Deleted between being found and being asked about.
                 Err(FetchError::Refused(refusal))
-                    if refusal.kind == RefusalKind::NotFound && self.resources.is_empty() =>
+                    if refusal.kind == RefusalKind::NotFound
+                        && self.api.discover.is_some()
+                        && self.resources.is_empty() =>
                 {
                     self.learned.discovered = None;
                 }
@@ -317,20 +336,15 @@ impl Source {
     }
 
     /// Asks by id for the configured tasks, and for unfinished ones that the list left out.
-    async fn ask_by_id(
-        &mut self,
-        found: &mut Found,
-        known: &[Tracked],
-        settled: &HashSet<Arc<str>>,
-    ) {
+    async fn ask_by_id(&mut self, found: &mut Found, known: &[Tracked], settled: &Settled<'_>) {
         let mut wanted: Vec<(TaskRef, Option<&Task>)> = self
             .tasks
             .iter()
-            .filter(|task| !settled.contains(&task.id) && !found.tasks.contains_key(&task.id))
+            .filter(|task| !settled(&task.id) && !found.tasks.contains_key(&task.id))
             .map(|task| (task.clone(), None))
             .collect();
         // A list that was not read to its end says nothing about what it left out.
-        if found.listed {
+        if found.is_complete() {
             let unfinished = known.iter().filter(|tracked| tracked.settled.is_none());
             for Tracked { task, .. } in unfinished {
                 let configured = self.tasks.iter().any(|configured| configured.id == task.id);
@@ -363,6 +377,13 @@ impl Source {
                 Err(FetchError::Refused(refusal)) if refusal.kind == RefusalKind::NotFound => {
                     self.unknown_id(found, wanted.id);
                 }
+                // Some vendors have no better word for an id that they do not know. After a list
+                // that went well there is nothing else that can be wrong with the question.
+                Err(FetchError::Refused(refusal))
+                    if refusal.kind == RefusalKind::Client && found.is_complete() =>
+                {
+                    self.unknown_id(found, wanted.id);
+                }
                 Err(error) => {
                     let ends = error.ends_the_poll();
                     found.fail(operation, error);
@@ -392,26 +413,31 @@ impl Source {
     }
 
     fn unknown_id(&mut self, found: &mut Found, id: Arc<str>) {
-        let pauses = &mut self.learned.unknown_ids;
-        let pause = pauses.get(&id).map_or(UNKNOWN_ID_PAUSE, |&(_, pause)| {
-            pause.saturating_mul(2).min(DISCOVERY_INTERVAL)
-        });
-        pauses.insert(Arc::clone(&id), (Instant::now() + pause, pause));
+        // One that was listed is given up by the caller, and not asked for again.
+        if self.tasks.iter().any(|task| task.id == id) {
+            let pauses = &mut self.learned.unknown_ids;
+            let last = pauses.get(&id).map(|&(_, pause)| pause);
+            if last.is_none() {
+                tracing::warn!(
+                    source = self.info.name,
+                    task_id = &*id,
+                    "the vendor does not know this task (yet)"
+                );
+            }
+            let pause = last
+                .map_or(UNKNOWN_ID_PAUSE, |pause| pause.saturating_mul(2).min(DISCOVERY_INTERVAL));
+            pauses.insert(Arc::clone(&id), (Instant::now() + pause, pause));
+        }
         found.gone.push(id);
     }
 
     /// Asks once for the error text of each task that has newly failed without one.
-    async fn ask_for_errors(&mut self, found: &mut Found, known: &[Tracked]) {
-        let asked: HashSet<&str> = known
-            .iter()
-            .filter(|tracked| tracked.task.state == TaskState::Failed)
-            .map(|tracked| &*tracked.task.id)
-            .collect();
+    async fn ask_for_errors(&mut self, found: &mut Found, settled: &Settled<'_>) {
         let silent: Vec<TaskRef> = found
             .tasks
             .values()
             .filter(|task| task.state == TaskState::Failed && task.error.is_none())
-            .filter(|task| !asked.contains(&*task.id))
+            .filter(|task| !settled(&task.id))
             .map(task_ref)
             .collect();
         for task in silent {
@@ -589,6 +615,11 @@ impl Found {
             }
         }
         self.unreadable.add(unreadable);
+    }
+
+    /// Whether the list was read to its end, and nothing has gone wrong since.
+    fn is_complete(&self) -> bool {
+        self.listed && self.failure.is_none()
     }
 
     /// Keeps the first failure: what comes after is often its consequence.

@@ -23,3 +23,4 @@ mod server;
 mod signing;
 mod simulator;
 mod support;
+mod trouble;

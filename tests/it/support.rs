@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use dbtask_exporter::clock::Clock;
 use dbtask_exporter::config::Config;
 use dbtask_exporter::environment::Environment;
@@ -14,9 +15,10 @@ use dbtask_exporter::server::App;
 use dbtask_exporter::simulator::{Fault, FaultKind, Scenario, SimulatedCloud};
 use dbtask_exporter::store::{Snapshot, Tracked};
 use dbtask_exporter::task::Timestamp;
-use dbtask_exporter::transport::Transport;
+use dbtask_exporter::transport::{Sending, Transport};
+use http::{Request, Response};
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// An exporter and its clouds. Polls go on while the test sleeps.
@@ -31,6 +33,16 @@ impl Lab {
     /// Clouds with this scenario and an exporter with the configuration for them, changed by
     /// `adjust`. Only in a test with paused time.
     pub(crate) fn new(scenario: &str, adjust: impl FnOnce(&mut Config)) -> Self {
+        Self::through(scenario, adjust, |_, _| None)
+    }
+
+    /// The same, where `tamper` may answer a request, so long after the start, in the cloud's
+    /// place.
+    pub(crate) fn through(
+        scenario: &str,
+        adjust: impl FnOnce(&mut Config),
+        tamper: impl Fn(Duration, &Request<Bytes>) -> Option<Response<Bytes>> + Send + Sync + 'static,
+    ) -> Self {
         let clock = Clock::starting_at(Timestamp::from_second(1_790_000_000).unwrap());
         let scenario = Scenario::parse(scenario).unwrap();
         let cloud = Arc::new(SimulatedCloud::new(&scenario, clock).unwrap());
@@ -41,8 +53,11 @@ impl Lab {
             source.poll.idle_interval = Duration::from_mins(2);
         }
         adjust(&mut config);
-        let transport: Arc<dyn Transport> = Arc::clone(&cloud) as _;
-        let exporter = Exporter::assemble(&config, clock, |_| Ok(Arc::clone(&transport))).unwrap();
+        let start = Instant::now();
+        let tamper = Box::new(move |request: &_| tamper(start.elapsed(), request));
+        let transport = Arc::new(Tampered { cloud: Arc::clone(&cloud), tamper });
+        let exporter =
+            Exporter::assemble(&config, clock, |_| Ok(Arc::clone(&transport) as _)).unwrap();
         let shutdown = CancellationToken::new();
         let app = exporter.app("/metrics", shutdown.clone());
         let running = tokio::spawn(exporter.run(Vec::new(), Arc::clone(&app), shutdown.clone()));
@@ -112,4 +127,27 @@ impl Lab {
 /// The value of a series in an exposition; all that are asked for are whole.
 pub(crate) fn value_in(text: &str, series: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+}
+
+type Tamper = Box<dyn Fn(&Request<Bytes>) -> Option<Response<Bytes>> + Send + Sync>;
+
+/// A cloud in whose place somebody else may answer.
+struct Tampered {
+    cloud: Arc<SimulatedCloud>,
+    tamper: Tamper,
+}
+
+impl std::fmt::Debug for Tampered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tampered").finish_non_exhaustive()
+    }
+}
+
+impl Transport for Tampered {
+    fn send(&self, request: Request<Bytes>) -> Sending<'_> {
+        match (self.tamper)(&request) {
+            Some(answer) => Box::pin(async { Ok(answer) }),
+            None => self.cloud.send(request),
+        }
+    }
 }

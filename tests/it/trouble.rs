@@ -1,0 +1,175 @@
+//! What is promised when vendors answer oddly, or not at all.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use dbtask_exporter::simulator::{Fault, FaultKind};
+use http::{Request, Response, StatusCode};
+
+use crate::support::Lab;
+
+/// A source with one task that lives as told.
+fn one_task(api: &str, life: &str) -> String {
+    let (region, resource) = match api {
+        "alibaba_polardb" => ("cn-hangzhou", "pc-1"),
+        "huawei_dds" => ("cn-north-4", "0123456789abcdef0123456789abcdein02"),
+        _ => ("ap-guangzhou", "res-1"),
+    };
+    format!(
+        "
+sources:
+  - name: one
+    api: {api}
+    region: {region}
+    resources: [{{id: {resource}}}]
+    tasks: [{{id: '1', resource: {resource}, kind: RESIZE, life: {life}}}]
+"
+    )
+}
+
+/// The value of every series of a metric, added up, as nobody notices.
+fn sum(lab: &Lab, metric: &str) -> u64 {
+    let text = lab.text();
+    let series = text.lines().filter(|line| line.starts_with(&format!("{metric}{{")));
+    series.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+/// How often an operation was asked for.
+fn calls(lab: &Lab, operation: &str) -> u64 {
+    let requests = lab.cloud.requests();
+    let of_it = requests.iter().filter(|(handled, _)| handled.operation == operation);
+    of_it.map(|(_, count)| count).sum()
+}
+
+fn refused(status: StatusCode, body: &'static str) -> Response<Bytes> {
+    Response::builder().status(status).body(Bytes::from_static(body.as_bytes())).unwrap()
+}
+
+fn is_for(request: &Request<Bytes>, action: &str) -> bool {
+    ["x-acs-action", "x-tc-action"]
+        .iter()
+        .any(|name| request.headers().get(*name).is_some_and(|value| value == action))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redis_task_that_nobody_knows_any_more_is_gone_and_no_failed_poll() {
+    let lab = Lab::new(&one_task("tencent_redis", "[{run: {for: 10m}}, {vanish: {}}]"), |_| {});
+    lab.minutes(11).await;
+    assert_eq!(lab.state("one", "1"), "unknown");
+    assert!(lab.snapshot("one").up, "{:?}", lab.snapshot("one").last_error);
+    lab.minutes(63).await;
+    assert_eq!(lab.state("one", "1"), "-");
+    lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_list_is_no_reason_to_ask_for_each_task() {
+    let tasks: Vec<String> = (1..=50)
+        .map(|id| format!("      - {{id: '{id}', resource: crs-1, life: [{{hang: {{}}}}]}}\n"))
+        .collect();
+    let scenario = format!(
+        "sources:\n  - name: one\n    api: tencent_redis\n    region: ap-guangzhou\n    resources: [{{id: crs-1}}]\n    tasks:\n{}",
+        tasks.concat()
+    );
+    let lab = Lab::new(&scenario, |_| {});
+    lab.minutes(1).await;
+    let list = Some("DescribeTaskList".to_owned());
+    let fault = Fault { operation: list, ..Fault::new(FaultKind::Malformed) };
+    lab.cloud.inject("one", fault);
+    lab.minutes(10).await;
+    assert_eq!(calls(&lab, "DescribeTaskInfo"), 0);
+    assert_eq!(lab.state("one", "7"), "running");
+    lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_asked_for_its_text_once_though_it_is_listed_longer_than_it_is_shown() {
+    let life = "[{run: {for: 10m}}, {fail: {}}]";
+    let lab = Lab::new(&one_task("tencent_redis", life), |config| {
+        config.sources[0].retention.failed = Duration::from_hours(1);
+    });
+    lab.minutes(10 * 60).await;
+    assert_eq!(lab.state("one", "1"), "-");
+    assert_eq!(calls(&lab, "DescribeTaskInfo"), 1);
+    lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_has_worked_is_asked_for_again_after_it_was_called_unknown() {
+    let lab = Lab::new(&one_task("huawei_dds", "[{run: {for: 30m}}, {fail: {}}]"), |_| {});
+    lab.minutes(2).await;
+    lab.inject("one", FaultKind::MissingList);
+    lab.minutes(2).await;
+    assert!(!lab.snapshot("one").up, "a source that can see nothing is not up");
+    lab.cloud.heal("one");
+    lab.minutes(40).await;
+    assert!(lab.snapshot("one").up);
+    assert_eq!(lab.state("one", "1"), "failed");
+    lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_can_neither_list_nor_has_ids_is_not_up() {
+    let lab = Lab::new(&one_task("huawei_dds", "[{hang: {}}]"), |_| {});
+    lab.inject("one", FaultKind::MissingList);
+    lab.minutes(10).await;
+    assert!(!lab.snapshot("one").up);
+    lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_not_found_is_a_failed_poll_and_makes_nothing_vanish() {
+    let lab = Lab::through(
+        &one_task("tencent_cdb", "[{hang: {}}]"),
+        |config| {
+            config.sources[0].resources.clear();
+        },
+        |elapsed, request| {
+            let body = r#"{"Response":{"Error":{"Code":"ResourceNotFound","Message":"no"},"RequestId":"x"}}"#;
+            (elapsed > Duration::from_mins(2) && is_for(request, "DescribeTasks"))
+                .then(|| refused(StatusCode::OK, body))
+        },
+    );
+    lab.minutes(1).await;
+    assert!(lab.snapshot("one").up);
+    lab.minutes(5).await;
+    assert!(!lab.snapshot("one").up);
+    assert_eq!(lab.state("one", "1"), "running");
+    lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_tasks_of_the_last_cluster_vanish_with_it() {
+    let lab = Lab::through(
+        &one_task("alibaba_polardb", "[{hang: {}}]"),
+        |config| {
+            config.sources[0].resources.clear();
+        },
+        |elapsed, request| {
+            let gone = elapsed > Duration::from_mins(10);
+            let body =
+                r#"{"Items":{"DBCluster":[]},"TotalRecordCount":0,"PageNumber":1,"RequestId":"x"}"#;
+            (gone && is_for(request, "DescribeDBClusters")).then(|| refused(StatusCode::OK, body))
+        },
+    );
+    lab.minutes(5).await;
+    assert_eq!(lab.state("one", "1"), "running");
+    lab.minutes(12).await;
+    assert_eq!(lab.state("one", "1"), "unknown");
+    lab.minutes(63).await;
+    assert_eq!(lab.state("one", "1"), "-");
+    lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_after_the_start_counts_though_no_poll_had_gone_well_before_it() {
+    let lab = Lab::new(&one_task("tencent_cdb", "[{run: {for: 1h}}, {fail: {}}]"), |_| {});
+    lab.inject("one", FaultKind::ServerError);
+    lab.minutes(120).await;
+    lab.cloud.heal("one");
+    lab.minutes(30).await;
+    assert_eq!(lab.state("one", "1"), "failed");
+    lab.scrape_by(1);
+    assert_eq!(sum(&lab, "dbtask_task_failures_total"), 1);
+    lab.stop().await;
+}
