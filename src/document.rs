@@ -147,23 +147,34 @@ fn xml(body: &[u8]) -> Result<Value, DecodeError> {
 }
 
 /// The records under a JSON pointer such as `/Tasks/Task`. One object counts as a list of one;
-/// null and the empty text, which is what an empty XML element is, as a list of none.
+/// null, an empty object and the empty text, which is what an empty XML element is, as a list of
+/// none.
 pub fn rows<'a>(document: &'a Value, pointer: &'static str) -> Result<&'a [Value], DecodeError> {
     let mut value = document;
     for name in pointer.split('/').skip(1) {
         value = match value.get(name) {
             Some(inner) => inner,
-            None if is_nothing(value) => return Ok(&[]),
+            // The answer itself must not be empty.
+            None if is_empty(value) && !std::ptr::eq(value, document) => return Ok(&[]),
             None => return Err(DecodeError::Missing(pointer)),
         };
     }
     match value {
         Value::Array(list) => Ok(list),
+        _ if is_empty(value) => Ok(&[]),
         Value::Object(_) => Ok(std::slice::from_ref(value)),
-        _ if is_nothing(value) => Ok(&[]),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
             Err(DecodeError::Missing(pointer))
         }
+    }
+}
+
+/// [`is_nothing`], or a list or object without anything in it.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Array(list) => list.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => is_nothing(value),
     }
 }
 
@@ -276,6 +287,24 @@ mod tests {
             assert_eq!(text(&row, "Id").as_deref(), Some(expected), "{number}");
         }
         assert_eq!(integer(&json!({ "TotalCount": 45.0 }), "TotalCount"), Some(45));
+    }
+
+    #[test]
+    fn an_empty_list_has_many_shapes() {
+        for body in [
+            r#"{"Tasks":{}}"#,
+            r#"{"Tasks":[]}"#,
+            r#"{"Tasks":{"Task":{}}}"#,
+            r#"{"Tasks":{"Task":""}}"#,
+        ] {
+            let document = document(body.as_bytes()).unwrap();
+            assert_eq!(rows(&document, "/Tasks/Task"), Ok(&[][..]), "{body}");
+        }
+        // That there is no list at all says nothing about how long it is.
+        for body in ["{}", r#"{"TotalRecordCount":0}"#, r#"{"Tasks":{"task":[]}}"#] {
+            let document = document(body.as_bytes()).unwrap();
+            assert_eq!(rows(&document, "/Tasks/Task"), Err(DecodeError::Missing("/Tasks/Task")));
+        }
     }
 
     #[test]
