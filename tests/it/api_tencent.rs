@@ -266,6 +266,22 @@ fn the_instance_of_a_task_is_found_however_it_is_written() {
     }
 }
 
+#[test]
+fn a_kind_of_redis_is_known_without_its_leading_zeros() {
+    for (kind, expected) in [
+        (r#""037""#, "FLOW_MODIFYINSTANCEACCOUNT"),
+        (r#""37""#, "FLOW_MODIFYINSTANCEACCOUNT"),
+        ("37", "FLOW_MODIFYINSTANCEACCOUNT"),
+        (r#""FLOW_RESIZE""#, "FLOW_RESIZE"),
+        (r#""8""#, "8"),
+        ("null", ""),
+    ] {
+        let body =
+            format!(r#"{{"Response":{{"Tasks":[{{"TaskId":1,"Result":1,"TaskType":{kind}}}]}}}}"#);
+        assert_eq!(&*decode_text(redis(), &body).tasks[0].kind, expected, "{kind}");
+    }
+}
+
 fn decode_text(api: &TaskApi, body: &str) -> Page {
     let answer = Response::new(Bytes::from(body.to_owned()));
     (api.decode)(&guangzhou(api), &everything(api), &answer).unwrap()
