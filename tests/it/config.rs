@@ -491,6 +491,20 @@ local: disabled
 }
 
 #[test]
+fn what_check_accepts_can_be_served() {
+    let environment = environment([
+        ("DBTASK_API", "tencent_cdb"),
+        ("DBTASK_REGION", "ap-guangzhou"),
+        ("DBTASK_CA_FILE", "/no/such/file.pem"),
+    ]);
+    let error = cli::check(None, &environment).unwrap_err();
+    assert_eq!(
+        format!("{error:#}"),
+        "source tencent_cdb: ca_file /no/such/file.pem: No such file or directory (os error 2)"
+    );
+}
+
+#[test]
 fn every_key_is_documented() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
     let docs = fs::read_to_string(docs).unwrap();
