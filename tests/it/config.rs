@@ -491,6 +491,22 @@ local: disabled
 }
 
 #[test]
+fn every_problem_is_a_line_that_begins_with_its_place() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_dbtask-exporter"))
+        .args(["check", "tests/fixtures/config/tasks.bad.yml"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let printed = String::from_utf8(output.stderr).unwrap();
+    let is_placed = |line: &str| {
+        let (file, rest) = line.split_once(".yml:").unwrap_or_default();
+        file.starts_with("tests/fixtures/config/") && rest.starts_with(|c: char| c.is_ascii_digit())
+    };
+    assert!(printed.lines().count() > 5 && printed.lines().all(is_placed), "{printed}");
+}
+
+#[test]
 fn what_check_accepts_can_be_served() {
     let environment = environment([
         ("DBTASK_API", "tencent_cdb"),
