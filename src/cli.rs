@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::environment::Environment;
+use crate::exporter::Exporter;
 use crate::listen::ListenAddress;
 use crate::{log, table};
 
@@ -126,9 +127,12 @@ pub enum Output {
     Json,
 }
 
-/// `check`: the sources of a configuration, or what is wrong with it. Asks no cloud.
-pub fn check(file: Option<&Path>, environment: &Environment) -> Result<String, ConfigError> {
-    Config::read(file, environment).map(|config| table::sources(&config))
+/// `check`: the sources of a configuration, or what is wrong with it, which is whatever would keep
+/// it from being served. Asks no cloud.
+pub fn check(file: Option<&Path>, environment: &Environment) -> anyhow::Result<String> {
+    let config = Config::read(file, environment)?;
+    Exporter::new(&config)?;
+    Ok(table::sources(&config))
 }
 
 /// A path that nothing else of ours answers at.

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 /// The deepest nesting of elements or objects that is read. `serde_json` has its own, of 128.
 const MAX_DEPTH: usize = 64;
@@ -147,23 +147,34 @@ fn xml(body: &[u8]) -> Result<Value, DecodeError> {
 }
 
 /// The records under a JSON pointer such as `/Tasks/Task`. One object counts as a list of one;
-/// null and the empty text, which is what an empty XML element is, as a list of none.
+/// null, an empty object and the empty text, which is what an empty XML element is, as a list of
+/// none.
 pub fn rows<'a>(document: &'a Value, pointer: &'static str) -> Result<&'a [Value], DecodeError> {
     let mut value = document;
     for name in pointer.split('/').skip(1) {
         value = match value.get(name) {
             Some(inner) => inner,
-            None if is_nothing(value) => return Ok(&[]),
+            // The answer itself must not be empty.
+            None if is_empty(value) && !std::ptr::eq(value, document) => return Ok(&[]),
             None => return Err(DecodeError::Missing(pointer)),
         };
     }
     match value {
         Value::Array(list) => Ok(list),
+        _ if is_empty(value) => Ok(&[]),
         Value::Object(_) => Ok(std::slice::from_ref(value)),
-        _ if is_nothing(value) => Ok(&[]),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
             Err(DecodeError::Missing(pointer))
         }
+    }
+}
+
+/// [`is_nothing`], or a list or object without anything in it.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Array(list) => list.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => is_nothing(value),
     }
 }
 
@@ -181,15 +192,28 @@ fn is_nothing_text(text: &str) -> bool {
     text.is_empty() || text.eq_ignore_ascii_case("null")
 }
 
-/// The text of a field, without outer blanks; numbers as they are written. Absent, `""`, null and
+/// The text of a field, without outer blanks; a whole number without a point. Absent, `""`, null and
 /// the word `null` are all `None`, and so is anything that is neither text nor number.
 pub fn text<'a>(row: &'a Value, field: &str) -> Option<Cow<'a, str>> {
     match row.get(field)? {
         Value::String(text) if !is_nothing_text(text) => Some(Cow::Borrowed(text.trim())),
-        Value::Number(number) => Some(Cow::Owned(number.to_string())),
+        Value::Number(number) => Some(Cow::Owned(spelling(number))),
         Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
             None
         }
+    }
+}
+
+/// A number as text. Backends that know but one sort of number write the id 7 as `7.0`, and the id
+/// 225685759 as `2.25685759E8`.
+fn spelling(number: &Number) -> String {
+    /// From here on not every whole number is a float.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match number.as_f64() {
+        Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < EXACT => {
+            format!("{float:.0}")
+        }
+        _ => number.to_string(),
     }
 }
 
@@ -245,6 +269,42 @@ mod tests {
         let missing = Err(DecodeError::Missing("/Tasks/Task"));
         assert_eq!(rows(&json!({ "Items": [] }), "/Tasks/Task"), missing);
         assert_eq!(rows(&json!({ "Tasks": { "Task": 7 } }), "/Tasks/Task"), missing);
+    }
+
+    #[test]
+    fn a_whole_number_is_spelled_without_a_point() {
+        for (number, expected) in [
+            ("225685759", "225685759"),
+            ("225685759.0", "225685759"),
+            ("2.25685759E8", "225685759"),
+            ("18446744073709551615", "18446744073709551615"),
+            ("-4.0", "-4"),
+            ("0.0", "0"),
+            ("12.5", "12.5"),
+            ("1e300", "1e+300"),
+        ] {
+            let row: Value = serde_json::from_str(&format!("{{\"Id\":{number}}}")).unwrap();
+            assert_eq!(text(&row, "Id").as_deref(), Some(expected), "{number}");
+        }
+        assert_eq!(integer(&json!({ "TotalCount": 45.0 }), "TotalCount"), Some(45));
+    }
+
+    #[test]
+    fn an_empty_list_has_many_shapes() {
+        for body in [
+            r#"{"Tasks":{}}"#,
+            r#"{"Tasks":[]}"#,
+            r#"{"Tasks":{"Task":{}}}"#,
+            r#"{"Tasks":{"Task":""}}"#,
+        ] {
+            let document = document(body.as_bytes()).unwrap();
+            assert_eq!(rows(&document, "/Tasks/Task"), Ok(&[][..]), "{body}");
+        }
+        // That there is no list at all says nothing about how long it is.
+        for body in ["{}", r#"{"TotalRecordCount":0}"#, r#"{"Tasks":{"task":[]}}"#] {
+            let document = document(body.as_bytes()).unwrap();
+            assert_eq!(rows(&document, "/Tasks/Task"), Err(DecodeError::Missing("/Tasks/Task")));
+        }
     }
 
     #[test]

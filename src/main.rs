@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use dbtask_exporter::cli::{self, Cli, Command, Output};
 use dbtask_exporter::clock::Clock;
-use dbtask_exporter::config::Config;
+use dbtask_exporter::config::{Config, ConfigError};
 use dbtask_exporter::environment::Environment;
 use dbtask_exporter::exporter::Exporter;
 use dbtask_exporter::listen::ListenAddress;
@@ -26,7 +26,11 @@ async fn main() -> ExitCode {
     match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("dbtask-exporter: {error:#}");
+            // Problems of a configuration begin with their place, as editors expect it.
+            match error.downcast_ref::<ConfigError>() {
+                Some(problems) => eprintln!("{problems}"),
+                None => eprintln!("dbtask-exporter: {error:#}"),
+            }
             ExitCode::FAILURE
         }
     }

@@ -76,8 +76,8 @@ fn task_row(source: &str, Tracked { task, .. }: &Tracked, is_terminal: bool) -> 
 /// `42%`, on a terminal after a bar.
 fn progress(ratio: Ratio, is_terminal: bool) -> String {
     let ratio = ratio.get();
-    // Rounded down: 99.9 % is not done.
-    let percent = format!("{:.0}%", (ratio * 100.0).floor());
+    // Rounded down: 99.9 % is not done. But 0.53 is a little less than that in binary.
+    let percent = format!("{:.0}%", (ratio * 100.0 + 0.001).floor());
     if !is_terminal {
         return percent;
     }
@@ -209,6 +209,14 @@ mysql-gz  \u{1b}[2J  -         -         failed   -         -          -        
         assert_eq!(progress(ratio(0.429), true), "████░░░░░░  42%");
         assert_eq!(progress(ratio(0.999), true), "█████████░  99%");
         assert_eq!(progress(ratio(1.0), true), "██████████ 100%");
+    }
+
+    #[test]
+    fn a_whole_percentage_is_shown_as_the_vendor_said_it() {
+        for percent in 0..=100 {
+            let ratio = Ratio::clamped(f64::from(percent) / 100.0).unwrap();
+            assert_eq!(progress(ratio, false), format!("{percent}%"));
+        }
     }
 
     #[test]

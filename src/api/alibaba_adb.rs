@@ -174,9 +174,12 @@ fn decode(
     Ok(page)
 }
 
-/// The task of a `DescribeTaskInfo`.
+/// The task of a `DescribeTaskInfo`. An answer without an id is about the task asked for.
 fn task(info: &Value, asked: &TaskRef, unreadable: &mut Unreadable) -> Option<Task> {
-    let id = wire::task_id(info, "TaskId", unreadable)?;
+    let id = match wire::text(info, "TaskId") {
+        Some(_) => wire::task_id(info, "TaskId", unreadable)?.into(),
+        None => Arc::clone(&asked.id),
+    };
     let (state, word) = status(info, unreadable);
     Some(Task {
         resource: asked.resource.clone().unwrap_or_default(),

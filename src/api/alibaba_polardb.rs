@@ -32,6 +32,7 @@ use super::{
     World, wire,
 };
 use crate::cloud::Cloud;
+use crate::document::is_nothing;
 use crate::task::{Resource, Step, Task, TaskError, TaskState, Timestamp};
 
 pub(super) static API: TaskApi = TaskApi {
@@ -223,10 +224,10 @@ fn error(row: &Value) -> Option<TaskError> {
 
 /// The steps of a task. What cannot be read is counted and leaves none.
 fn steps(row: &Value, unreadable: &mut Unreadable) -> Box<[Step]> {
-    let Some(text) = wire::text(row, "StepsInfo") else {
+    let Some(info) = row.get("StepsInfo").filter(|info| !is_nothing(info)) else {
         return Box::default();
     };
-    let Some(steps) = step_rows(&text) else {
+    let Some(steps) = step_rows(info) else {
         unreadable.progress = unreadable.progress.saturating_add(1);
         return Box::default();
     };
@@ -240,12 +241,21 @@ fn steps(row: &Value, unreadable: &mut Unreadable) -> Box<[Step]> {
     steps.iter().filter_map(step).take(Task::MAX_STEPS).collect()
 }
 
-/// `StepsInfo` is JSON inside JSON. The vendor's example is escaped once more than that.
-fn step_rows(text: &str) -> Option<Vec<Value>> {
-    serde_json::from_str(text).ok().or_else(|| {
-        let inner: String = serde_json::from_str(&format!("\"{text}\"")).ok()?;
-        serde_json::from_str(&inner).ok()
-    })
+/// `StepsInfo` is JSON inside JSON. The vendor's example is escaped once more than that, without
+/// quotes around it; how often a real answer is escaped is not known.
+fn step_rows(info: &Value) -> Option<Vec<Value>> {
+    const MAX_ESCAPES: usize = 4;
+    let mut info = info.clone();
+    for _ in 0..MAX_ESCAPES {
+        info = match info {
+            Value::Array(rows) => return Some(rows),
+            Value::String(text) => serde_json::from_str(&text)
+                .or_else(|_| serde_json::from_str(&format!("\"{text}\"")).map(Value::String))
+                .ok()?,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => return None,
+        };
+    }
+    None
 }
 
 fn answer(request: &Request<Bytes>, world: &World<'_>) -> Option<Response<Bytes>> {
@@ -425,13 +435,19 @@ mod tests {
     }
 
     #[test]
-    fn steps_are_read_escaped_once_or_twice() {
+    fn steps_are_read_however_often_they_are_escaped() {
         let rows = vec![json!({ "name": "init \"a\"" })];
-        for text in [r#"[{"name":"init \"a\""}]"#, r#"[{\"name\":\"init \\\"a\\\"\"}]"#] {
-            assert_eq!(step_rows(text), Some(rows.clone()), "{text}");
+        let (mut bare, mut quoted) = (json!(rows).to_string(), json!(rows).to_string());
+        for times in 1..=3 {
+            assert_eq!(step_rows(&json!(bare)), Some(rows.clone()), "bare, {times}");
+            assert_eq!(step_rows(&json!(quoted)), Some(rows.clone()), "quoted, {times}");
+            quoted = json!(quoted).to_string();
+            bare = json!(bare).to_string().trim_matches('"').to_owned();
         }
-        for text in ["[", "[{\\\"name", "{}", "7", "\"", "\\", "[{\"name\": \"a\\\"}]"] {
-            assert_eq!(step_rows(text), None, "{text}");
+        assert_eq!(step_rows(&json!(rows)), Some(rows));
+        for text in ["[", "[{\\\"name", "{}", "7", "\"", "\\", "[{\"name\": \"a\\\"}]", "\"null\""]
+        {
+            assert_eq!(step_rows(&json!(text)), None, "{text}");
         }
     }
 

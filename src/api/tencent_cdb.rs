@@ -40,6 +40,7 @@ use super::{
 };
 use crate::cloud::Cloud;
 use crate::cloud::tencent::call;
+use crate::document::is_nothing;
 use crate::task::{Resource, Task, TaskError, TaskState};
 
 const VERSION: &str = "2017-03-20";
@@ -231,8 +232,12 @@ fn task(
 }
 
 fn instance<'a>(row: &'a Value, asked: Option<&str>) -> &'a str {
-    let ids = row.get("InstanceIds").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let mut ids = ids.iter().filter_map(Value::as_str).map(str::trim);
+    let ids = match row.get("InstanceIds") {
+        Some(Value::Array(ids)) => ids,
+        Some(id) => std::slice::from_ref(id),
+        None => &[],
+    };
+    let mut ids = ids.iter().filter(|id| !is_nothing(id)).filter_map(Value::as_str).map(str::trim);
     let first = ids.clone().next().unwrap_or_default();
     ids.find(|&id| Some(id) == asked).unwrap_or(first)
 }

@@ -242,7 +242,9 @@ fn listed(target: &Target, row: &Value, unreadable: &mut Unreadable) -> Option<T
     let (state, result) = wire::status(&API, row, "Result", unreadable);
     let word = RESULTS.iter().find(|(known, _)| *known == &*result).map(|&(_, word)| word);
     let kind = wire::text(row, "TaskType").unwrap_or_default();
-    let name = KINDS.iter().find(|(code, _)| *code == kind).map(|&(_, name)| name);
+    // A code that was a number on its way has lost its zeros.
+    let code = format!("{kind:0>3}");
+    let name = KINDS.iter().find(|(known, _)| *known == code).map(|&(_, name)| name);
     let ended = wire::time(row, "EndTime", target.utc_offset, unreadable);
     Some(Task {
         kind: name.map_or_else(|| kind.into(), Arc::from),

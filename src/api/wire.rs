@@ -44,10 +44,11 @@ pub fn percent(row: &Value, field: &str, unreadable: &mut Unreadable) -> Option<
     Ratio::clamped(number / 100.0)
 }
 
-/// A fraction, 0 to 1. What is above one can only be a percentage.
+/// A fraction, 0 to 1. What is above one, or has the sign, can only be a percentage.
 pub fn fraction(row: &Value, field: &str, unreadable: &mut Unreadable) -> Option<Ratio> {
     let number = number(row, field, unreadable)?;
-    Ratio::clamped(if number > 1.0 { number / 100.0 } else { number })
+    let is_percentage = number > 1.0 || text(row, field).is_some_and(|text| text.ends_with('%'));
+    Ratio::clamped(if is_percentage { number / 100.0 } else { number })
 }
 
 /// A time left, in seconds. A negative one means "not known" with every vendor.
@@ -208,7 +209,14 @@ mod tests {
     #[test]
     fn a_fraction_above_one_is_a_percentage() {
         let mut unreadable = Unreadable::default();
-        for (value, expected) in [(json!(0.42), 0.42), (json!(1), 1.0), (json!(42), 0.42)] {
+        for (value, expected) in [
+            (json!(0.42), 0.42),
+            (json!(1), 1.0),
+            (json!(42), 0.42),
+            (json!("42%"), 0.42),
+            (json!("1%"), 0.01),
+            (json!("0.5 %"), 0.005),
+        ] {
             let read = fraction(&json!({ "P": value }), "P", &mut unreadable).map(Ratio::get);
             assert_eq!(read, Some(expected));
         }

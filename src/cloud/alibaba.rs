@@ -180,10 +180,8 @@ pub(super) fn kind(status: StatusCode, code: &str) -> RefusalKind {
         | "InvalidProduct.NotFound"
         | "InvalidVersion"
         | "NoSuchVersion" => RefusalKind::NoSuchOperation,
-        "InvalidRegion.NotFound"
-        | "InvalidTimeStamp.Format"
+        "InvalidTimeStamp.Format"
         | "IllegalTimestamp"
-        | "InvalidRegionId"
         | "InvalidOperation.NotSupportedEndpoint"
         | "InvalidProtocol.NeedSsl"
         | "UnsupportedHTTPMethod" => RefusalKind::Client,
@@ -202,6 +200,8 @@ fn family(code: &str) -> Option<RefusalKind> {
         ("AuthenticationFail", RefusalKind::Unauthenticated),
         ("Forbidden", RefusalKind::Forbidden),
         ("NoPermission", RefusalKind::Forbidden),
+        // Nothing is gone: we ask in the wrong place.
+        ("InvalidRegion", RefusalKind::Client),
         ("MissingParameter", RefusalKind::Client),
         ("InvalidParameter", RefusalKind::Client),
         ("UnsupportedParameter", RefusalKind::Client),

@@ -272,8 +272,12 @@ fn unaskable(api: &TaskApi, task: &TaskRef) -> Option<String> {
     }
     let resource = Some(Arc::new(Resource::new("example")));
     let with_resource = TaskRef { resource, ..task.clone() };
+    let of_a_number = TaskRef { id: "225685759".into(), ..with_resource.clone() };
     Some(if (api.by_id)(&with_resource).is_some() {
         format!("needs a `resource`: {} finds a task only by both", api.name)
+    } else if (api.by_id)(&of_a_number).is_some() {
+        let (id, like) = (&task.id, &of_a_number.id);
+        format!("{id:?} is not a task id of {}; one looks like {like:?}", api.name)
     } else {
         format!("{} cannot be asked for one task", api.name)
     })

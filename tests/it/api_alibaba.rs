@@ -197,7 +197,13 @@ fn answers_about_one_task_are_read() {
             8  on am-1 (reports) | unknown  | 1 - | - to -
             ",
         ),
-        ("odd-task-without-id.json", "\n  unreadable: 0 0 0 1"),
+        (
+            // It can only be about the task that was asked for.
+            "odd-task-without-id.json",
+            "
+            1  on am-1 (reports) | running Running | 0.37 - | - to -
+            ",
+        ),
         ("odd-task-long-id.json", "\n  unreadable: 0 0 0 1"),
     ] {
         assert_text(adb(), name, "by id", expected);

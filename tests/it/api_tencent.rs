@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dbtask_exporter::api::{
-    Filter, Query, Scope, Subject, Target, TaskApi, TaskRef, Unreadable, World,
+    Filter, Page, Query, Scope, Subject, Target, TaskApi, TaskRef, Unreadable, World,
 };
 use dbtask_exporter::cloud::tencent::call;
 use dbtask_exporter::task::{Ratio, Resource, Task, TaskError, TaskState, Timestamp};
@@ -245,6 +245,46 @@ fn a_batch_task_belongs_to_the_instance_that_was_asked_for() {
         let page = (cdb().decode)(&guangzhou(cdb()), &query, &Response::new(body.clone())).unwrap();
         assert_eq!(&*page.tasks[2].resource.id, expected);
     }
+}
+
+#[test]
+fn the_instance_of_a_task_is_found_however_it_is_written() {
+    for (ids, expected) in [
+        (r#"["cdb-1"]"#, "cdb-1"),
+        (r#"" cdb-1 ""#, "cdb-1"),
+        (r#"["", "null", null, "cdb-1"]"#, "cdb-1"),
+        ("[]", ""),
+        (r#""null""#, ""),
+        ("null", ""),
+        ("7", ""),
+    ] {
+        let body = format!(
+            r#"{{"Response":{{"Items":[{{"JobId":1,"TaskStatus":"FAILED","InstanceIds":{ids}}}]}}}}"#
+        );
+        let page = decode_text(cdb(), &body);
+        assert_eq!(&*page.tasks[0].resource.id, expected, "{ids}");
+    }
+}
+
+#[test]
+fn a_kind_of_redis_is_known_without_its_leading_zeros() {
+    for (kind, expected) in [
+        (r#""037""#, "FLOW_MODIFYINSTANCEACCOUNT"),
+        (r#""37""#, "FLOW_MODIFYINSTANCEACCOUNT"),
+        ("37", "FLOW_MODIFYINSTANCEACCOUNT"),
+        (r#""FLOW_RESIZE""#, "FLOW_RESIZE"),
+        (r#""8""#, "8"),
+        ("null", ""),
+    ] {
+        let body =
+            format!(r#"{{"Response":{{"Tasks":[{{"TaskId":1,"Result":1,"TaskType":{kind}}}]}}}}"#);
+        assert_eq!(&*decode_text(redis(), &body).tasks[0].kind, expected, "{kind}");
+    }
+}
+
+fn decode_text(api: &TaskApi, body: &str) -> Page {
+    let answer = Response::new(Bytes::from(body.to_owned()));
+    (api.decode)(&guangzhou(api), &everything(api), &answer).unwrap()
 }
 
 const REDIS_HEADERS: &str = "content-type: application/json

@@ -491,6 +491,36 @@ local: disabled
 }
 
 #[test]
+fn every_problem_is_a_line_that_begins_with_its_place() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_dbtask-exporter"))
+        .args(["check", "tests/fixtures/config/tasks.bad.yml"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let printed = String::from_utf8(output.stderr).unwrap();
+    let is_placed = |line: &str| {
+        let (file, rest) = line.split_once(".yml:").unwrap_or_default();
+        file.starts_with("tests/fixtures/config/") && rest.starts_with(|c: char| c.is_ascii_digit())
+    };
+    assert!(printed.lines().count() > 5 && printed.lines().all(is_placed), "{printed}");
+}
+
+#[test]
+fn what_check_accepts_can_be_served() {
+    let environment = environment([
+        ("DBTASK_API", "tencent_cdb"),
+        ("DBTASK_REGION", "ap-guangzhou"),
+        ("DBTASK_CA_FILE", "/no/such/file.pem"),
+    ]);
+    let error = cli::check(None, &environment).unwrap_err();
+    assert_eq!(
+        format!("{error:#}"),
+        "source tencent_cdb: ca_file /no/such/file.pem: No such file or directory (os error 2)"
+    );
+}
+
+#[test]
 fn every_key_is_documented() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
     let docs = fs::read_to_string(docs).unwrap();

@@ -222,6 +222,7 @@ const CODES: &[(Cloud, RefusalKind, Codes)] = &[
             (400, "UnsupportedParameter"),
             (404, "InvalidRegion.NotFound"),
             (404, "InvalidRegionId"),
+            (404, "InvalidRegionId.NotFound"),
             (400, "InvalidOperation.NotSupportedEndpoint"),
             (400, "InvalidProtocol.NeedSsl"),
             (403, "UnsupportedHTTPMethod"),
