@@ -181,12 +181,19 @@ pub(super) fn scatter(from: impl Hash) -> String {
     format!("{:016x}{:016x}", half(0), half(1))
 }
 
-/// The answer in its envelope, which is the same for refusals: both have status 200.
+/// The answer in its envelope, which is the same for refusals: both have status 200. Another region
+/// than this one is refused; none is taken for this one, as it once was not required.
 pub(super) fn respond(
     request: &Request<Bytes>,
     world: &World<'_>,
     answer: Result<Value, Fault>,
 ) -> Response<Bytes> {
+    let region = header(request.headers(), "x-tc-region");
+    let answer = if region.is_empty() || region == world.target.region {
+        answer
+    } else {
+        Err(Fault::new("UnsupportedRegion", format!("Region `{region}` is not supported.")))
+    };
     let mut answer = answer.unwrap_or_else(
         |Fault { code, message }| json!({ "Error": { "Code": code, "Message": message } }),
     );

@@ -585,6 +585,22 @@ fn the_simulated_cloud_refuses_what_the_vendor_refuses() {
 }
 
 #[test]
+fn the_simulated_cloud_serves_one_region_only() {
+    for (api, action) in [(cdb(), "DescribeTasks"), (redis(), "DescribeTaskList")] {
+        let target = guangzhou(api);
+        let world = world(&target, &[], &[]);
+        for (region, refused) in
+            [("ap-guangzhou", None), ("ap-nowhere", Some("UnsupportedRegion")), ("", None)]
+        {
+            let mut request = request(api, action, &json!({}));
+            request.headers_mut().insert("x-tc-region", region.parse().unwrap());
+            let (_, said) = answer(api, &request, &world);
+            assert_eq!(said["Response"]["Error"]["Code"].as_str(), refused, "{region:?}");
+        }
+    }
+}
+
+#[test]
 fn the_simulated_cloud_filters_and_pages_as_the_vendor_does() {
     let instances = [resource("db-one", Some("one")), resource("db-two", None)];
     let mut tasks: Vec<Task> = (0..50)
