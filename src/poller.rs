@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::counts::Counts;
 use crate::ledger::{Completion, Ledger};
 use crate::metrics::{Instruments, Reason};
-use crate::pace::Backoff;
+use crate::pace::{Backoff, Guard};
 use crate::source::{FetchError, Fetched, Source};
 use crate::store::{Snapshot, SourceInfo, Store, Tracked};
 use crate::task::{Task, TaskState, Timestamp};
@@ -131,6 +131,22 @@ impl Poller {
                 next = self.poll() => next_poll = next,
             }
         }
+    }
+
+    /// One poll, published, unless the account's key has been refused too often. Waits for its turn
+    /// where many sources would try one key at once.
+    pub async fn poll_if_allowed(mut self) {
+        let account = Arc::clone(&self.source.account);
+        while let Err(later) = account.guard.try_now() {
+            if later > Instant::now() + Guard::OPEN {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(later) => {}
+                () = account.guard.healed() => {}
+            }
+        }
+        self.poll().await;
     }
 
     /// One poll, published. Returns when the next is due.

@@ -173,3 +173,34 @@ async fn a_failure_after_the_start_counts_though_no_poll_had_gone_well_before_it
     assert_eq!(sum(&lab, "dbtask_task_failures_total"), 1);
     lab.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn polling_once_tries_a_refused_key_four_times_however_many_sources_it_has() {
+    let sources: Vec<String> = (1..=10)
+        .map(|id| {
+            format!(
+                "  - {{name: s{id}, api: huawei_dds, region: cn-north-{id}, account: shared, resources: [{{id: in}}]}}\n"
+            )
+        })
+        .collect();
+    let scenario = format!("sources:\n{}", sources.concat());
+    let (exporter, cloud) = Lab::unstarted(&scenario);
+    for id in 1..=10 {
+        cloud.inject(&format!("s{id}"), Fault::new(FaultKind::Unauthorized));
+    }
+    let snapshots = exporter.poll_once().await;
+    assert!(snapshots.iter().all(|snapshot| !snapshot.up));
+    assert_eq!(cloud.request_count(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn polling_once_does_not_wait_behind_a_key_that_is_good() {
+    let sources: Vec<String> = (1..=10)
+        .map(|id| {
+            format!("  - {{name: s{id}, api: huawei_dds, region: cn-{id}, account: shared, resources: [{{id: in}}]}}\n")
+        })
+        .collect();
+    let (exporter, _cloud) = Lab::unstarted(&format!("sources:\n{}", sources.concat()));
+    let snapshots = exporter.poll_once().await;
+    assert!(snapshots.iter().all(|snapshot| snapshot.up));
+}
