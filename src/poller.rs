@@ -154,7 +154,7 @@ impl Poller {
         let begun = Instant::now();
         let Self { source, ledger, watch, random } = self;
         let known: Vec<Tracked> =
-            watch.book.tasks().filter(|tracked| tracked.settled.is_none()).cloned().collect();
+            watch.book.tasks().filter(|tracked| !tracked.task.state.is_final()).cloned().collect();
         let last_success = watch.history.last_success;
         let fetched = {
             let settled = |id: &str| ledger.settled(id).is_some();

@@ -174,7 +174,7 @@ impl FetchError {
 
 impl Source {
     /// One poll: lists what the vendor lists, and asks by id for what that leaves open. `known` are
-    /// the unfinished tasks of earlier polls; an id that is `settled` needs no further asking.
+    /// the tasks of earlier polls whose end has not been seen, vanished ones among them; an id that is `settled` needs no further asking.
     pub async fn fetch(
         &mut self,
         known: &[Tracked],
@@ -474,7 +474,6 @@ impl Source {
     ) -> Timestamp {
         let unfinished = known
             .iter()
-            .filter(|tracked| tracked.settled.is_none())
             .filter(|tracked| (self.api.by_id)(&task_ref(&tracked.task)).is_none())
             .filter_map(|tracked| tracked.task.started.or(tracked.task.created));
         let since = unfinished

@@ -204,3 +204,19 @@ async fn polling_once_does_not_wait_behind_a_key_that_is_good() {
     let snapshots = exporter.poll_once().await;
     assert!(snapshots.iter().all(|snapshot| snapshot.up));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_seen_though_the_task_could_not_be_found_for_a_while() {
+    // In a status that cannot be asked for.
+    let life = "[{run: {for: 72h}}, {vanish: {for: 20m}}, {fail: {}}]";
+    let lab = Lab::new(&one_task("alibaba_polardb", life), |config| {
+        config.sources[0].poll.interval = Duration::from_mins(5);
+    });
+    lab.minutes(72 * 60 + 15).await;
+    assert_eq!(lab.state("one", "1"), "unknown");
+    lab.minutes(30).await;
+    assert_eq!(lab.state("one", "1"), "failed");
+    lab.scrape_by(1);
+    assert_eq!(sum(&lab, "dbtask_task_failures_total"), 1);
+    lab.stop().await;
+}
