@@ -210,7 +210,7 @@ async fn a_failure_is_seen_though_the_task_could_not_be_found_for_a_while() {
     // In a status that cannot be asked for.
     let life = "[{run: {for: 72h}}, {vanish: {for: 20m}}, {fail: {}}]";
     let lab = Lab::new(&one_task("alibaba_polardb", life), |config| {
-        config.sources[0].poll.interval = Duration::from_mins(5);
+        config.sources[0].poll.interval = Duration::from_mins(10);
     });
     lab.minutes(72 * 60 + 15).await;
     assert_eq!(lab.state("one", "1"), "unknown");
