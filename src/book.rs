@@ -86,6 +86,11 @@ impl Book {
 
     /// Drops what has been shown for its time, and calls unknown what has been silent for too long.
     pub fn age(&mut self, keeping: &Keeping, now: Timestamp) {
+        for tracked in &mut self.tasks {
+            // A clock that is set back must not make anything younger than it is.
+            tracked.last_seen = tracked.last_seen.min(now);
+            tracked.settled = tracked.settled.map(|settled| settled.min(now));
+        }
         self.tasks.retain(|tracked| tracked.expires(keeping).is_none_or(|expiry| now < expiry));
         for tracked in &mut self.tasks {
             if tracked.settled.is_none() && now.since(tracked.last_seen) > keeping.stale_after {
@@ -294,6 +299,15 @@ mod tests {
         assert_eq!(desk.book.tasks[0].progress_changed, at(0));
         desk.poll(2, vec![with(step(0.5, 30))]);
         assert_eq!(desk.book.tasks[0].progress_changed, at(2));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_nothing_for_longer() {
+        let mut desk = Desk::default();
+        desk.poll(600, vec![task("a", TaskState::Running), task("b", TaskState::Succeeded)]);
+        assert_eq!(desk.failed_poll(0), "a=running b=succeeded");
+        assert_eq!(desk.failed_poll(16), "a=unknown b=succeeded");
+        assert_eq!(desk.failed_poll(60), "a=unknown");
     }
 
     #[test]
