@@ -220,3 +220,31 @@ async fn a_failure_is_seen_though_the_task_could_not_be_found_for_a_while() {
     assert_eq!(sum(&lab, "dbtask_task_failures_total"), 1);
     lab.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_cannot_be_asked_about_does_not_hide_the_others() {
+    let scenario = "
+sources:
+  - name: one
+    api: alibaba_polardb
+    region: cn-hangzhou
+    resources: [{id: pc-1}, {id: pc-2}]
+    tasks:
+      - {id: '1', resource: pc-1, kind: RESIZE, life: [{hang: {}}]}
+      - {id: '2', resource: pc-2, kind: RESIZE, life: [{run: {for: 10m}}, {fail: {}}]}
+";
+    let lab = Lab::through(
+        scenario,
+        |_| {},
+        |_, request| {
+            let broken =
+                request.uri().query().is_some_and(|query| query.contains("DBClusterId=pc-1"));
+            let body = r#"{"Code":"InternalError","Message":"oops","RequestId":"x","HostId":"h"}"#;
+            broken.then(|| refused(StatusCode::INTERNAL_SERVER_ERROR, body))
+        },
+    );
+    lab.minutes(20).await;
+    assert!(!lab.snapshot("one").up);
+    assert_eq!(lab.state("one", "2"), "failed");
+    lab.stop().await;
+}
