@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::ledger::Ledger;
 use crate::source::Fetched;
 use crate::store::Tracked;
-use crate::task::{Task, TaskState, Timestamp};
+use crate::task::{Step, Task, TaskState, Timestamp};
 
 /// How long things are kept, and how many are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +86,11 @@ impl Book {
 
     /// Drops what has been shown for its time, and calls unknown what has been silent for too long.
     pub fn age(&mut self, keeping: &Keeping, now: Timestamp) {
+        for tracked in &mut self.tasks {
+            // A clock that is set back must not make anything younger than it is.
+            tracked.last_seen = tracked.last_seen.min(now);
+            tracked.settled = tracked.settled.map(|settled| settled.min(now));
+        }
         self.tasks.retain(|tracked| tracked.expires(keeping).is_none_or(|expiry| now < expiry));
         for tracked in &mut self.tasks {
             if tracked.settled.is_none() && now.since(tracked.last_seen) > keeping.stale_after {
@@ -140,7 +145,7 @@ impl Tracked {
         let old = &self.task;
         let changed = old.vendor_status != task.vendor_status
             || old.progress != task.progress
-            || old.steps != task.steps;
+            || !same_progress(&old.steps, &task.steps);
         if changed {
             self.progress_changed = now;
         }
@@ -178,6 +183,13 @@ impl Tracked {
     }
 }
 
+/// Whether steps are as far as they were. The time that is left is no progress: it counts down, and
+/// is guessed anew, while a step hangs.
+fn same_progress(a: &[Step], b: &[Step]) -> bool {
+    a.len() == b.len()
+        && a.iter().zip(b).all(|(a, b)| (&a.name, a.progress) == (&b.name, b.progress))
+}
+
 fn keep(new: &mut Arc<str>, old: &Arc<str>) {
     if new == old {
         *new = Arc::clone(old);
@@ -187,7 +199,7 @@ fn keep(new: &mut Arc<str>, old: &Arc<str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::Resource;
+    use crate::task::{Ratio, Resource};
 
     const KEEPING: Keeping = Keeping {
         stale_after: Duration::from_mins(15),
@@ -271,6 +283,31 @@ mod tests {
         assert_eq!(desk.book.tasks[0].progress_changed, at(0));
         desk.poll(18, vec![task("a", TaskState::Paused)]);
         assert_eq!(desk.book.tasks[0].progress_changed, at(18));
+    }
+
+    #[test]
+    fn time_left_is_no_progress() {
+        let mut desk = Desk::default();
+        let step = |progress, left| Step {
+            name: "copy".into(),
+            progress: Ratio::clamped(progress),
+            remaining: Some(Duration::from_secs(left)),
+        };
+        let with = |step| Task { steps: [step].into(), ..task("a", TaskState::Running) };
+        desk.poll(0, vec![with(step(0.4, 90))]);
+        desk.poll(1, vec![with(step(0.4, 30))]);
+        assert_eq!(desk.book.tasks[0].progress_changed, at(0));
+        desk.poll(2, vec![with(step(0.5, 30))]);
+        assert_eq!(desk.book.tasks[0].progress_changed, at(2));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_nothing_for_longer() {
+        let mut desk = Desk::default();
+        desk.poll(600, vec![task("a", TaskState::Running), task("b", TaskState::Succeeded)]);
+        assert_eq!(desk.failed_poll(0), "a=running b=succeeded");
+        assert_eq!(desk.failed_poll(16), "a=unknown b=succeeded");
+        assert_eq!(desk.failed_poll(60), "a=unknown");
     }
 
     #[test]

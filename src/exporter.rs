@@ -106,8 +106,8 @@ impl Exporter {
     /// Polls every source once, all at the same time, and returns what they look like.
     pub async fn poll_once(self) -> Vec<Arc<Snapshot>> {
         let mut polls = JoinSet::new();
-        for mut poller in self.pollers {
-            polls.spawn(async move { poller.poll().await });
+        for poller in self.pollers {
+            polls.spawn(async move { poller.poll_if_allowed().await });
         }
         polls.join_all().await;
         self.store.snapshots()

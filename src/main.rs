@@ -19,11 +19,10 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = Cli::parse();
     log::init(cli.log_level(), cli.log.format);
-    match run(cli).await {
+    match outcome(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Problems of a configuration begin with their place, as editors expect it.
@@ -34,6 +33,14 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn outcome(cli: Cli) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(run(cli));
+    // A name server or a file that keeps a thread waiting does not hold up the end.
+    runtime.shutdown_background();
+    outcome
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {

@@ -98,7 +98,7 @@ impl Guard {
     const RARE: RangeInclusive<Duration> = Duration::from_mins(6)..=Duration::from_mins(15);
     /// How long a try counts as a possible refusal. Refusals come at once; what takes longer hangs,
     /// and must not hold up other sources.
-    const OPEN: Duration = Duration::from_secs(5);
+    pub const OPEN: Duration = Duration::from_secs(5);
 
     /// Whether the key may be used now; if not, when to ask again. Tries of an unproven key whose
     /// outcome is open count as refusals, for ten sources that start at once would be refused ten

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::counts::Counts;
 use crate::ledger::{Completion, Ledger};
 use crate::metrics::{Instruments, Reason};
-use crate::pace::Backoff;
+use crate::pace::{Backoff, Guard};
 use crate::source::{FetchError, Fetched, Source};
 use crate::store::{Snapshot, SourceInfo, Store, Tracked};
 use crate::task::{Task, TaskState, Timestamp};
@@ -133,12 +133,28 @@ impl Poller {
         }
     }
 
+    /// One poll, published, unless the account's key has been refused too often. Waits for its turn
+    /// where many sources would try one key at once.
+    pub async fn poll_if_allowed(mut self) {
+        let account = Arc::clone(&self.source.account);
+        while let Err(later) = account.guard.try_now() {
+            if later > Instant::now() + Guard::OPEN {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(later) => {}
+                () = account.guard.healed() => {}
+            }
+        }
+        self.poll().await;
+    }
+
     /// One poll, published. Returns when the next is due.
     pub async fn poll(&mut self) -> Instant {
         let begun = Instant::now();
         let Self { source, ledger, watch, random } = self;
         let known: Vec<Tracked> =
-            watch.book.tasks().filter(|tracked| tracked.settled.is_none()).cloned().collect();
+            watch.book.tasks().filter(|tracked| !tracked.task.state.is_final()).cloned().collect();
         let last_success = watch.history.last_success;
         let fetched = {
             let settled = |id: &str| ledger.settled(id).is_some();

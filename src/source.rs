@@ -174,7 +174,7 @@ impl FetchError {
 
 impl Source {
     /// One poll: lists what the vendor lists, and asks by id for what that leaves open. `known` are
-    /// the unfinished tasks of earlier polls; an id that is `settled` needs no further asking.
+    /// the tasks of earlier polls whose end has not been seen, vanished ones among them; an id that is `settled` needs no further asking.
     pub async fn fetch(
         &mut self,
         known: &[Tracked],
@@ -282,6 +282,7 @@ impl Source {
         let mut queries: VecDeque<Query> = (self.api.list)(&self.scope(now, since)).into();
         // No query where resources have been looked for means that there are none, and no tasks.
         found.listed = !queries.is_empty() || self.api.discover.is_some();
+        let mut failed_before = false;
         while let Some(query) = queries.pop_front() {
             if query.page > MAX_PAGES {
                 tracing::warn!(
@@ -295,6 +296,7 @@ impl Source {
             match self.call(&query).await {
                 Ok(page) => {
                     self.learned.list = Listing::Exists;
+                    failed_before = false;
                     // The next page before other queries, while the list is as it was.
                     for next in page.next.into_iter().rev() {
                         queries.push_front(next);
@@ -324,7 +326,10 @@ impl Source {
                     self.learned.discovered = None;
                 }
                 Err(error) => {
-                    let ends = error.ends_the_poll();
+                    // The vendor may stumble over one resource alone; twice in a row it is more.
+                    let stumbled = error.reason() == Reason::Server && !failed_before;
+                    let ends = error.ends_the_poll() && !stumbled;
+                    failed_before = true;
                     found.fail(query.operation.name, error);
                     if ends {
                         return false;
@@ -474,7 +479,6 @@ impl Source {
     ) -> Timestamp {
         let unfinished = known
             .iter()
-            .filter(|tracked| tracked.settled.is_none())
             .filter(|tracked| (self.api.by_id)(&task_ref(&tracked.task)).is_none())
             .filter_map(|tracked| tracked.task.started.or(tracked.task.created));
         let since = unfinished

@@ -18,6 +18,7 @@ mod exposed;
 mod exposition;
 mod golden;
 mod poller;
+mod process;
 mod refusals;
 mod server;
 mod signing;

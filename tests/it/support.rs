@@ -64,6 +64,17 @@ impl Lab {
         Self { cloud, app, running, shutdown }
     }
 
+    /// The same clouds and an exporter that has not been started.
+    pub(crate) fn unstarted(scenario: &str) -> (Exporter, Arc<SimulatedCloud>) {
+        let clock = Clock::starting_at(Timestamp::from_second(1_790_000_000).unwrap());
+        let scenario = Scenario::parse(scenario).unwrap();
+        let cloud = Arc::new(SimulatedCloud::new(&scenario, clock).unwrap());
+        let text = cloud.configuration("http://127.0.0.1:1");
+        let config = Config::parse(&text, "simulated", &Environment::default()).unwrap();
+        let exporter = Exporter::assemble(&config, clock, |_| Ok(Arc::clone(&cloud) as _)).unwrap();
+        (exporter, cloud)
+    }
+
     /// Lets this much time pass.
     pub(crate) async fn seconds(&self, seconds: u64) {
         assert!(!self.running.is_finished(), "the exporter has stopped");

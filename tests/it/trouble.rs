@@ -173,3 +173,78 @@ async fn a_failure_after_the_start_counts_though_no_poll_had_gone_well_before_it
     assert_eq!(sum(&lab, "dbtask_task_failures_total"), 1);
     lab.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn polling_once_tries_a_refused_key_four_times_however_many_sources_it_has() {
+    let sources: Vec<String> = (1..=10)
+        .map(|id| {
+            format!(
+                "  - {{name: s{id}, api: huawei_dds, region: cn-north-{id}, account: shared, resources: [{{id: in}}]}}\n"
+            )
+        })
+        .collect();
+    let scenario = format!("sources:\n{}", sources.concat());
+    let (exporter, cloud) = Lab::unstarted(&scenario);
+    for id in 1..=10 {
+        cloud.inject(&format!("s{id}"), Fault::new(FaultKind::Unauthorized));
+    }
+    let snapshots = exporter.poll_once().await;
+    assert!(snapshots.iter().all(|snapshot| !snapshot.up));
+    assert_eq!(cloud.request_count(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn polling_once_does_not_wait_behind_a_key_that_is_good() {
+    let sources: Vec<String> = (1..=10)
+        .map(|id| {
+            format!("  - {{name: s{id}, api: huawei_dds, region: cn-{id}, account: shared, resources: [{{id: in}}]}}\n")
+        })
+        .collect();
+    let (exporter, _cloud) = Lab::unstarted(&format!("sources:\n{}", sources.concat()));
+    let snapshots = exporter.poll_once().await;
+    assert!(snapshots.iter().all(|snapshot| snapshot.up));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_seen_though_the_task_could_not_be_found_for_a_while() {
+    // In a status that cannot be asked for.
+    let life = "[{run: {for: 72h}}, {vanish: {for: 20m}}, {fail: {}}]";
+    let lab = Lab::new(&one_task("alibaba_polardb", life), |config| {
+        config.sources[0].poll.interval = Duration::from_mins(10);
+    });
+    lab.minutes(72 * 60 + 15).await;
+    assert_eq!(lab.state("one", "1"), "unknown");
+    lab.minutes(30).await;
+    assert_eq!(lab.state("one", "1"), "failed");
+    lab.scrape_by(1);
+    assert_eq!(sum(&lab, "dbtask_task_failures_total"), 1);
+    lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_cannot_be_asked_about_does_not_hide_the_others() {
+    let scenario = "
+sources:
+  - name: one
+    api: alibaba_polardb
+    region: cn-hangzhou
+    resources: [{id: pc-1}, {id: pc-2}]
+    tasks:
+      - {id: '1', resource: pc-1, kind: RESIZE, life: [{hang: {}}]}
+      - {id: '2', resource: pc-2, kind: RESIZE, life: [{run: {for: 10m}}, {fail: {}}]}
+";
+    let lab = Lab::through(
+        scenario,
+        |_| {},
+        |_, request| {
+            let broken =
+                request.uri().query().is_some_and(|query| query.contains("DBClusterId=pc-1"));
+            let body = r#"{"Code":"InternalError","Message":"oops","RequestId":"x","HostId":"h"}"#;
+            broken.then(|| refused(StatusCode::INTERNAL_SERVER_ERROR, body))
+        },
+    );
+    lab.minutes(20).await;
+    assert!(!lab.snapshot("one").up);
+    assert_eq!(lab.state("one", "2"), "failed");
+    lab.stop().await;
+}
