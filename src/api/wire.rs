@@ -207,6 +207,17 @@ mod tests {
     }
 
     #[test]
+    fn a_number_beyond_all_numbers_costs_its_field_and_not_the_page() {
+        let mut unreadable = Unreadable::default();
+        let row = document(br#"{"Progress": 1e400, "TaskId": 123456789012345678901234567890}"#);
+        let row = row.unwrap();
+        assert_eq!(percent(&row, "Progress", &mut unreadable), None);
+        assert_eq!(unreadable.progress, 1);
+        let id = task_id(&row, "TaskId", &mut unreadable);
+        assert_eq!(id.as_deref(), Some("123456789012345678901234567890"));
+    }
+
+    #[test]
     fn a_fraction_above_one_is_a_percentage() {
         let mut unreadable = Unreadable::default();
         for (value, expected) in [
