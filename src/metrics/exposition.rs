@@ -20,7 +20,10 @@ use super::table::{Rendering, Table};
 use super::text::{self, Format};
 use crate::store::Snapshot;
 
-/// How much text or gzip is handled, and sent, at once.
+/// How much gzip is kept, and sent, in one piece: larger ones need fewer calls of the kernel.
+const PIECE: usize = 256 * 1024;
+
+/// How much text is rendered, and sent, at once.
 pub(super) const CHUNK: usize = 64 * 1024;
 
 /// Room for a chunk and the lines that make it a little longer.
@@ -113,7 +116,7 @@ impl Deflater {
         loop {
             if self.piece.capacity() == self.piece.len() {
                 self.cut();
-                self.piece.reserve_exact(CHUNK);
+                self.piece.reserve_exact(PIECE);
             }
             text = deflate_some(&mut self.compress, text, &mut self.piece, flush);
             // Room that was left over means that there is nothing more to come.

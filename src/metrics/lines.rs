@@ -11,7 +11,7 @@ use super::text::{self, Digits, Format, Value};
 use crate::task::TaskState;
 
 /// How many bytes are moved at once.
-const BLOCK: usize = 64;
+const BLOCK: usize = 32;
 
 /// Bytes of an arena, perhaps with more behind them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,8 +71,8 @@ impl<'a> Lines<'a> {
     pub(super) fn line(&mut self, name: &Name, key: Span<'_>, labels: Span<'_>, value: Value) {
         let mut digits = Digits::default();
         let digits = digits.of(value);
-        let mut line = self.room(BLOCK + key.length + labels.length + digits.len());
-        line.put(&name.bytes, name.length);
+        let mut line = self.room(name.length + key.length + labels.length + digits.len());
+        line.put_span(name.span());
         line.put_span(key);
         line.put_span(labels);
         line.put(b"} ", 2);
@@ -84,10 +84,10 @@ impl<'a> Lines<'a> {
     /// A line for each state, 1 for the `current` one.
     #[inline]
     pub(super) fn states(&mut self, name: &Name, key: Span<'_>, current: TaskState) {
-        let length = BLOCK + key.length + BLOCK;
+        let length = name.length + key.length + BLOCK;
         let mut lines = self.room(TaskState::ALL.len() * length);
         for (state, [zero, one]) in TaskState::ALL.into_iter().zip(&STATE_ENDS) {
-            lines.put(&name.bytes, name.length);
+            lines.put_span(name.span());
             lines.put_span(key);
             let end = if state == current { one } else { zero };
             lines.put(&end.bytes, end.length);
@@ -165,7 +165,7 @@ pub(super) struct Piece<const N: usize> {
 }
 
 /// The name of a family.
-pub(super) type Name = Piece<BLOCK>;
+pub(super) type Name = Piece<64>;
 
 impl<const N: usize> Piece<N> {
     /// `text` must not be longer than the block.
@@ -174,6 +174,10 @@ impl<const N: usize> Piece<N> {
         let (start, _) = bytes.split_at_mut(text.len());
         start.copy_from_slice(text.as_bytes());
         Self { bytes, length: text.len() }
+    }
+
+    fn span(&self) -> Span<'_> {
+        Span { bytes: &self.bytes, length: self.length }
     }
 }
 
@@ -195,7 +199,7 @@ mod tests {
 
     #[test]
     fn every_name_fits_into_a_block() {
-        assert!(FAMILIES.iter().all(|family| family.name.len() <= BLOCK));
+        assert!(FAMILIES.iter().all(|family| family.name.len() <= 64));
         for (state, ends) in TaskState::ALL.into_iter().zip(STATE_ENDS) {
             for (value, end) in ends.into_iter().enumerate() {
                 let expected = format!(",state=\"{}\"}} {value}\n", state.as_str());
