@@ -237,11 +237,12 @@ fn tasks(section: &Section<'_>, api: &TaskApi, folder: &Path) -> Vec<TaskRef> {
     tasks
 }
 
-/// Reads a list of `{id, resource}`.
+/// Reads a list of `{id, resource}`. Within a source the id alone tells tasks apart, in metrics as in
+/// everything that is remembered.
 fn read_tasks(
     list: &Field<'_>,
     api: &TaskApi,
-    seen: &mut HashSet<(Arc<str>, Option<Arc<Resource>>)>,
+    seen: &mut HashSet<Arc<str>>,
     tasks: &mut Vec<TaskRef>,
 ) {
     for entry in list.items() {
@@ -257,7 +258,7 @@ fn read_tasks(
         };
         if let Some(problem) = unaskable(api, &task) {
             entry.wrong(problem);
-        } else if seen.insert((Arc::clone(&task.id), task.resource.clone())) {
+        } else if seen.insert(Arc::clone(&task.id)) {
             tasks.push(task);
         } else {
             entry.wrong(format!("the task {id:?} is listed twice"));
