@@ -13,9 +13,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use bytes::{BufMut, Bytes, BytesMut};
 use flate2::{Compress, Compression, Crc, FlushCompress};
+use tokio::time::Instant;
 
 use super::body::{Encoding, ScrapeBody};
 use super::instruments::Instruments;
+use super::publisher::PUBLISH_INTERVAL;
 use super::table::{Rendering, Table};
 use super::text::{self, Format};
 use crate::store::Snapshot;
@@ -53,6 +55,15 @@ impl Exposition {
     /// Renders and compresses, which takes milliseconds for thousands of tasks. Labels of a
     /// snapshot that is also in `previous` are not escaped again.
     pub fn new(snapshots: Vec<Arc<Snapshot>>, previous: Option<&Self>) -> Self {
+        Self::with_rests(snapshots, previous, || {})
+    }
+
+    /// The same, with a call of `rest` after each chunk.
+    pub(super) fn with_rests(
+        snapshots: Vec<Arc<Snapshot>>,
+        previous: Option<&Self>,
+        mut rest: impl FnMut(),
+    ) -> Self {
         let known = previous.map_or(&[] as &[_], |previous| &previous.tables);
         let table = |snapshot: Arc<Snapshot>| {
             let known = known.iter().find(|table| Arc::ptr_eq(&table.snapshot, &snapshot));
@@ -60,7 +71,10 @@ impl Exposition {
         };
         let tables: Arc<[_]> = snapshots.into_iter().map(table).collect();
         let mut pieces = Deflater::new();
-        for_each_chunk(&tables, |chunk| pieces.write(chunk));
+        for_each_chunk(&tables, |chunk| {
+            pieces.write(chunk);
+            rest();
+        });
         let (deflated, length, crc) = pieces.finish();
         Self { tables, length, deflated, crc }
     }
@@ -162,6 +176,7 @@ pub struct Metrics {
 struct Counters {
     /// [`Instruments::changes`] before they were read.
     changes: u64,
+    made: Instant,
     text: Bytes,
     /// A gzip header and the deflated text, flushed at its end.
     deflated: Bytes,
@@ -173,7 +188,7 @@ impl Counters {
     const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
     fn new(instruments: &Instruments, format: Format) -> Self {
-        let changes = instruments.changes();
+        let (changes, made) = (instruments.changes(), Instant::now());
         let mut text = BytesMut::with_capacity(CHUNK / 4);
         for family in instruments.gather() {
             text::collected(&mut text, format, &family);
@@ -191,7 +206,7 @@ impl Counters {
         }
         let mut crc = Crc::new();
         crc.update(&text);
-        Self { changes, text: text.freeze(), deflated: deflated.into(), crc }
+        Self { changes, made, text: text.freeze(), deflated: deflated.into(), crc }
     }
 }
 
@@ -249,11 +264,14 @@ impl Metrics {
         }
     }
 
-    /// The counters as they are now; written anew only if any has changed.
+    /// The counters, at most [`PUBLISH_INTERVAL`] old; written anew only if any has changed.
     fn counters(&self, format: Format) -> Arc<Counters> {
         let mut slot = self.slot(format);
         match &*slot {
-            Some(counters) if counters.changes == self.instruments.changes() => {
+            Some(counters)
+                if counters.changes == self.instruments.changes()
+                    || counters.made.elapsed() < PUBLISH_INTERVAL =>
+            {
                 Arc::clone(counters)
             }
             _ => Arc::clone(slot.insert(Arc::new(Counters::new(&self.instruments, format)))),
