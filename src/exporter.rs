@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::book::Keeping;
+use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::cloud::Cloud;
 use crate::config::{Config, SourceConfig};
@@ -62,7 +63,7 @@ impl Exporter {
         let mut pollers = Vec::with_capacity(config.sources.len());
         for source in &config.sources {
             let account = accounts.entry((source.api.cloud, &source.account)).or_default();
-            let connected = Source {
+            let caller = Caller {
                 info: Arc::new(info(source)),
                 api: source.api,
                 target: source.target.clone(),
@@ -71,6 +72,10 @@ impl Exporter {
                 transport: transport(source).with_context(|| format!("source {}", source.name))?,
                 instruments: instruments.clone(),
                 clock,
+                clock_offset: 0,
+            };
+            let connected = Source {
+                caller,
                 resources: source.resources.clone(),
                 tags: source.tags.clone(),
                 tasks: source.tasks.clone(),

@@ -25,6 +25,7 @@
 //! | [`transport`] | `Transport`, the crate's only trait, and the network behind it |
 //! | [`clock`] | The only place that asks what time it is |
 //! | [`pace`] | Token buckets, the guard of refused keys, backoff |
+//! | [`caller`] | `Caller`: one query, admitted, signed, sent and decoded |
 //! | [`source`] | `Source`: one API, account and region; `fetch` is one poll |
 //! | [`ledger`] | Which ends of tasks have been counted |
 //! | [`book`] | What is kept of a source's tasks, what is unknown, what is forgotten |
@@ -51,6 +52,7 @@
 
 pub mod api;
 pub mod book;
+pub mod caller;
 pub mod cli;
 pub mod clock;
 pub mod cloud;

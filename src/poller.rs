@@ -8,12 +8,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::book::{Book, Keeping};
+use crate::caller::FetchError;
 use crate::clock::Clock;
 use crate::counts::Counts;
 use crate::ledger::{Completion, Ledger};
 use crate::metrics::{Instruments, Reason};
 use crate::pace::{Backoff, Guard};
-use crate::source::{FetchError, Fetched, Source};
+use crate::source::{Fetched, Source};
 use crate::store::{Snapshot, SourceInfo, Store, Tracked};
 use crate::task::{Task, TaskState, Timestamp};
 
@@ -83,16 +84,22 @@ impl Poller {
         counts: Arc<Counts>,
         random: fastrand::Rng,
     ) -> Self {
-        let operations: Vec<&str> = source.api.operations.iter().map(|each| each.name).collect();
-        source.instruments.declare_source(&source.info, &operations);
-        let info = Arc::clone(&source.info);
+        let operations: Vec<&str> =
+            source.caller.api.operations.iter().map(|each| each.name).collect();
+        source.caller.instruments.declare_source(&source.caller.info, &operations);
+        let info = Arc::clone(&source.caller.info);
         store.publish(Snapshot::before_first_poll(Arc::clone(&info), pace.idle_interval));
-        let ledger = Ledger::new(source.clock.now());
+        let ledger = Ledger::new(source.caller.clock.now());
         let watch = Watch {
             info,
-            clock: source.clock,
-            instruments: source.instruments.clone(),
-            cancels: source.api.statuses.iter().any(|&(_, state)| state == TaskState::Canceled),
+            clock: source.caller.clock,
+            instruments: source.caller.instruments.clone(),
+            cancels: source
+                .caller
+                .api
+                .statuses
+                .iter()
+                .any(|&(_, state)| state == TaskState::Canceled),
             pace,
             keeping,
             store,
@@ -108,7 +115,7 @@ impl Poller {
     pub async fn run(mut self, shutdown: CancellationToken) {
         let jitter = LONGEST_JITTER.min(self.watch.pace.interval).mul_f64(self.random.f64());
         let mut next_poll = Instant::now() + jitter;
-        let account = Arc::clone(&self.source.account);
+        let account = Arc::clone(&self.source.caller.account);
         loop {
             tokio::select! {
                 biased;
@@ -136,7 +143,7 @@ impl Poller {
     /// One poll, published, unless the account's key has been refused too often. Waits for its turn
     /// where many sources would try one key at once.
     pub async fn poll_if_allowed(mut self) {
-        let account = Arc::clone(&self.source.account);
+        let account = Arc::clone(&self.source.caller.account);
         while let Err(later) = account.guard.try_now() {
             if later > Instant::now() + Guard::OPEN {
                 return;

@@ -1,25 +1,20 @@
 //! `Source`: one API, for one account, in one region; `fetch` returns what a poll finds.
 //!
-//! Here alone a query becomes a request, is signed and sent, and its answer decoded. No API and no
-//! cloud is known by name.
+//! It decides what to ask, and adds up the answers: what the vendor lists, page by page, then by id
+//! what the list leaves open.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::Response;
 use tokio::time::Instant;
 
-use crate::api::{DecodeError, Page, Query, Scope, Target, TaskApi, TaskRef, Unreadable};
-use crate::clock::Clock;
-use crate::cloud::{Credentials, Refusal, RefusalKind, Signing, SigningError};
-use crate::credentials::{CredentialsError, Provider};
-use crate::metrics::{Instruments, Reason};
-use crate::pace::Account;
-use crate::store::{SourceInfo, Tracked};
+use crate::api::{DecodeError, Page, Query, Scope, TaskRef, Unreadable};
+use crate::caller::{Caller, FetchError};
+use crate::cloud::RefusalKind;
+use crate::metrics::Reason;
+use crate::store::Tracked;
 use crate::task::{Origin, Resource, Task, TaskState, Timestamp};
-use crate::transport::{Transport, TransportError};
 
 /// The most pages that one list query may have.
 const MAX_PAGES: u32 = 100;
@@ -34,22 +29,8 @@ const UNKNOWN_ID_PAUSE: Duration = Duration::from_secs(10);
 /// One API, account and region.
 #[derive(Debug)]
 pub struct Source {
-    /// What names it.
-    pub info: Arc<SourceInfo>,
-    /// What is asked.
-    pub api: &'static TaskApi,
-    /// Where and in whose name.
-    pub target: Target,
-    /// Who asks.
-    pub credentials: Arc<Provider>,
-    /// The limits that it shares with the other sources of its account.
-    pub account: Arc<Account>,
-    /// How requests are sent.
-    pub transport: Arc<dyn Transport>,
-    /// Counts the calls.
-    pub instruments: Instruments,
-    /// Tells the time.
-    pub clock: Clock,
+    /// Puts the questions.
+    pub caller: Caller,
     /// The clusters or instances to watch; empty means all.
     pub resources: Vec<Arc<Resource>>,
     /// Only resources with these tags.
@@ -67,8 +48,6 @@ pub struct Source {
 pub struct Learned {
     /// The resources found, and when.
     discovered: Option<(Instant, Vec<Arc<Resource>>)>,
-    /// Seconds to add to our clock to get the vendor's.
-    clock_offset: i64,
     /// Whether there is a list to ask.
     list: Listing,
     /// Configured ids that the vendor did not know: when to ask again, and the pause after that.
@@ -102,79 +81,10 @@ pub struct Fetched {
     pub failure: Option<(&'static str, FetchError)>,
 }
 
-/// Why a poll, or part of it, failed.
-#[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    /// There are no credentials to ask with.
-    #[error(transparent)]
-    Credentials(#[from] CredentialsError),
-    /// The credentials cannot sign.
-    #[error(transparent)]
-    Signing(#[from] SigningError),
-    /// No answer came.
-    #[error(transparent)]
-    Transport(#[from] TransportError),
-    /// The vendor said no.
-    #[error("{0}")]
-    Refused(Refusal),
-    /// The answer made no sense.
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
-}
-
-impl FetchError {
-    /// The `reason` label, and the field in the log.
-    pub fn reason(&self) -> Reason {
-        match self {
-            Self::Credentials(_) | Self::Signing(_) => Reason::Auth,
-            Self::Transport(TransportError::Timeout) => Reason::Timeout,
-            Self::Transport(TransportError::Network(_)) => Reason::Network,
-            Self::Transport(TransportError::Body(_)) | Self::Decode(_) => Reason::Decode,
-            Self::Refused(refusal) => match refusal.kind {
-                RefusalKind::Unauthenticated
-                | RefusalKind::CredentialsExpired
-                | RefusalKind::Forbidden => Reason::Auth,
-                RefusalKind::Clock => Reason::Clock,
-                RefusalKind::Throttled => Reason::Throttled,
-                RefusalKind::Server => Reason::Server,
-                RefusalKind::NotFound | RefusalKind::NoSuchOperation | RefusalKind::Client => {
-                    Reason::Client
-                }
-            },
-        }
-    }
-
-    /// What kind of refusal it is, if it is one.
-    pub fn refusal(&self) -> Option<&Refusal> {
-        match self {
-            Self::Refused(refusal) => Some(refusal),
-            Self::Credentials(_) | Self::Signing(_) | Self::Transport(_) | Self::Decode(_) => None,
-        }
-    }
-
-    /// Whether the rest of the poll would meet the same trouble.
-    fn ends_the_poll(&self) -> bool {
-        match self {
-            Self::Credentials(_) | Self::Signing(_) | Self::Transport(_) => true,
-            Self::Decode(_) => false,
-            Self::Refused(refusal) => match refusal.kind {
-                RefusalKind::Unauthenticated
-                | RefusalKind::CredentialsExpired
-                | RefusalKind::Clock
-                | RefusalKind::Throttled
-                | RefusalKind::Server => true,
-                RefusalKind::Forbidden
-                | RefusalKind::NotFound
-                | RefusalKind::NoSuchOperation
-                | RefusalKind::Client => false,
-            },
-        }
-    }
-}
-
 impl Source {
     /// One poll: lists what the vendor lists, and asks by id for what that leaves open. `known` are
-    /// the tasks of earlier polls whose end has not been seen, vanished ones among them; an id that is `settled` needs no further asking.
+    /// the tasks of earlier polls whose end has not been seen, vanished ones among them; an id that
+    /// is `settled` needs no further asking.
     pub async fn fetch(
         &mut self,
         known: &[Tracked],
@@ -184,7 +94,7 @@ impl Source {
         let mut found = Found::default();
         self.poll(&mut found, known, last_complete, settled).await;
         for (field, count) in found.unreadable.by_field() {
-            self.instruments.unknown_values_found(&self.info.name, field, count);
+            self.caller.instruments.unknown_values_found(&self.caller.info.name, field, count);
         }
         Fetched {
             complete: found.is_complete(),
@@ -208,20 +118,22 @@ impl Source {
             return;
         }
         self.ask_by_id(found, known, settled).await;
-        if self.api.error_by_id {
+        if self.caller.api.error_by_id {
             self.ask_for_errors(found, settled).await;
         }
     }
 
     /// Asks for the project once, where the vendor needs one and the configuration has none.
     async fn learn_project(&mut self, found: &mut Found) -> bool {
-        let Some(query) = self.api.project.filter(|_| self.target.project_id.is_empty()) else {
+        let Some(query) =
+            self.caller.api.project.filter(|_| self.caller.target.project_id.is_empty())
+        else {
             return true;
         };
         let query = query();
-        match self.call(&query).await {
+        match self.caller.call(&query).await {
             Ok(Page { project_id: Some(project_id), .. }) => {
-                self.target.project_id = project_id;
+                self.caller.target.project_id = project_id;
                 true
             }
             Ok(_) => {
@@ -238,7 +150,7 @@ impl Source {
     /// Finds the resources, where tasks can only be listed by resource and none are configured.
     /// What was found before stays in use while looking again fails.
     async fn discover(&mut self, found: &mut Found) -> bool {
-        let Some(discover) = self.api.discover.filter(|_| self.resources.is_empty()) else {
+        let Some(discover) = self.caller.api.discover.filter(|_| self.resources.is_empty()) else {
             return true;
         };
         if let Some((at, _)) = &self.learned.discovered
@@ -246,12 +158,12 @@ impl Source {
         {
             return true;
         }
-        let first = discover(&self.scope(self.clock.now(), self.clock.now()));
+        let first = discover(&self.scope(self.caller.vendor_now(), self.caller.vendor_now()));
         let operation = first.operation.name;
         let mut resources: Vec<Arc<Resource>> = Vec::new();
         let mut next = Some(first);
         while let Some(query) = next {
-            match self.call(&query).await {
+            match self.caller.call(&query).await {
                 Ok(page) => {
                     resources.extend(page.resources);
                     next = page.next.into_iter().next().filter(|query| query.page <= MAX_PAGES);
@@ -277,23 +189,23 @@ impl Source {
         if self.learned.list == Listing::Missing {
             return true;
         }
-        let now = self.vendor_now();
+        let now = self.caller.vendor_now();
         let since = self.since(now, known, last_complete);
-        let mut queries: VecDeque<Query> = (self.api.list)(&self.scope(now, since)).into();
+        let mut queries: VecDeque<Query> = (self.caller.api.list)(&self.scope(now, since)).into();
         // No query where resources have been looked for means that there are none, and no tasks.
-        found.listed = !queries.is_empty() || self.api.discover.is_some();
+        found.listed = !queries.is_empty() || self.caller.api.discover.is_some();
         let mut failed_before = false;
         while let Some(query) = queries.pop_front() {
             if query.page > MAX_PAGES {
                 tracing::warn!(
-                    source = self.info.name,
+                    source = self.caller.info.name,
                     operation = query.operation.name,
                     "the list goes on beyond {MAX_PAGES} pages; the rest is not read"
                 );
                 found.listed = false;
                 continue;
             }
-            match self.call(&query).await {
+            match self.caller.call(&query).await {
                 Ok(page) => {
                     self.learned.list = Listing::Exists;
                     failed_before = false;
@@ -309,7 +221,7 @@ impl Source {
                         && !self.tasks.is_empty() =>
                 {
                     tracing::warn!(
-                        source = self.info.name,
+                        source = self.caller.info.name,
                         operation = query.operation.name,
                         "this cloud or region has no such list; only configured ids are watched"
                     );
@@ -320,7 +232,7 @@ impl Source {
                 // Deleted between being found and being asked about.
                 Err(FetchError::Refused(refusal))
                     if refusal.kind == RefusalKind::NotFound
-                        && self.api.discover.is_some()
+                        && self.caller.api.discover.is_some()
                         && self.resources.is_empty() =>
                 {
                     self.learned.discovered = None;
@@ -359,7 +271,7 @@ impl Source {
             }
         }
         for (wanted, listed) in wanted {
-            let Some(query) = (self.api.by_id)(&wanted) else { continue };
+            let Some(query) = (self.caller.api.by_id)(&wanted) else { continue };
             let operation = query.operation.name;
             if self.learned.unknown_ids.get(&wanted.id).is_some_and(|(at, _)| Instant::now() < *at)
             {
@@ -408,7 +320,7 @@ impl Source {
     ) -> Result<Option<(Task, Unreadable)>, FetchError> {
         let mut queries = VecDeque::from([query]);
         while let Some(query) = queries.pop_front() {
-            let page = self.call(&query).await?;
+            let page = self.caller.call(&query).await?;
             if let Some(task) = page.tasks.into_iter().find(|task| *task.id == *id) {
                 return Ok(Some((task, page.unreadable)));
             }
@@ -424,7 +336,7 @@ impl Source {
             let last = pauses.get(&id).map(|&(_, pause)| pause);
             if last.is_none() {
                 tracing::warn!(
-                    source = self.info.name,
+                    source = self.caller.info.name,
                     task_id = &*id,
                     "the vendor does not know this task (yet)"
                 );
@@ -446,7 +358,7 @@ impl Source {
             .map(task_ref)
             .collect();
         for task in silent {
-            let Some(query) = (self.api.by_id)(&task) else { continue };
+            let Some(query) = (self.caller.api.by_id)(&task) else { continue };
             match self.find(query, &task.id).await {
                 Ok(answer) => {
                     let error = answer.and_then(|(task, _)| task.error);
@@ -457,7 +369,7 @@ impl Source {
                 // The failure itself is known; its text is not worth a failed poll.
                 Err(error) => {
                     tracing::debug!(
-                        source = self.info.name,
+                        source = self.caller.info.name,
                         task_id = &*task.id,
                         "no error text: {error}"
                     );
@@ -479,7 +391,7 @@ impl Source {
     ) -> Timestamp {
         let unfinished = known
             .iter()
-            .filter(|tracked| (self.api.by_id)(&task_ref(&tracked.task)).is_none())
+            .filter(|tracked| (self.caller.api.by_id)(&task_ref(&tracked.task)).is_none())
             .filter_map(|tracked| tracked.task.started.or(tracked.task.created));
         let since = unfinished
             .chain(last_complete)
@@ -487,7 +399,7 @@ impl Source {
             .chain([now.saturating_sub(self.lookback)])
             .min()
             .unwrap_or(now);
-        match self.api.list_window {
+        match self.caller.api.list_window {
             Some(window) => since.max(now.saturating_sub(window)),
             None => since,
         }
@@ -500,99 +412,6 @@ impl Source {
             _ => &self.resources,
         };
         Scope { now, since, resources, tags: &self.tags }
-    }
-
-    /// Asks one query: admitted, signed, sent, decoded. A refusal for the clock is corrected by the
-    /// answer's `Date` and tried once more.
-    async fn call(&mut self, query: &Query) -> Result<Page, FetchError> {
-        let answer = self.attempt(query).await;
-        let Err((FetchError::Refused(refusal), Some(offset))) = answer else {
-            return answer.map_err(|(error, _)| error);
-        };
-        if refusal.kind != RefusalKind::Clock || offset == self.learned.clock_offset {
-            return Err(FetchError::Refused(refusal));
-        }
-        tracing::warn!(
-            source = self.info.name,
-            offset_seconds = offset,
-            "the vendor's clock differs from ours; requests now carry its time"
-        );
-        self.learned.clock_offset = offset;
-        self.attempt(query).await.map_err(|(error, _)| error)
-    }
-
-    /// One request and its answer; with a refusal, the clock offset that the answer shows.
-    async fn attempt(&mut self, query: &Query) -> Result<Page, (FetchError, Option<i64>)> {
-        let operation = query.operation;
-        self.account.admit(operation).await;
-        let credentials = self.credentials.get().await.map_err(|error| (error.into(), None))?;
-        let begun = Instant::now();
-        self.instruments.request_sent(&self.info.name, operation.name);
-        let answer = self.exchange(query, &credentials).await;
-        self.instruments.request_finished(self.info.cloud, operation.name, begun.elapsed());
-        let (result, offset) = match answer {
-            Err(error) => (Err(error), None),
-            Ok(response) => {
-                let offset = self.offset(&response);
-                (self.read(query, &response), offset)
-            }
-        };
-        match &result {
-            Ok(_) => self.account.guard.accepted(),
-            Err(error) => {
-                self.instruments.request_failed(&self.info.name, operation.name, error.reason());
-                match error.refusal().map(|refusal| refusal.kind) {
-                    Some(RefusalKind::Unauthenticated | RefusalKind::CredentialsExpired) => {
-                        self.account.guard.refused();
-                    }
-                    // Only somebody who is known is told this.
-                    Some(RefusalKind::Forbidden | RefusalKind::NotFound) => {
-                        self.account.guard.accepted();
-                    }
-                    Some(
-                        RefusalKind::Clock
-                        | RefusalKind::Throttled
-                        | RefusalKind::Server
-                        | RefusalKind::NoSuchOperation
-                        | RefusalKind::Client,
-                    )
-                    | None => {}
-                }
-            }
-        }
-        result.map_err(|error| (error, offset))
-    }
-
-    async fn exchange(
-        &self,
-        query: &Query,
-        credentials: &Credentials,
-    ) -> Result<Response<Bytes>, FetchError> {
-        let mut request = (self.api.request)(&self.target, query);
-        let nonce = format!("{:032x}", fastrand::u128(..));
-        let now = self.vendor_now();
-        let signing = Signing { service: self.api.service, credentials, now, nonce: &nonce };
-        self.api.cloud.sign(&mut request, &signing)?;
-        Ok(self.transport.send(request).await?)
-    }
-
-    fn read(&self, query: &Query, response: &Response<Bytes>) -> Result<Page, FetchError> {
-        if let Some(refusal) = self.api.cloud.refusal(response) {
-            return Err(FetchError::Refused(refusal));
-        }
-        Ok((self.api.decode)(&self.target, query, response)?)
-    }
-
-    /// The time by the vendor's clock, as far as we know it.
-    fn vendor_now(&self) -> Timestamp {
-        self.clock.now().offset_by(self.learned.clock_offset)
-    }
-
-    /// Seconds from our clock to the one that stamped the answer.
-    fn offset(&self, response: &Response<Bytes>) -> Option<i64> {
-        let date = response.headers().get(http::header::DATE)?.to_str().ok()?;
-        let theirs = jiff::fmt::rfc2822::parse(date).ok()?.timestamp().as_second();
-        Some(theirs.saturating_sub(self.clock.now().as_second()))
     }
 }
 

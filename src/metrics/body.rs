@@ -8,8 +8,7 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 
-use super::exposition::{CHUNK, Exposition, ROOM};
-use super::table::{Rendering, Table};
+use super::table::{CHUNK, ROOM, Rendering, Table};
 
 /// How an answer is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +32,8 @@ pub struct ScrapeBody {
 enum Middle {
     /// Rendered while it is sent, each time into the first buffer that has been sent.
     Rendered { rendering: Rendering, buffers: [BytesMut; 2] },
-    /// Sent from the exposition, from its piece `next` on.
-    Compressed { exposition: Arc<Exposition>, next: usize },
+    /// Sent as it is, from the piece `next` on.
+    Compressed { pieces: Arc<[Bytes]>, next: usize },
 }
 
 impl ScrapeBody {
@@ -49,8 +48,8 @@ impl ScrapeBody {
         Self { head, middle: Middle::Rendered { rendering, buffers }, tail }
     }
 
-    pub(super) fn compressed(head: Bytes, exposition: Arc<Exposition>, tail: Bytes) -> Self {
-        Self { head, middle: Middle::Compressed { exposition, next: 0 }, tail }
+    pub(super) fn compressed(head: Bytes, pieces: Arc<[Bytes]>, tail: Bytes) -> Self {
+        Self { head, middle: Middle::Compressed { pieces, next: 0 }, tail }
     }
 }
 
@@ -76,8 +75,8 @@ impl Iterator for ScrapeBody {
                 let length = rendering.fill(buffer, CHUNK);
                 (length > 0).then(|| buffer.split_to(length).freeze())
             }
-            Middle::Compressed { exposition, next } => {
-                let piece = exposition.deflated.get(*next).cloned();
+            Middle::Compressed { pieces, next } => {
+                let piece = pieces.get(*next).cloned();
                 *next += 1;
                 piece
             }

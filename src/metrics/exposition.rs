@@ -9,6 +9,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -17,19 +18,15 @@ use tokio::time::Instant;
 
 use super::body::{Encoding, ScrapeBody};
 use super::instruments::Instruments;
-use super::publisher::PUBLISH_INTERVAL;
-use super::table::{Rendering, Table};
+use super::table::{CHUNK, ROOM, Rendering, Table};
 use super::text::{self, Format};
 use crate::store::Snapshot;
 
+/// The least time between two publications: polls that end together are published together.
+pub const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How much gzip is kept, and sent, in one piece: larger ones need fewer calls of the kernel.
 const PIECE: usize = 256 * 1024;
-
-/// How much text is rendered, and sent, at once.
-pub(super) const CHUNK: usize = 64 * 1024;
-
-/// Room for a chunk and the lines that make it a little longer.
-pub(super) const ROOM: usize = CHUNK + CHUNK / 4;
 
 /// The knee of zlib-rs: 3 costs half as much time again for 4 % fewer bytes.
 const LEVEL: Compression = Compression::new(2);
@@ -41,7 +38,7 @@ pub struct Exposition {
     /// Bytes of text.
     pub(super) length: u64,
     /// The text, deflated, flushed at its end.
-    pub(super) deflated: Box<[Bytes]>,
+    deflated: Arc<[Bytes]>,
     pub(super) crc: Crc,
 }
 
@@ -118,7 +115,7 @@ impl Deflater {
         self.deflate(text, FlushCompress::None);
     }
 
-    fn finish(mut self) -> (Box<[Bytes]>, u64, Crc) {
+    fn finish(mut self) -> (Arc<[Bytes]>, u64, Crc) {
         if self.length > 0 {
             self.deflate(b"", FlushCompress::Full);
         }
@@ -260,7 +257,7 @@ impl Metrics {
         end.put_slice(format.end());
         match encoding {
             Encoding::Identity => identity(&counters, &exposition, end.freeze()),
-            Encoding::Gzip => gzip(&counters, exposition, &end),
+            Encoding::Gzip => gzip(&counters, &exposition, &end),
         }
     }
 
@@ -294,7 +291,7 @@ fn identity(counters: &Counters, exposition: &Exposition, end: Bytes) -> Scrape 
     Scrape { length, body }
 }
 
-fn gzip(counters: &Counters, exposition: Arc<Exposition>, end: &[u8]) -> Scrape {
+fn gzip(counters: &Counters, exposition: &Exposition, end: &[u8]) -> Scrape {
     let mut crc = Crc::new();
     crc.combine(&counters.crc);
     crc.combine(&exposition.crc);
@@ -317,6 +314,7 @@ fn gzip(counters: &Counters, exposition: Arc<Exposition>, end: &[u8]) -> Scrape 
 
     let deflated: usize = exposition.deflated.iter().map(Bytes::len).sum();
     let length = (counters.deflated.len() + deflated + tail.len()) as u64;
-    let body = ScrapeBody::compressed(counters.deflated.clone(), exposition, tail.into());
+    let pieces = Arc::clone(&exposition.deflated);
+    let body = ScrapeBody::compressed(counters.deflated.clone(), pieces, tail.into());
     Scrape { length, body }
 }

@@ -21,9 +21,9 @@ mod text;
 use std::fmt::Write as _;
 
 pub use body::{Encoding, ScrapeBody};
-pub use exposition::{Exposition, Metrics, Scrape};
+pub use exposition::{Exposition, Metrics, PUBLISH_INTERVAL, Scrape};
 pub use instruments::{FIELDS, Instruments, OUTCOMES, Reason};
-pub use publisher::{PUBLISH_INTERVAL, publish};
+pub use publisher::publish;
 pub use text::{Format, MAX_LABEL_BYTES, Value};
 
 use crate::store::{Snapshot, SourceInfo, Tracked};

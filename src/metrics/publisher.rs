@@ -1,16 +1,12 @@
 //! `publish`: keeps the exposition as fresh as the store.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::exposition::{Exposition, Metrics};
+use super::exposition::{Exposition, Metrics, PUBLISH_INTERVAL};
 use crate::store::{Snapshot, Store};
-
-/// The least time between two publications: polls that end together are published together.
-pub const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Publishes what is in the store, at once and after each change, until `stop`.
 pub async fn publish(store: Arc<Store>, metrics: Arc<Metrics>, stop: CancellationToken) {
@@ -19,16 +15,18 @@ pub async fn publish(store: Arc<Store>, metrics: Arc<Metrics>, stop: Cancellatio
     let work = async {
         // The store is ours too, so it cannot go away while we wait.
         while changes.changed().await.is_ok() {
-            let snapshots = store.snapshots();
-            let previous = metrics.exposition();
-            let next = move || at_leisure(snapshots, &previous);
-            match tokio::task::spawn_blocking(next).await {
-                Ok(exposition) => metrics.replace(exposition),
+            let (snapshots, metrics) = (store.snapshots(), Arc::clone(&metrics));
+            // To its very end on another thread: freeing what was served before takes time too.
+            let work = move || {
+                let previous = metrics.exposition();
+                metrics.replace(at_leisure(snapshots, &previous));
+            };
+            if let Err(error) = tokio::task::spawn_blocking(work).await {
                 // Told to stop, or a defect: better to end than to serve old snapshots for ever.
-                Err(error) => match error.try_into_panic() {
+                match error.try_into_panic() {
                     Ok(panic) => std::panic::resume_unwind(panic),
                     Err(_) => return,
-                },
+                }
             }
             tokio::time::sleep(PUBLISH_INTERVAL).await;
         }

@@ -22,6 +22,12 @@ use super::{FAMILIES, Family, Samples};
 use crate::store::{Snapshot, Tracked};
 use crate::task::{Step, TaskState};
 
+/// How much text is rendered, and sent, at once.
+pub(super) const CHUNK: usize = 64 * 1024;
+
+/// Room for a chunk and the lines that make it a little longer.
+pub(super) const ROOM: usize = CHUNK + CHUNK / 4;
+
 /// How many families have labels of their own for each task.
 const COLUMNS: usize = {
     let mut count = 0;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use serde::Deserialize;
 
-use super::scenario::{Offset, Span};
+use super::span::{Offset, Span};
 use crate::cloud::Cloud;
 
 /// Something that goes wrong for a while.

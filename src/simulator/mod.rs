@@ -21,6 +21,7 @@ mod life;
 mod refusal;
 mod region;
 mod scenario;
+mod span;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,9 +33,10 @@ use bytes::Bytes;
 pub use self::fault::{Fault, FaultKind};
 pub use self::life::Failure;
 pub use self::scenario::{
-    Account, Curve, End, Gone, Offset, Outcome, Phase, ResourceScript, Run, Scenario, SourceScript,
-    Span, Spawn, Stay, StepScript, TaskScript,
+    Account, Curve, End, Gone, Outcome, Phase, ResourceScript, Run, Scenario, SourceScript, Spawn,
+    Stay, StepScript, TaskScript,
 };
+pub use self::span::{Offset, Span};
 
 use self::account::Holder;
 use self::gateway::Reaction;

@@ -1,0 +1,208 @@
+//! `Caller`: puts one query to one API, for one account, in one region.
+//!
+//! Here alone a query becomes a request, is signed and sent, and its answer decoded. No API and no
+//! cloud is known by name.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Response;
+use tokio::time::Instant;
+
+use crate::api::{DecodeError, Page, Query, Target, TaskApi};
+use crate::clock::Clock;
+use crate::cloud::{Credentials, Refusal, RefusalKind, Signing, SigningError};
+use crate::credentials::{CredentialsError, Provider};
+use crate::metrics::{Instruments, Reason};
+use crate::pace::Account;
+use crate::store::SourceInfo;
+use crate::task::Timestamp;
+use crate::transport::{Transport, TransportError};
+
+/// Whom to ask, in whose name, and how.
+#[derive(Debug)]
+pub struct Caller {
+    /// What names the source.
+    pub info: Arc<SourceInfo>,
+    /// What is asked.
+    pub api: &'static TaskApi,
+    /// Where.
+    pub target: Target,
+    /// Who asks.
+    pub credentials: Arc<Provider>,
+    /// The limits that are shared with the other sources of the account.
+    pub account: Arc<Account>,
+    /// How requests are sent.
+    pub transport: Arc<dyn Transport>,
+    /// Counts the calls.
+    pub instruments: Instruments,
+    /// Tells our time.
+    pub clock: Clock,
+    /// Seconds to add to our clock to get the vendor's, as far as we know it.
+    pub clock_offset: i64,
+}
+
+/// Why a poll, or part of it, failed.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// There are no credentials to ask with.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// The credentials cannot sign.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+    /// No answer came.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The vendor said no.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// The answer made no sense.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+impl FetchError {
+    /// The `reason` label, and the field in the log.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Credentials(_) | Self::Signing(_) => Reason::Auth,
+            Self::Transport(TransportError::Timeout) => Reason::Timeout,
+            Self::Transport(TransportError::Network(_)) => Reason::Network,
+            Self::Transport(TransportError::Body(_)) | Self::Decode(_) => Reason::Decode,
+            Self::Refused(refusal) => match refusal.kind {
+                RefusalKind::Unauthenticated
+                | RefusalKind::CredentialsExpired
+                | RefusalKind::Forbidden => Reason::Auth,
+                RefusalKind::Clock => Reason::Clock,
+                RefusalKind::Throttled => Reason::Throttled,
+                RefusalKind::Server => Reason::Server,
+                RefusalKind::NotFound | RefusalKind::NoSuchOperation | RefusalKind::Client => {
+                    Reason::Client
+                }
+            },
+        }
+    }
+
+    /// What kind of refusal it is, if it is one.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            Self::Credentials(_) | Self::Signing(_) | Self::Transport(_) | Self::Decode(_) => None,
+        }
+    }
+
+    /// Whether the rest of the poll would meet the same trouble.
+    pub fn ends_the_poll(&self) -> bool {
+        match self {
+            Self::Credentials(_) | Self::Signing(_) | Self::Transport(_) => true,
+            Self::Decode(_) => false,
+            Self::Refused(refusal) => match refusal.kind {
+                RefusalKind::Unauthenticated
+                | RefusalKind::CredentialsExpired
+                | RefusalKind::Clock
+                | RefusalKind::Throttled
+                | RefusalKind::Server => true,
+                RefusalKind::Forbidden
+                | RefusalKind::NotFound
+                | RefusalKind::NoSuchOperation
+                | RefusalKind::Client => false,
+            },
+        }
+    }
+}
+
+impl Caller {
+    /// Asks one query: admitted, signed, sent, decoded. A refusal for the clock is corrected by the
+    /// answer's `Date` and tried once more.
+    pub async fn call(&mut self, query: &Query) -> Result<Page, FetchError> {
+        let answer = self.attempt(query).await;
+        let Err((FetchError::Refused(refusal), Some(offset))) = answer else {
+            return answer.map_err(|(error, _)| error);
+        };
+        if refusal.kind != RefusalKind::Clock || offset == self.clock_offset {
+            return Err(FetchError::Refused(refusal));
+        }
+        tracing::warn!(
+            source = self.info.name,
+            offset_seconds = offset,
+            "the vendor's clock differs from ours; requests now carry its time"
+        );
+        self.clock_offset = offset;
+        self.attempt(query).await.map_err(|(error, _)| error)
+    }
+
+    /// One request and its answer; with a refusal, the clock offset that the answer shows.
+    async fn attempt(&mut self, query: &Query) -> Result<Page, (FetchError, Option<i64>)> {
+        let operation = query.operation;
+        self.account.admit(operation).await;
+        let credentials = self.credentials.get().await.map_err(|error| (error.into(), None))?;
+        let begun = Instant::now();
+        self.instruments.request_sent(&self.info.name, operation.name);
+        let answer = self.exchange(query, &credentials).await;
+        self.instruments.request_finished(self.info.cloud, operation.name, begun.elapsed());
+        let (result, offset) = match answer {
+            Err(error) => (Err(error), None),
+            Ok(response) => {
+                let offset = self.offset(&response);
+                (self.read(query, &response), offset)
+            }
+        };
+        match &result {
+            Ok(_) => self.account.guard.accepted(),
+            Err(error) => {
+                self.instruments.request_failed(&self.info.name, operation.name, error.reason());
+                match error.refusal().map(|refusal| refusal.kind) {
+                    Some(RefusalKind::Unauthenticated | RefusalKind::CredentialsExpired) => {
+                        self.account.guard.refused();
+                    }
+                    // Only somebody who is known is told this.
+                    Some(RefusalKind::Forbidden | RefusalKind::NotFound) => {
+                        self.account.guard.accepted();
+                    }
+                    Some(
+                        RefusalKind::Clock
+                        | RefusalKind::Throttled
+                        | RefusalKind::Server
+                        | RefusalKind::NoSuchOperation
+                        | RefusalKind::Client,
+                    )
+                    | None => {}
+                }
+            }
+        }
+        result.map_err(|error| (error, offset))
+    }
+
+    async fn exchange(
+        &self,
+        query: &Query,
+        credentials: &Credentials,
+    ) -> Result<Response<Bytes>, FetchError> {
+        let mut request = (self.api.request)(&self.target, query);
+        let nonce = format!("{:032x}", fastrand::u128(..));
+        let now = self.vendor_now();
+        let signing = Signing { service: self.api.service, credentials, now, nonce: &nonce };
+        self.api.cloud.sign(&mut request, &signing)?;
+        Ok(self.transport.send(request).await?)
+    }
+
+    fn read(&self, query: &Query, response: &Response<Bytes>) -> Result<Page, FetchError> {
+        if let Some(refusal) = self.api.cloud.refusal(response) {
+            return Err(FetchError::Refused(refusal));
+        }
+        Ok((self.api.decode)(&self.target, query, response)?)
+    }
+
+    /// The time by the vendor's clock, as far as we know it.
+    pub fn vendor_now(&self) -> Timestamp {
+        self.clock.now().offset_by(self.clock_offset)
+    }
+
+    /// Seconds from our clock to the one that stamped the answer.
+    fn offset(&self, response: &Response<Bytes>) -> Option<i64> {
+        let date = response.headers().get(http::header::DATE)?.to_str().ok()?;
+        let theirs = jiff::fmt::rfc2822::parse(date).ok()?.timestamp().as_second();
+        Some(theirs.saturating_sub(self.clock.now().as_second()))
+    }
+}
