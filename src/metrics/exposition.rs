@@ -8,10 +8,10 @@
 //! after another are legal, but curl and others read the first alone.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::{BufMut, Bytes, BytesMut};
 use flate2::{Compress, Compression, Crc, FlushCompress};
 use tokio::time::Instant;
@@ -166,7 +166,7 @@ pub struct Metrics {
     pub instruments: Instruments,
     exposition: ArcSwap<Exposition>,
     /// What was last served of the counters, in the order of [`Format::ALL`].
-    counters: [Mutex<Option<Arc<Counters>>>; Format::ALL.len()],
+    counters: [ArcSwapOption<Counters>; Format::ALL.len()],
 }
 
 /// The counters in one format, as text and as gzip.
@@ -237,8 +237,7 @@ impl Metrics {
     pub fn replace(&self, exposition: Exposition) {
         self.exposition.store(Arc::new(exposition));
         for format in Format::ALL {
-            let asked_for = self.slot(format).is_some();
-            if asked_for {
+            if self.slot(format).load().is_some() {
                 self.counters(format);
             }
         }
@@ -261,27 +260,27 @@ impl Metrics {
         }
     }
 
-    /// The counters, at most [`PUBLISH_INTERVAL`] old; written anew only if any has changed.
+    /// The counters, at most [`PUBLISH_INTERVAL`] old; written anew only if any has changed. Who
+    /// asks never waits for somebody else who is writing them.
     fn counters(&self, format: Format) -> Arc<Counters> {
-        let mut slot = self.slot(format);
-        match &*slot {
-            Some(counters)
-                if counters.changes == self.instruments.changes()
-                    || counters.made.elapsed() < PUBLISH_INTERVAL =>
-            {
-                Arc::clone(counters)
-            }
-            _ => Arc::clone(slot.insert(Arc::new(Counters::new(&self.instruments, format)))),
+        let slot = self.slot(format);
+        if let Some(counters) = slot.load_full()
+            && (counters.changes == self.instruments.changes()
+                || counters.made.elapsed() < PUBLISH_INTERVAL)
+        {
+            return counters;
         }
+        let counters = Arc::new(Counters::new(&self.instruments, format));
+        slot.store(Some(Arc::clone(&counters)));
+        counters
     }
 
-    fn slot(&self, format: Format) -> MutexGuard<'_, Option<Arc<Counters>>> {
+    fn slot(&self, format: Format) -> &ArcSwapOption<Counters> {
         let [text, open_metrics] = &self.counters;
-        let slot = match format {
+        match format {
             Format::Text => text,
             Format::OpenMetrics => open_metrics,
-        };
-        slot.lock().unwrap_or_else(PoisonError::into_inner)
+        }
     }
 }
 
