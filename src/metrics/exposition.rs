@@ -52,15 +52,6 @@ impl Exposition {
     /// Renders and compresses, which takes milliseconds for thousands of tasks. Labels of a
     /// snapshot that is also in `previous` are not escaped again.
     pub fn new(snapshots: Vec<Arc<Snapshot>>, previous: Option<&Self>) -> Self {
-        Self::with_rests(snapshots, previous, || {})
-    }
-
-    /// The same, with a call of `rest` after each chunk.
-    pub(super) fn with_rests(
-        snapshots: Vec<Arc<Snapshot>>,
-        previous: Option<&Self>,
-        mut rest: impl FnMut(),
-    ) -> Self {
         let known = previous.map_or(&[] as &[_], |previous| &previous.tables);
         let table = |snapshot: Arc<Snapshot>| {
             let known = known.iter().find(|table| Arc::ptr_eq(&table.snapshot, &snapshot));
@@ -68,10 +59,7 @@ impl Exposition {
         };
         let tables: Arc<[_]> = snapshots.into_iter().map(table).collect();
         let mut pieces = Deflater::new();
-        for_each_chunk(&tables, |chunk| {
-            pieces.write(chunk);
-            rest();
-        });
+        for_each_chunk(&tables, |chunk| pieces.write(chunk));
         let (deflated, length, crc) = pieces.finish();
         Self { tables, length, deflated, crc }
     }

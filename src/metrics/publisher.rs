@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::exposition::{Exposition, Metrics, PUBLISH_INTERVAL};
-use crate::store::{Snapshot, Store};
+use crate::store::Store;
 
 /// Publishes what is in the store, at once and after each change, until `stop`.
 pub async fn publish(store: Arc<Store>, metrics: Arc<Metrics>, stop: CancellationToken) {
@@ -19,7 +18,7 @@ pub async fn publish(store: Arc<Store>, metrics: Arc<Metrics>, stop: Cancellatio
             // To its very end on another thread: freeing what was served before takes time too.
             let work = move || {
                 let previous = metrics.exposition();
-                metrics.replace(at_leisure(snapshots, &previous));
+                metrics.replace(Exposition::new(snapshots, Some(&previous)));
             };
             if let Err(error) = tokio::task::spawn_blocking(work).await {
                 // Told to stop, or a defect: better to end than to serve old snapshots for ever.
@@ -32,14 +31,4 @@ pub async fn publish(store: Arc<Store>, metrics: Arc<Metrics>, stop: Cancellatio
         }
     };
     let _ = stop.run_until_cancelled(work).await;
-}
-
-/// Works half of the time and rests the other half, in turns of less than a millisecond: on a
-/// machine with few cores, fifty milliseconds of compressing would hold up the scrapes meanwhile.
-fn at_leisure(snapshots: Vec<Arc<Snapshot>>, previous: &Exposition) -> Exposition {
-    let mut begun = Instant::now();
-    Exposition::with_rests(snapshots, Some(previous), || {
-        std::thread::sleep(begun.elapsed());
-        begun = Instant::now();
-    })
 }
