@@ -86,7 +86,7 @@ def test_dds_lists_every_task_over_all_pages(clouds):
     client = clouds.client("dds")
     tasks = by_id(client.tasks(limit=40))
     assert len(tasks) == 243
-    words = {task.kind: (task.word, task.progress) for id, task in tasks.items() if "c0de" in id}
+    words = {task.kind: (task.word, task.progress) for id, task in tasks.items() if id.endswith("-00000000c0de")}
     assert words == {
         "Create_MongoDB": ("Running", 0.09),
         "Restore_MongoDB_库存": ("Completed", None),
