@@ -21,6 +21,7 @@ use crate::server::{App, serve};
 use crate::source::{Learned, Source};
 use crate::store::{Snapshot, SourceInfo, Store};
 use crate::transport::{Network, NetworkOptions, Transport};
+use crate::watchlist::Watchlist;
 
 /// Everything that runs for one configuration.
 #[derive(Debug)]
@@ -78,7 +79,7 @@ impl Exporter {
                 caller,
                 resources: source.resources.clone(),
                 tags: source.tags.clone(),
-                tasks: source.tasks.clone(),
+                watchlist: Arc::new(Watchlist::new(source.tasks.iter().cloned())),
                 lookback: source.poll.lookback,
                 learned: Learned::default(),
             };

@@ -27,6 +27,7 @@
 //! | [`pace`] | Token buckets, the guard of refused keys, backoff |
 //! | [`caller`] | `Caller`: one query, admitted, signed, sent and decoded |
 //! | [`source`] | `Source`: one API, account and region; `fetch` is one poll |
+//! | [`watchlist`] | The task ids that a source asks for besides what the vendor lists |
 //! | [`ledger`] | Which ends of tasks have been counted |
 //! | [`book`] | What is kept of a source's tasks, what is unknown, what is forgotten |
 //! | [`counts`] | Counters of ended tasks, served at 0 before they are served at more |
@@ -77,3 +78,4 @@ pub mod store;
 pub mod table;
 pub mod task;
 pub mod transport;
+pub mod watchlist;

@@ -116,11 +116,14 @@ impl Poller {
         let jitter = LONGEST_JITTER.min(self.watch.pace.interval).mul_f64(self.random.f64());
         let mut next_poll = Instant::now() + jitter;
         let account = Arc::clone(&self.source.caller.account);
+        let watchlist = Arc::clone(&self.source.watchlist);
         loop {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep_until(next_poll) => {}
+                // Trouble is not hurried by somebody who registers a task.
+                () = watchlist.changed(), if self.watch.history.up => {}
                 () = account.guard.healed(), if self.watch.history.trouble == Some(Reason::Auth) => {}
                 () = tokio::time::sleep_until(self.watch.next_change()) => {
                     self.watch.publish();

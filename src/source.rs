@@ -15,6 +15,7 @@ use crate::cloud::RefusalKind;
 use crate::metrics::Reason;
 use crate::store::Tracked;
 use crate::task::{Origin, Resource, Task, TaskState, Timestamp};
+use crate::watchlist::{Wanted, Watchlist};
 
 /// The most pages that one list query may have.
 const MAX_PAGES: u32 = 100;
@@ -36,7 +37,7 @@ pub struct Source {
     /// Only resources with these tags.
     pub tags: Vec<(String, String)>,
     /// The task ids to watch besides what the vendor lists.
-    pub tasks: Vec<TaskRef>,
+    pub watchlist: Arc<Watchlist>,
     /// How far back finished tasks are of interest.
     pub lookback: Duration,
     /// What earlier polls taught.
@@ -50,7 +51,7 @@ pub struct Learned {
     discovered: Option<(Instant, Vec<Arc<Resource>>)>,
     /// Whether there is a list to ask.
     list: Listing,
-    /// Configured ids that the vendor did not know: when to ask again, and the pause after that.
+    /// Ids on the watchlist that the vendor did not know: when to ask again, and the pause then.
     unknown_ids: HashMap<Arc<str>, (Instant, Duration)>,
 }
 
@@ -114,10 +115,12 @@ impl Source {
         if !self.learn_project(found).await || !self.discover(found).await {
             return;
         }
-        if !self.list(found, known, last_complete).await {
+        let wanted = self.watchlist.wanted();
+        self.learned.unknown_ids.retain(|id, _| wanted.contains_key(id));
+        if !self.list(found, known, last_complete, &wanted).await {
             return;
         }
-        self.ask_by_id(found, known, settled).await;
+        self.ask_by_id(found, known, settled, &wanted).await;
         if self.caller.api.error_by_id {
             self.ask_for_errors(found, settled).await;
         }
@@ -185,6 +188,7 @@ impl Source {
         found: &mut Found,
         known: &[Tracked],
         last_complete: Option<Timestamp>,
+        wanted: &Wanted,
     ) -> bool {
         if self.learned.list == Listing::Missing {
             return true;
@@ -218,12 +222,12 @@ impl Source {
                 Err(FetchError::Refused(refusal))
                     if refusal.kind == RefusalKind::NoSuchOperation
                         && self.learned.list == Listing::Untried
-                        && !self.tasks.is_empty() =>
+                        && !wanted.is_empty() =>
                 {
                     tracing::warn!(
                         source = self.caller.info.name,
                         operation = query.operation.name,
-                        "this cloud or region has no such list; only configured ids are watched"
+                        "this cloud or region has no such list; only ids that are given are watched"
                     );
                     self.learned.list = Listing::Missing;
                     found.listed = false;
@@ -252,25 +256,29 @@ impl Source {
         true
     }
 
-    /// Asks by id for the configured tasks, and for unfinished ones that the list left out.
-    async fn ask_by_id(&mut self, found: &mut Found, known: &[Tracked], settled: &Settled<'_>) {
-        let mut wanted: Vec<(TaskRef, Option<&Task>)> = self
-            .tasks
-            .iter()
-            .filter(|task| !settled(&task.id) && !found.tasks.contains_key(&task.id))
-            .map(|task| (task.clone(), None))
+    /// Asks by id for the tasks on the watchlist, and for unfinished ones that the list left out.
+    async fn ask_by_id(
+        &mut self,
+        found: &mut Found,
+        known: &[Tracked],
+        settled: &Settled<'_>,
+        watchlist: &Wanted,
+    ) {
+        let mut wanted: Vec<(TaskRef, Sought<'_>)> = watchlist
+            .values()
+            .filter(|(task, _)| !settled(&task.id) && !found.tasks.contains_key(&task.id))
+            .map(|(task, origin)| (task.clone(), Sought::Watched(*origin)))
             .collect();
         // A list that was not read to its end says nothing about what it left out.
         if found.is_complete() {
             let unfinished = known.iter().filter(|tracked| tracked.settled.is_none());
             for Tracked { task, .. } in unfinished {
-                let configured = self.tasks.iter().any(|configured| configured.id == task.id);
-                if !configured && !found.tasks.contains_key(&task.id) {
-                    wanted.push((task_ref(task), Some(task)));
+                if !watchlist.contains_key(&task.id) && !found.tasks.contains_key(&task.id) {
+                    wanted.push((task_ref(task), Sought::Missed(task)));
                 }
             }
         }
-        for (wanted, listed) in wanted {
+        for (wanted, sought) in wanted {
             let Some(query) = (self.caller.api.by_id)(&wanted) else { continue };
             let operation = query.operation.name;
             if self.learned.unknown_ids.get(&wanted.id).is_some_and(|(at, _)| Instant::now() < *at)
@@ -280,26 +288,26 @@ impl Source {
             match self.find(query, &wanted.id).await {
                 Ok(Some((mut task, unreadable))) => {
                     self.learned.unknown_ids.remove(&wanted.id);
-                    match listed {
+                    match sought {
                         // By id some vendors use other words for the kind than in their list.
-                        Some(listed) => {
+                        Sought::Missed(listed) => {
                             task.kind = Arc::clone(&listed.kind);
                             task.origin = listed.origin;
                         }
-                        None => task.origin = Origin::Configured,
+                        Sought::Watched(origin) => task.origin = origin,
                     }
                     found.add(vec![task], unreadable);
                 }
-                Ok(None) => self.unknown_id(found, wanted.id),
+                Ok(None) => self.unknown_id(found, wanted.id, watchlist),
                 Err(FetchError::Refused(refusal)) if refusal.kind == RefusalKind::NotFound => {
-                    self.unknown_id(found, wanted.id);
+                    self.unknown_id(found, wanted.id, watchlist);
                 }
                 // Some vendors have no better word for an id that they do not know. After a list
                 // that went well there is nothing else that can be wrong with the question.
                 Err(FetchError::Refused(refusal))
                     if refusal.kind == RefusalKind::Client && found.is_complete() =>
                 {
-                    self.unknown_id(found, wanted.id);
+                    self.unknown_id(found, wanted.id, watchlist);
                 }
                 Err(error) => {
                     let ends = error.ends_the_poll();
@@ -329,9 +337,9 @@ impl Source {
         Ok(None)
     }
 
-    fn unknown_id(&mut self, found: &mut Found, id: Arc<str>) {
+    fn unknown_id(&mut self, found: &mut Found, id: Arc<str>, watchlist: &Wanted) {
         // One that was listed is given up by the caller, and not asked for again.
-        if self.tasks.iter().any(|task| task.id == id) {
+        if watchlist.contains_key(&id) {
             let pauses = &mut self.learned.unknown_ids;
             let last = pauses.get(&id).map(|&(_, pause)| pause);
             if last.is_none() {
@@ -413,6 +421,14 @@ impl Source {
         };
         Scope { now, since, resources, tags: &self.tags }
     }
+}
+
+/// Why a task is asked for by its id.
+enum Sought<'a> {
+    /// It is on the watchlist.
+    Watched(Origin),
+    /// It was listed, unfinished, and is no longer.
+    Missed(&'a Task),
 }
 
 /// What the answers of one poll add up to.
