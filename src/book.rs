@@ -18,7 +18,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::estimate::Progression;
+use crate::journal::{Batch, Contents, Table};
 use crate::ledger::Ledger;
 use crate::source::Fetched;
 use crate::store::Tracked;
@@ -37,19 +40,31 @@ pub struct Keeping {
     pub tasks: usize,
 }
 
+/// One row a task: its [`Entry`].
+const TASKS: Table = Table("task");
+/// How old the last sighting of an unfinished task in the journal may be: it need not be written at
+/// every poll only to say that nothing has changed.
+const GRAIN: Duration = Duration::from_mins(5);
+
 /// The tasks of one source.
 #[derive(Debug, Default)]
 pub struct Book {
     entries: Vec<Entry>,
+    /// Tasks that the journal may still have.
+    dropped: Vec<Arc<str>>,
 }
 
 /// A task, and what is to be remembered of it but not shown.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Entry {
     tracked: Tracked,
     /// The state that the vendor gave last, whatever has become of it by our own rules.
     said: TaskState,
+    #[serde(default, skip_serializing_if = "Progression::is_empty")]
     progression: Progression,
+    /// When it was last seen by what the journal has of it; `None` if that is not all there is.
+    #[serde(skip)]
+    saved: Option<Timestamp>,
 }
 
 /// What is to be shown of a [`Book`].
@@ -64,6 +79,32 @@ pub struct Shown {
 }
 
 impl Book {
+    /// The book that an earlier process left.
+    pub fn restore(source: &str, contents: &mut Contents) -> Self {
+        let mut book = Self::default();
+        for (_, mut entry) in contents.take::<Entry>(TASKS, source) {
+            entry.saved = Some(entry.tracked.last_seen);
+            book.entries.push(entry);
+        }
+        book
+    }
+
+    /// Puts what has changed since the last time into `batch`.
+    pub fn save(&mut self, source: &str, batch: &mut Batch) {
+        for id in self.dropped.drain(..) {
+            batch.remove(TASKS, source, &id);
+        }
+        for entry in &mut self.entries {
+            let Tracked { task, last_seen, settled, .. } = &entry.tracked;
+            let (last_seen, unfinished) = (*last_seen, settled.is_none());
+            let old = |saved| unfinished && last_seen.since(saved) >= GRAIN;
+            if entry.saved.is_none_or(old) {
+                batch.put(TASKS, source, &task.id, &entry);
+                entry.saved = Some(last_seen);
+            }
+        }
+    }
+
     /// Every task, in no order.
     pub fn tasks(&self) -> impl Iterator<Item = &Tracked> {
         self.entries.iter().map(|entry| &entry.tracked)
@@ -82,12 +123,15 @@ impl Book {
         for entry in &mut self.entries {
             let tracked = &mut entry.tracked;
             if let Some(task) = found.remove(&tracked.task.id) {
-                entry.see(task, ledger, now);
+                if entry.see(task, ledger, now) {
+                    entry.saved = None;
+                }
             } else if tracked.settled.is_none()
                 && (fetched.complete || gone.contains(&tracked.task.id))
             {
                 tracked.task.state = TaskState::Unknown;
                 tracked.settled = Some(now);
+                entry.saved = None;
             }
         }
         self.entries.extend(found.into_values().map(|task| Entry::new(task, ledger, now)));
@@ -101,8 +145,14 @@ impl Book {
             tracked.progress_changed = tracked.progress_changed.min(now);
             tracked.settled = tracked.settled.map(|settled| settled.min(now));
         }
-        self.entries
-            .retain(|entry| entry.tracked.expires(keeping).is_none_or(|expiry| now < expiry));
+        let dropped = &mut self.dropped;
+        self.entries.retain(|Entry { tracked, .. }| {
+            let keep = tracked.expires(keeping).is_none_or(|expiry| now < expiry);
+            if !keep {
+                dropped.push(Arc::clone(&tracked.task.id));
+            }
+            keep
+        });
         for Entry { tracked, .. } in &mut self.entries {
             if tracked.settled.is_none() && now.since(tracked.last_seen) > keeping.stale_after {
                 tracked.task.state = TaskState::Unknown;
@@ -167,11 +217,12 @@ impl Entry {
             settled: ledger.settled(&task.id),
             task,
         };
-        Self { said: tracked.task.state, tracked, progression }
+        Self { said: tracked.task.state, tracked, progression, saved: None }
     }
 
-    /// Takes in a new sighting. What an answer by id leaves out stays as the list had it.
-    fn see(&mut self, mut task: Task, ledger: &Ledger, now: Timestamp) {
+    /// Takes in a new sighting. What an answer by id leaves out stays as the list had it. Returns
+    /// whether anything but the time of the sighting is new.
+    fn see(&mut self, mut task: Task, ledger: &Ledger, now: Timestamp) -> bool {
         let tracked = &mut self.tracked;
         let old = &tracked.task;
         if self.said != task.state || has_moved(old, &task) {
@@ -185,7 +236,8 @@ impl Entry {
         self.progression.see(&task, now);
         tracked.estimated_end = self.progression.estimated_end(&task, now);
         tracked.last_seen = now;
-        tracked.settled = ledger.settled(&task.id);
+        let settled = ledger.settled(&task.id);
+        let ended = std::mem::replace(&mut tracked.settled, settled) != settled;
         // The same text is kept once: answers repeat it at every poll.
         keep(&mut task.id, &old.id);
         keep(&mut task.vendor_status, &old.vendor_status);
@@ -200,7 +252,9 @@ impl Entry {
             task.error.clone_from(&old.error);
         }
         task.created = task.created.or(old.created);
+        let changed = *old != task;
         tracked.task = task;
+        ended || changed
     }
 }
 

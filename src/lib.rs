@@ -28,6 +28,7 @@
 //! | [`caller`] | `Caller`: one query, admitted, signed, sent and decoded |
 //! | [`source`] | `Source`: one API, account and region; `fetch` is one poll |
 //! | [`watchlist`] | The task ids that a source asks for besides what the vendor lists |
+//! | [`journal`] | What survives a restart: rows in one SQLite file |
 //! | [`ledger`] | Which ends of tasks have been counted |
 //! | [`estimate`] | When a running task should end, from the vendor's word or its pace. Pure |
 //! | [`book`] | What is kept of a source's tasks, what is unknown, what is forgotten |
@@ -65,6 +66,7 @@ pub mod document;
 pub mod environment;
 pub mod estimate;
 pub mod exporter;
+pub mod journal;
 pub mod ledger;
 pub mod listen;
 pub mod log;
