@@ -49,7 +49,8 @@ impl Exporter {
         })
     }
 
-    /// The same with another clock and other ways to the clouds.
+    /// The same with another clock and other ways to the clouds. What is left to chance (jitter,
+    /// backoff, nonces) comes from the thread's own generator, which `fastrand::seed` starts anew.
     pub fn assemble(
         config: &Config,
         clock: Clock,
@@ -129,18 +130,32 @@ impl Exporter {
     ) -> anyhow::Result<()> {
         let mut tasks = JoinSet::new();
         tasks.spawn(publish(self.store, self.metrics, shutdown.clone()));
-        for poller in self.pollers {
-            tasks.spawn(poller.run(shutdown.clone()));
-        }
         for listener in listeners {
             tasks.spawn(serve(listener, Arc::clone(&app), shutdown.clone()));
         }
-        while let Some(ended) = tasks.join_next().await {
-            ended.context("a part of the exporter has died")?;
-            anyhow::ensure!(shutdown.is_cancelled(), "a part of the exporter has stopped");
-        }
-        Ok(())
+        poll_all(self.pollers, tasks, shutdown).await
     }
+
+    /// Polls until `shutdown`, and leaves it to the caller to look into the store.
+    pub async fn poll(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        poll_all(self.pollers, JoinSet::new(), shutdown).await
+    }
+}
+
+/// Runs `pollers` beside `tasks`, until `shutdown` has ended them all.
+async fn poll_all(
+    pollers: Vec<Poller>,
+    mut tasks: JoinSet<()>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    for poller in pollers {
+        tasks.spawn(poller.run(shutdown.clone()));
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.context("a part of the exporter has died")?;
+        anyhow::ensure!(shutdown.is_cancelled(), "a part of the exporter has stopped");
+    }
+    Ok(())
 }
 
 fn info(source: &SourceConfig) -> SourceInfo {
