@@ -11,7 +11,7 @@
 //!   them so, however old the vendor's end time. Unfinished tasks never expire by age.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ pub struct Book {
 #[derive(Debug, Default)]
 struct Saved {
     /// When each task that it has as it is was last seen by then.
-    seen: HashMap<Arc<str>, Timestamp>,
+    seen: BTreeMap<Arc<str>, Timestamp>,
     /// Tasks that are no longer in the book.
     dropped: Vec<Arc<str>>,
 }
@@ -106,7 +106,7 @@ impl Book {
 
     /// Enters what a poll found; `ledger` has entered it before.
     pub fn enter(&mut self, fetched: Fetched, ledger: &Ledger, now: Timestamp) {
-        let mut found: HashMap<Arc<str>, Task> =
+        let mut found: BTreeMap<Arc<str>, Task> =
             fetched.tasks.into_iter().map(|task| (Arc::clone(&task.id), task)).collect();
         let gone: HashSet<Arc<str>> = fetched.gone.into_iter().collect();
         for tracked in &mut self.tasks {
