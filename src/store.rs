@@ -35,6 +35,8 @@ pub struct Tracked {
     pub last_seen: Timestamp,
     /// When its state, progress or steps last changed.
     pub progress_changed: Timestamp,
+    /// When it should end, later than the snapshot; `None` unless it is running and that can be told.
+    pub estimated_end: Option<Timestamp>,
     /// The first poll that saw it in a final state, or gone; retention counts from here.
     pub settled: Option<Timestamp>,
 }

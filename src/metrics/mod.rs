@@ -162,13 +162,9 @@ pub static FAMILIES: &[Family] = &[
     ),
     per_task(
         "dbtask_task_estimated_end_timestamp_seconds",
-        "When a running task should end, from the time left at the last poll; absent if not known.",
+        "When a running task should end, by the vendor's time left or by its pace; absent if not known.",
         &["source", "task_id"],
-        Samples::Task(|tracked| {
-            let running = tracked.task.state == TaskState::Running;
-            let remaining = tracked.task.remaining.filter(|_| running)?;
-            Some((tracked.last_seen + remaining).into())
-        }),
+        Samples::Task(|tracked| tracked.estimated_end.map(Value::from)),
     ),
     per_task(
         "dbtask_task_created_timestamp_seconds",

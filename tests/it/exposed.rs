@@ -61,7 +61,14 @@ pub(crate) fn step(name: &str, progress: f64) -> Step {
 }
 
 pub(crate) fn seen(task: Task) -> Tracked {
-    Tracked { task, last_seen: time(NOW), progress_changed: time(NOW - 30), settled: None }
+    let running = task.state == TaskState::Running;
+    Tracked {
+        estimated_end: task.remaining.filter(|_| running).map(|left| time(NOW) + left),
+        last_seen: time(NOW),
+        progress_changed: time(NOW - 30),
+        settled: None,
+        task,
+    }
 }
 
 /// A snapshot after a good poll.

@@ -14,6 +14,7 @@ mod api_huawei;
 mod api_tencent;
 mod config;
 mod docs;
+mod estimates;
 mod exposed;
 mod exposition;
 mod golden;
