@@ -14,7 +14,7 @@
 //! - An estimated end goes when its time has come, and with the state in which it was made.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub struct Keeping {
     pub tasks: usize,
 }
 
-/// One row a task: its [`Entry`].
+/// One row a task: an [`Entry`].
 const TASKS: Table = Table("task");
 /// How old the last sighting of an unfinished task in the journal may be: it need not be written at
 /// every poll only to say that nothing has changed.
@@ -50,7 +50,7 @@ const GRAIN: Duration = Duration::from_mins(5);
 #[derive(Debug, Default)]
 pub struct Book {
     entries: Vec<Entry>,
-    /// Tasks that the journal may still have.
+    /// Tasks that are in the journal but no longer here.
     dropped: Vec<Arc<str>>,
 }
 
@@ -58,13 +58,13 @@ pub struct Book {
 #[derive(Debug, Serialize, Deserialize)]
 struct Entry {
     tracked: Tracked,
+    /// The last sighting that is in the journal, if the journal has all else as it is.
+    #[serde(skip)]
+    saved: Option<Timestamp>,
     /// The state that the vendor gave last, whatever has become of it by our own rules.
     said: TaskState,
     #[serde(default, skip_serializing_if = "Progression::is_empty")]
     progression: Progression,
-    /// When it was last seen by what the journal has of it; `None` if that is not all there is.
-    #[serde(skip)]
-    saved: Option<Timestamp>,
 }
 
 /// What is to be shown of a [`Book`].
@@ -81,12 +81,11 @@ pub struct Shown {
 impl Book {
     /// The book that an earlier process left.
     pub fn restore(source: &str, contents: &mut Contents) -> Self {
-        let mut book = Self::default();
-        for (_, mut entry) in contents.take::<Entry>(TASKS, source) {
-            entry.saved = Some(entry.tracked.last_seen);
-            book.entries.push(entry);
-        }
-        book
+        let rows = contents.take::<Entry>(TASKS, source).into_iter();
+        let entries = rows
+            .map(|(_, entry)| Entry { saved: Some(entry.tracked.last_seen), ..entry })
+            .collect();
+        Self { entries, ..Self::default() }
     }
 
     /// Puts what has changed since the last time into `batch`.
@@ -96,11 +95,10 @@ impl Book {
         }
         for entry in &mut self.entries {
             let Tracked { task, last_seen, settled, .. } = &entry.tracked;
-            let (last_seen, unfinished) = (*last_seen, settled.is_none());
-            let old = |saved| unfinished && last_seen.since(saved) >= GRAIN;
+            let old = |saved| settled.is_none() && last_seen.since(saved) >= GRAIN;
             if entry.saved.is_none_or(old) {
-                batch.put(TASKS, source, &task.id, &entry);
-                entry.saved = Some(last_seen);
+                batch.put(TASKS, source, &task.id, entry);
+                entry.saved = Some(*last_seen);
             }
         }
     }
@@ -117,15 +115,13 @@ impl Book {
 
     /// Enters what a poll found; `ledger` has entered it before.
     pub fn enter(&mut self, fetched: Fetched, ledger: &Ledger, now: Timestamp) {
-        let mut found: HashMap<Arc<str>, Task> =
+        let mut found: BTreeMap<Arc<str>, Task> =
             fetched.tasks.into_iter().map(|task| (Arc::clone(&task.id), task)).collect();
         let gone: HashSet<Arc<str>> = fetched.gone.into_iter().collect();
         for entry in &mut self.entries {
             let tracked = &mut entry.tracked;
             if let Some(task) = found.remove(&tracked.task.id) {
-                if entry.see(task, ledger, now) {
-                    entry.saved = None;
-                }
+                entry.see(task, ledger, now);
             } else if tracked.settled.is_none()
                 && (fetched.complete || gone.contains(&tracked.task.id))
             {
@@ -217,12 +213,11 @@ impl Entry {
             settled: ledger.settled(&task.id),
             task,
         };
-        Self { said: tracked.task.state, tracked, progression, saved: None }
+        Self { said: tracked.task.state, tracked, saved: None, progression }
     }
 
-    /// Takes in a new sighting. What an answer by id leaves out stays as the list had it. Returns
-    /// whether anything but the time of the sighting is new.
-    fn see(&mut self, mut task: Task, ledger: &Ledger, now: Timestamp) -> bool {
+    /// Takes in a new sighting. What an answer by id leaves out stays as the list had it.
+    fn see(&mut self, mut task: Task, ledger: &Ledger, now: Timestamp) {
         let tracked = &mut self.tracked;
         let old = &tracked.task;
         if self.said != task.state || has_moved(old, &task) {
@@ -252,9 +247,10 @@ impl Entry {
             task.error.clone_from(&old.error);
         }
         task.created = task.created.or(old.created);
-        let changed = *old != task;
+        if ended || *old != task {
+            self.saved = None;
+        }
         tracked.task = task;
-        ended || changed
     }
 }
 

@@ -41,14 +41,14 @@ pub struct Setting {
     pub clock: Clock,
     /// The folder of the journal; `None` keeps everything in memory.
     pub storage: Option<PathBuf>,
-    /// Decides all that is left to chance, and lets nothing hang on the timing of threads: for
-    /// simulations that must run the same way each time.
-    pub seed: Option<u64>,
+    /// Whether the journal is written on the thread that polls, so that nothing hangs on the timing
+    /// of threads: for simulations that must run the same way each time.
+    pub inline: bool,
 }
 
 impl Default for Setting {
     fn default() -> Self {
-        Self { clock: Clock::System, storage: None, seed: None }
+        Self { clock: Clock::System, storage: None, inline: false }
     }
 }
 
@@ -71,7 +71,9 @@ impl Exporter {
         })
     }
 
-    /// The same in another setting and with other ways to the clouds.
+    /// The same in another setting and with other ways to the clouds. What is left to chance
+    /// (jitter, backoff, nonces) comes from the thread's own generator, which `fastrand::seed`
+    /// starts anew.
     pub fn assemble(
         config: &Config,
         setting: &Setting,
@@ -84,7 +86,7 @@ impl Exporter {
             Some(folder) => Journal::open(folder, instruments.clone())?,
             None => Default::default(),
         };
-        let journal = Arc::new(if setting.seed.is_some() { journal.inline() } else { journal });
+        let journal = Arc::new(if setting.inline { journal.inline() } else { journal });
         let metrics = Arc::new(Metrics::new(instruments.clone()));
         let shelves = Shelves {
             store: Arc::default(),
@@ -159,21 +161,37 @@ impl Exporter {
         app: Arc<App>,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
-        let mut tasks = JoinSet::new();
-        tasks.spawn(publish(self.store, self.metrics, shutdown.clone()));
-        tasks.spawn(self.counts.run(shutdown.clone()));
-        for poller in self.pollers {
-            tasks.spawn(poller.run(shutdown.clone()));
-        }
+        let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.metrics));
+        let mut parts = self.begin(&shutdown);
+        parts.spawn(publish(store, metrics, shutdown.clone()));
         for listener in listeners {
-            tasks.spawn(serve(listener, Arc::clone(&app), shutdown.clone()));
+            parts.spawn(serve(listener, Arc::clone(&app), shutdown.clone()));
         }
-        while let Some(ended) = tasks.join_next().await {
-            ended.context("a part of the exporter has died")?;
-            anyhow::ensure!(shutdown.is_cancelled(), "a part of the exporter has stopped");
-        }
-        Ok(())
+        until_all_end(parts, &shutdown).await
     }
+
+    /// Polls until `shutdown`, and leaves it to the caller to look into the store.
+    pub async fn poll(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        until_all_end(self.begin(&shutdown), &shutdown).await
+    }
+
+    /// Starts what polls and counts.
+    fn begin(self, shutdown: &CancellationToken) -> JoinSet<()> {
+        let mut parts = JoinSet::new();
+        parts.spawn(self.counts.run(shutdown.clone()));
+        for poller in self.pollers {
+            parts.spawn(poller.run(shutdown.clone()));
+        }
+        parts
+    }
+}
+
+async fn until_all_end(mut parts: JoinSet<()>, shutdown: &CancellationToken) -> anyhow::Result<()> {
+    while let Some(ended) = parts.join_next().await {
+        ended.context("a part of the exporter has died")?;
+        anyhow::ensure!(shutdown.is_cancelled(), "a part of the exporter has stopped");
+    }
+    Ok(())
 }
 
 fn info(source: &SourceConfig) -> SourceInfo {
