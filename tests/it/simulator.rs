@@ -172,6 +172,26 @@ async fn a_rule_brings_tasks_for_ever_and_the_same_ones_for_the_same_seed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_resource_exists_from_its_creation_to_its_deletion() {
+    let text = "
+        sources:
+          - name: polardb
+            api: alibaba_polardb
+            region: cn-hangzhou
+            resources: [{id: pc-1}, {id: pc-2, from: 10s, until: 30s}]";
+    let cloud = cloud(&Scenario::parse(text).unwrap());
+    let mut counts = Vec::new();
+    for _ in 0..4 {
+        counts.push(cloud.resources("polardb").len());
+        sleep(Duration::from_secs(10)).await;
+    }
+    assert_eq!(counts, [1, 2, 2, 1]);
+    let reversed = text.replace("until: 30s", "until: 10s");
+    let error = format!("{:#}", Scenario::parse(&reversed).unwrap_err());
+    assert!(error.contains("`until` is not later than `from`"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_demo_shows_every_state_and_new_failures_within_a_minute() {
     let scenario = Scenario::demo().unwrap();
     for _ in 0..20 {
