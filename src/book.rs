@@ -5,8 +5,8 @@
 //!
 //! - What a poll did not reach stays as it was; a failed poll drops nothing.
 //! - An unfinished task that no answer has named for `stale_after` is shown as unknown.
-//! - A task that a complete list leaves out, and that cannot be asked for, is unknown from then on.
-//!   Absence is never success.
+//! - A task that a complete list leaves out, and that cannot be asked for, is unknown from then on,
+//!   until it is seen again. Absence is never success.
 //! - Finished and vanished tasks stay for their retention, counted from the poll that first saw
 //!   them so, however old the vendor's end time. Unfinished tasks never expire by age.
 //! - A task has moved when the vendor gives another state, another progress, or steps that are
@@ -113,11 +113,13 @@ impl Book {
         self.tasks().any(|tracked| tracked.settled.is_none())
     }
 
-    /// Enters what a poll found; `ledger` has entered it before.
-    pub fn enter(&mut self, fetched: Fetched, ledger: &Ledger, now: Timestamp) {
+    /// Enters what a poll found; `ledger` has entered it before. Returns the tasks that went out of
+    /// sight unfinished, as they were last seen.
+    pub fn enter(&mut self, fetched: Fetched, ledger: &Ledger, now: Timestamp) -> Vec<Task> {
         let mut found: BTreeMap<Arc<str>, Task> =
             fetched.tasks.into_iter().map(|task| (Arc::clone(&task.id), task)).collect();
         let gone: HashSet<Arc<str>> = fetched.gone.into_iter().collect();
+        let mut lost = Vec::new();
         for entry in &mut self.entries {
             let tracked = &mut entry.tracked;
             if let Some(task) = found.remove(&tracked.task.id) {
@@ -125,12 +127,14 @@ impl Book {
             } else if tracked.settled.is_none()
                 && (fetched.complete || gone.contains(&tracked.task.id))
             {
+                lost.push(tracked.task.clone());
                 tracked.task.state = TaskState::Unknown;
                 tracked.settled = Some(now);
                 entry.saved = None;
             }
         }
         self.entries.extend(found.into_values().map(|task| Entry::new(task, ledger, now)));
+        lost
     }
 
     /// Drops what has been shown for its time, and calls unknown what has been silent for too long.

@@ -26,6 +26,8 @@
 //! | [`clock`] | The only place that asks what time it is |
 //! | [`pace`] | Token buckets, the guard of refused keys, backoff |
 //! | [`caller`] | `Caller`: one query, admitted, signed, sent and decoded |
+//! | [`discovery`] | Which clusters there are, looked for at an interval of its own |
+//! | [`coverage`] | Over which time tasks have been seen, and where there are gaps |
 //! | [`source`] | `Source`: one API, account and region; `fetch` is one poll |
 //! | [`watchlist`] | The task ids that a source asks for besides what the vendor lists |
 //! | [`journal`] | What survives a restart: rows in one SQLite file |
@@ -61,7 +63,9 @@ pub mod clock;
 pub mod cloud;
 pub mod config;
 pub mod counts;
+pub mod coverage;
 pub mod credentials;
+pub mod discovery;
 pub mod document;
 pub mod environment;
 pub mod estimate;

@@ -12,6 +12,7 @@ use crate::book::{Book, Keeping};
 use crate::caller::FetchError;
 use crate::clock::Clock;
 use crate::counts::Counts;
+use crate::coverage::{Coverage, Gap};
 use crate::journal::{Batch, Contents, Journal, Table};
 use crate::ledger::{self, Completion, Ledger};
 use crate::metrics::{Instruments, Reason};
@@ -62,6 +63,7 @@ struct Watch {
     counts: Arc<Counts>,
     journal: Arc<Journal>,
     book: Book,
+    coverage: Coverage,
     backoff: Backoff,
     history: History,
     /// The last good poll that is in the journal.
@@ -74,6 +76,8 @@ struct Past {
     /// What is polled: rows of another API or region say nothing about this one.
     identity: String,
     last_success: Timestamp,
+    /// By the vendor's clock.
+    covered_until: Option<Timestamp>,
 }
 
 /// Where pollers put what they find, all sources alike.
@@ -95,6 +99,7 @@ struct History {
     last_success: Option<Timestamp>,
     last_poll_duration: Option<Duration>,
     last_error: Option<String>,
+    missing_resources: Vec<Box<str>>,
     next_poll: Option<Timestamp>,
     /// The trouble that has been logged and is not over.
     trouble: Option<Reason>,
@@ -126,8 +131,8 @@ impl Poller {
             );
             shelves.journal.note(contents.forget(&info.name));
         }
-        let last_success =
-            past.filter(|past| past.identity == identity(&info)).map(|past| past.last_success);
+        let past = past.filter(|past| past.identity == identity(&info));
+        let last_success = past.as_ref().map(|past| past.last_success);
         shelves.counts.restore(&info, contents);
         let ledger = Ledger::restore(&info.name, contents, caller.clock.now());
         let mut watch = Watch {
@@ -140,6 +145,7 @@ impl Poller {
             counts: shelves.counts,
             journal: shelves.journal,
             book: Book::restore(&info.name, contents),
+            coverage: Coverage::resumed(past.as_ref().and_then(|past| past.covered_until)),
             backoff: Backoff::default(),
             history: History { last_success, ..History::default() },
             saved: last_success,
@@ -203,10 +209,10 @@ impl Poller {
         let Self { source, ledger, watch, random } = self;
         let known: Vec<Tracked> =
             watch.book.tasks().filter(|tracked| !tracked.task.state.is_final()).cloned().collect();
-        let last_success = watch.history.last_success;
+        let covered_until = watch.coverage.until();
         let fetched = {
             let settled = |id: &str| ledger.settled(id).is_some();
-            let fetch = source.fetch(&known, last_success, &settled);
+            let fetch = source.fetch(&known, covered_until, &settled);
             tokio::pin!(fetch);
             // While the vendor keeps us waiting, what is known grows old all the same.
             loop {
@@ -262,7 +268,14 @@ impl Watch {
         for completion in &completions {
             self.log_completion(completion);
         }
-        self.book.enter(fetched, ledger, now);
+        let gap = fetched.covers.and_then(|span| self.coverage.add(span));
+        if let Some(gap) = gap.filter(|gap| !gap.goes_on) {
+            self.log_gap(&gap);
+        }
+        self.history.missing_resources = std::mem::take(&mut fetched.missing);
+        for lost in self.book.enter(fetched, ledger, now) {
+            self.log_lost(&lost);
+        }
         self.log_trouble(failure.as_ref());
         let reason = failure.as_ref().map(|(_, error)| error.reason());
         self.instruments.poll_finished(&self.info.name, reason);
@@ -278,7 +291,7 @@ impl Watch {
         let mut batch = Batch::default();
         ledger.save(&self.info.name, &mut batch);
         self.save(&mut batch);
-        self.counts.enter(&self.info, &completions, None, self.cancels, now, batch);
+        self.counts.enter(&self.info, &completions, gap, self.cancels, now, batch);
         self.journal.flush().await;
         failure
     }
@@ -289,7 +302,11 @@ impl Watch {
         let Some(last_success) = self.history.last_success else { return };
         let old = |saved: Timestamp| last_success.since(saved) >= GRAIN || saved > last_success;
         if self.saved.is_none_or(old) || !batch.is_empty() {
-            let past = Past { identity: identity(&self.info), last_success };
+            let past = Past {
+                identity: identity(&self.info),
+                last_success,
+                covered_until: self.coverage.until(),
+            };
             batch.put(PASTS, &self.info.name, "", &past);
             self.saved = Some(last_success);
         }
@@ -358,6 +375,7 @@ impl Watch {
             next_poll: self.history.next_poll,
             last_error: self.history.last_error.clone(),
             credentials_expiry: None,
+            missing_resources: self.history.missing_resources.clone(),
             tasks: shown.tasks,
             truncated: shown.truncated,
             states: shown.states,
@@ -412,6 +430,30 @@ impl Watch {
             error_code = &*error.code,
             error = &*error.message,
             "task"
+        );
+    }
+
+    /// One line for each task that went out of sight before its end was seen.
+    fn log_lost(&self, task: &Task) {
+        tracing::warn!(
+            source = self.info.name,
+            task_id = &*task.id,
+            kind = &*task.kind,
+            resource_id = &*task.resource.id,
+            from = task.state.as_str(),
+            to = TaskState::Unknown.as_str(),
+            "the vendor no longer shows this task, whose end has not been seen"
+        );
+    }
+
+    /// One line for each gap, however long it goes on.
+    fn log_gap(&self, gap: &Gap) {
+        tracing::warn!(
+            source = self.info.name,
+            from = %gap.from,
+            to = %gap.to,
+            seconds = gap.duration().as_secs(),
+            "tasks may have come and gone unseen: the list does not reach back to the last poll"
         );
     }
 

@@ -62,6 +62,8 @@ pub struct Snapshot {
     pub last_error: Option<String>,
     /// When the credentials in use end; `None` if they do not.
     pub credentials_expiry: Option<Timestamp>,
+    /// Configured clusters or instances that the vendor does not know, by id, ordered.
+    pub missing_resources: Vec<Box<str>>,
     /// The tasks that are shown, ordered by id.
     pub tasks: Vec<Tracked>,
     /// How many more there are that the limit hides.
@@ -83,6 +85,7 @@ impl Snapshot {
             next_poll: None,
             last_error: None,
             credentials_expiry: None,
+            missing_resources: Vec::new(),
             tasks: Vec::new(),
             truncated: 0,
             states: [0; TaskState::ALL.len()],

@@ -43,7 +43,7 @@ pub(super) static API: TaskApi = TaskApi {
     doc: "https://www.alibabacloud.com/help/en/polardb/api-polardb-2017-08-01-describetasks",
     operations: &[&DESCRIBE_TASKS, &DESCRIBE_DB_CLUSTERS],
     statuses: STATUSES,
-    list_window: Some(WINDOW),
+    list_window: None,
     error_by_id: false,
     endpoint: |region| alibaba::endpoint("polardb", region, CENTRAL),
     project: None,

@@ -263,6 +263,12 @@ pub static FAMILIES: &[Family] = &[
         Samples::Source(|snapshot| Some(snapshot.truncated.into())),
     ),
     per_source(
+        "dbtask_source_resources_missing",
+        "Configured clusters or instances that the vendor did not know at the last poll.",
+        &["source"],
+        Samples::Source(|snapshot| Some((snapshot.missing_resources.len() as u64).into())),
+    ),
+    per_source(
         "dbtask_source_credentials_expiry_timestamp_seconds",
         "When the credentials used by the last poll end; absent if they do not.",
         &["source"],
@@ -281,7 +287,7 @@ pub static FAMILIES: &[Family] = &[
     ),
     counted(
         "dbtask_source_coverage_gaps_total",
-        "Times that polling was down for longer than the vendor's list reaches back.",
+        "Times that polls were apart by more than the vendor's list reaches back.",
         &["source"],
     ),
     counted(

@@ -91,6 +91,7 @@ pub(super) fn sources(snapshots: &[Arc<Snapshot>], filter: &Filter) -> Vec<u8> {
             poll_interval_seconds: snapshot.poll_interval.as_secs_f64(),
             next_poll: snapshot.next_poll,
             credentials_expiry: snapshot.credentials_expiry,
+            missing_resources: &snapshot.missing_resources,
             tasks: counts(snapshot).map(|(state, count)| (state.as_str(), count)).collect(),
             tasks_truncated: snapshot.truncated,
         })
@@ -169,6 +170,7 @@ struct SourceView<'a> {
     poll_interval_seconds: f64,
     next_poll: Option<Timestamp>,
     credentials_expiry: Option<Timestamp>,
+    missing_resources: &'a [Box<str>],
     /// How many there are in each state, the truncated included.
     tasks: BTreeMap<&'static str, u64>,
     tasks_truncated: u64,

@@ -121,6 +121,9 @@ dbtask_source_last_poll_duration_seconds{source="mysql"} 0.25
 # HELP dbtask_source_tasks_truncated Tasks that the limit hid at the last poll.
 # TYPE dbtask_source_tasks_truncated gauge
 dbtask_source_tasks_truncated{source="mysql"} 0
+# HELP dbtask_source_resources_missing Configured clusters or instances that the vendor did not know at the last poll.
+# TYPE dbtask_source_resources_missing gauge
+dbtask_source_resources_missing{source="mysql"} 0
 "#
     );
 }

@@ -229,6 +229,7 @@ async fn sources_are_there_as_json() {
             "poll_interval_seconds": 30.0,
             "next_poll": "2026-03-01T08:00:30Z",
             "credentials_expiry": null,
+            "missing_resources": [],
             "tasks": {"pending": 0, "running": 1, "paused": 0, "succeeded": 0, "failed": 0,
                 "canceled": 0, "unknown": 0},
             "tasks_truncated": 0,
