@@ -63,6 +63,7 @@ struct Entry {
     saved: Option<Timestamp>,
     /// The state that the vendor gave last, whatever has become of it by our own rules.
     said: TaskState,
+    #[serde(default, skip_serializing_if = "Progression::is_empty")]
     progression: Progression,
 }
 
@@ -279,7 +280,9 @@ fn has_moved(old: &Task, new: &Task) -> bool {
 
 fn same_steps(a: &[Step], b: &[Step]) -> bool {
     a.len() == b.len()
-        && a.iter().zip(b).all(|(a, b)| (&a.name, a.progress) == (&b.name, b.progress))
+        && a.iter()
+            .zip(b)
+            .all(|(a, b)| (&a.name, a.state, a.progress) == (&b.name, b.state, b.progress))
 }
 
 fn keep(new: &mut Arc<str>, old: &Arc<str>) {
@@ -434,32 +437,36 @@ mod tests {
     #[test]
     fn progress_that_is_not_said_is_no_change() {
         let mut desk = Desk::default();
-        let step = Step { name: "copy".into(), progress: None, remaining: None };
+        let step = Step { name: "copy".into(), state: None, progress: None, remaining: None };
         desk.poll(0, vec![Task { steps: [step].into(), ..running(10) }]);
         desk.poll(1, vec![task("a", TaskState::Running)]);
         assert_eq!(desk.moved(), at(0));
     }
 
     #[test]
-    fn a_step_that_comes_begins_or_ends_is_progress() {
+    fn a_step_that_comes_begins_goes_on_or_ends_is_progress() {
+        const WAITS: Option<TaskState> = Some(TaskState::Pending);
+        const RUNS: Option<TaskState> = Some(TaskState::Running);
         let mut desk = Desk::default();
-        let steps: [&[(&str, Option<f64>)]; 5] = [
-            &[("copy", None)],
-            &[("copy", Some(0.0))],
-            &[("copy", Some(1.0))],
-            &[("copy", Some(1.0)), ("switch", None)],
-            &[("switch", None), ("copy", Some(1.0))],
+        let steps: [&[(&str, Option<TaskState>, f64)]; 6] = [
+            &[("copy", WAITS, 0.0)],
+            &[("copy", RUNS, 0.0)],
+            &[("copy", RUNS, 0.5)],
+            &[("copy", RUNS, 1.0)],
+            &[("copy", Some(TaskState::Succeeded), 1.0)],
+            &[("copy", Some(TaskState::Succeeded), 1.0), ("switch", WAITS, 0.0)],
         ];
         for (minute, steps) in (0..).zip(steps) {
-            let step = |&(name, progress): &(&str, Option<f64>)| Step {
+            let step = |&(name, state, progress): &(&str, _, _)| Step {
                 name: name.into(),
-                progress: progress.and_then(Ratio::clamped),
+                state,
+                progress: Ratio::clamped(progress),
                 remaining: None,
             };
             let steps: Box<[Step]> = steps.iter().map(step).collect();
             let of_steps = Task { steps, ..task("a", TaskState::Running) };
-            desk.poll(minute, vec![of_steps.clone()]);
-            assert_eq!(desk.moved(), at(minute), "{of_steps:?}");
+            desk.poll(minute, vec![of_steps]);
+            assert_eq!(desk.moved(), at(minute));
         }
     }
 
@@ -468,6 +475,7 @@ mod tests {
         let mut desk = Desk::default();
         let step = |progress, left| Step {
             name: "copy".into(),
+            state: None,
             progress: Ratio::clamped(progress),
             remaining: Some(Duration::from_secs(left)),
         };

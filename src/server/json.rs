@@ -149,6 +149,7 @@ struct TaskView<'a> {
 #[derive(Serialize)]
 struct StepView<'a> {
     name: &'a str,
+    state: Option<TaskState>,
     progress: Option<Ratio>,
     remaining_seconds: Option<f64>,
 }
@@ -202,6 +203,7 @@ impl<'a> StepView<'a> {
     fn new(step: &'a Step) -> Self {
         Self {
             name: &step.name,
+            state: step.state,
             progress: step.progress,
             remaining_seconds: step.remaining.as_ref().map(Duration::as_secs_f64),
         }

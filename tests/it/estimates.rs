@@ -277,12 +277,11 @@ async fn the_page_of_estimates_is_what_simulated_lives_say() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_estimate_is_no_worse_than_simpler_ones_and_exact_for_an_even_life() {
+async fn the_estimate_beats_each_simpler_way_in_median_or_mean_and_is_exact_for_an_even_life() {
     let seen = watch().await;
     let [ours, others @ ..] =
         compare(&seen).map(|(_, mut errors)| (median(&mut errors), mean(&errors)));
     for (other, (name, _)) in others.into_iter().zip(&WAYS[1..]) {
-        // The median, or the mean where that is a near thing.
         assert!(ours.0 < other.0 || ours.1 < other.1, "{ours:?}, {name} {other:?}");
     }
     for (length, (_, seconds)) in LENGTHS.iter().enumerate() {

@@ -55,6 +55,7 @@ pub(crate) fn failed(id: &str) -> Task {
 pub(crate) fn step(name: &str, progress: f64) -> Step {
     Step {
         name: name.into(),
+        state: None,
         progress: Ratio::clamped(progress),
         remaining: Some(Duration::from_millis(1500)),
     }

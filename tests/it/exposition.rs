@@ -313,6 +313,7 @@ fn hostile() -> impl Strategy<Value = String> {
 fn any_step() -> impl Strategy<Value = Step> {
     (hostile(), option::of(-1.0..2.0), option::of(any::<u32>())).prop_map(
         |(name, progress, left)| Step {
+            state: None,
             name: name.into(),
             progress: progress.and_then(Ratio::clamped),
             remaining: left.map(|ms| Duration::from_millis(ms.into())),

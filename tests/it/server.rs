@@ -201,7 +201,7 @@ async fn tasks_are_there_as_json_with_their_error_text() {
     let running = server.get("/api/v1/tasks?state=running").await.json();
     assert_eq!(running["tasks"][0]["remaining_seconds"], 90.0);
     assert_eq!(running["tasks"][0]["estimated_end"], "2026-03-01T08:01:30Z");
-    let step = json!({"name": "Copy", "progress": 0.5, "remaining_seconds": 1.5});
+    let step = json!({"name": "Copy", "state": null, "progress": 0.5, "remaining_seconds": 1.5});
     assert_eq!(running["tasks"][0]["steps"], json!([step]));
     let none = server.get("/api/v1/tasks?source=nobody").await.json();
     assert_eq!(none, json!({"tasks": []}));
