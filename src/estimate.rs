@@ -10,7 +10,7 @@
 //! report whole percents, and while a number stands still nobody knows how far the task really is.
 //!
 //! There is no estimate before three values over five minutes, nor once progress has stood still
-//! for [`STANDSTILL`] times its longest lull: the pace is zero then. An estimate never lies in the
+//! for three times its longest lull: the pace is zero then. An estimate never lies in the
 //! past: one whose time has come is none any more, until progress changes.
 
 use std::time::Duration;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -10,20 +11,24 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::book::Keeping;
+use crate::budget::{Budget, Mark, Moment};
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::cloud::Cloud;
 use crate::config::{Config, SourceConfig};
 use crate::counts::Counts;
-use crate::journal::Journal;
+use crate::journal::{Batch, Contents, Journal, Table};
 use crate::metrics::{Instruments, Metrics, publish};
-use crate::pace::Account;
+use crate::pace::{Account, Keeper};
 use crate::poller::{Pace, Poller, Shelves, sweep};
 use crate::server::{App, serve};
 use crate::source::{Learned, Source};
 use crate::store::{Snapshot, SourceInfo, Store};
 use crate::transport::{Network, NetworkOptions, Transport};
 use crate::watchlist::Watchlist;
+
+/// What each account may have spent of its budget, by cloud and name.
+const BUDGETS: Table = Table("budget");
 
 /// Everything that runs for one configuration.
 #[derive(Debug)]
@@ -96,7 +101,10 @@ impl Exporter {
         let mut accounts: HashMap<(Cloud, &str), Arc<Account>> = HashMap::new();
         let mut pollers = Vec::with_capacity(config.sources.len());
         for source in &config.sources {
-            let account = accounts.entry((source.api.cloud, &source.account)).or_default();
+            let account =
+                accounts.entry((source.api.cloud, &source.account)).or_insert_with(|| {
+                    Arc::new(account(source, clock, &shelves.journal, &mut contents))
+                });
             let caller = Caller {
                 info: Arc::new(info(source)),
                 api: source.api,
@@ -192,6 +200,32 @@ async fn until_all_end(mut parts: JoinSet<()>, shutdown: &CancellationToken) -> 
         anyhow::ensure!(shutdown.is_cancelled(), "a part of the exporter has stopped");
     }
     Ok(())
+}
+
+/// The limits of the account that `source` belongs to, and what an earlier process left of them.
+fn account(
+    source: &SourceConfig,
+    clock: Clock,
+    journal: &Arc<Journal>,
+    contents: &mut Contents,
+) -> Account {
+    let Some(limit) = source.daily_budget else { return Account::default() };
+    // No source is called so.
+    let name = format!("{}/{}", source.api.cloud, source.account);
+    let mark = contents.take::<Mark>(BUDGETS, &name).pop().map(|(_, mark)| mark);
+    let budget = Budget::new(limit, &mark.unwrap_or_default(), Moment::now(clock));
+    let journal = Arc::clone(journal);
+    let keep = move |mark: Mark| {
+        let mut batch = Batch::default();
+        batch.put(BUDGETS, &name, "", &mark);
+        journal.note(batch);
+        let journal = Arc::clone(&journal);
+        let kept: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
+            journal.flush().await;
+        });
+        kept
+    };
+    Account::with_budget(budget, Some(Keeper(Box::new(keep))))
 }
 
 fn info(source: &SourceConfig) -> SourceInfo {

@@ -24,6 +24,7 @@
 //! | [`credentials`] | Where keys come from |
 //! | [`transport`] | `Transport`, the crate's only trait, and the network behind it |
 //! | [`clock`] | The only place that asks what time it is |
+//! | [`budget`] | How many calls an account may make in a day, and who gets the last of them |
 //! | [`pace`] | Token buckets, the guard of refused keys, backoff |
 //! | [`caller`] | `Caller`: one query, admitted, signed, sent and decoded |
 //! | [`discovery`] | Which clusters there are, looked for at an interval of its own |
@@ -57,6 +58,7 @@
 
 pub mod api;
 pub mod book;
+pub mod budget;
 pub mod caller;
 pub mod cli;
 pub mod clock;

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::book::{Book, Keeping};
+use crate::budget::{Need, Slowed};
 use crate::caller::FetchError;
 use crate::clock::Clock;
 use crate::counts::Counts;
@@ -65,6 +66,8 @@ struct Watch {
     book: Book,
     coverage: Coverage,
     backoff: Backoff,
+    /// How the account's budget slows the polls down; `None` while it does not.
+    slowed: Option<Slowed>,
     history: History,
     /// The last good poll that is in the journal.
     saved: Option<Timestamp>,
@@ -123,6 +126,7 @@ impl Poller {
         let info = Arc::clone(&caller.info);
         let operations: Vec<&str> = caller.api.operations.iter().map(|each| each.name).collect();
         caller.instruments.declare_source(&info, &operations);
+        caller.join_budget(pace.idle_interval);
         let past = contents.take::<Past>(PASTS, &info.name).pop().map(|(_, past)| past);
         if past.as_ref().is_some_and(|past| past.identity != identity(&info)) {
             tracing::warn!(
@@ -147,6 +151,7 @@ impl Poller {
             book: Book::restore(&info.name, contents),
             coverage: Coverage::resumed(past.as_ref().and_then(|past| past.covered_until)),
             backoff: Backoff::default(),
+            slowed: None,
             history: History { last_success, ..History::default() },
             saved: last_success,
             info,
@@ -166,8 +171,8 @@ impl Poller {
                 biased;
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep_until(next_poll) => {}
-                // Trouble is not hurried by somebody who registers a task.
-                () = watchlist.changed(), if self.watch.history.up => {}
+                // Somebody who registers a task hurries neither trouble nor a scarce budget.
+                () = watchlist.changed(), if self.watch.may_hurry() => {}
                 () = account.guard.healed(), if self.watch.history.trouble == Some(Reason::Auth) => {}
                 () = tokio::time::sleep_until(self.watch.next_change()) => {
                     self.watch.publish();
@@ -224,7 +229,13 @@ impl Poller {
             }
         };
         let failure = watch.take_in(ledger, fetched, begun).await;
-        let next = watch.next_poll(begun, failure.as_ref(), random);
+        watch.slowed = source.caller.pace(Need {
+            interval: watch.interval(),
+            unfinished: watch.book.any_unfinished(),
+            good: failure.is_none(),
+        });
+        let due = watch.next_poll(begun, failure.as_ref(), random);
+        let next = watch.when_affordable(due, begun, random);
         watch.schedule(next);
         next
     }
@@ -343,6 +354,22 @@ impl Watch {
         }
     }
 
+    /// Whether the next poll may come before its time.
+    fn may_hurry(&self) -> bool {
+        self.history.up && self.slowed.is_none()
+    }
+
+    /// The poll that is `due`, put off as the budget demands.
+    fn when_affordable(&self, due: Instant, begun: Instant, random: &mut fastrand::Rng) -> Instant {
+        let Some(slowed) = self.slowed else { return due };
+        due.max(match slowed.until {
+            None => begun + slowed.interval,
+            // Else all sources of the account would poll as one.
+            Some(until) => until + self.interval().min(Backoff::LONGEST).mul_f64(random.f64()),
+        })
+    }
+
+    /// The interval without regard to the budget.
     fn interval(&self) -> Duration {
         if self.book.any_unfinished() { self.pace.interval } else { self.pace.idle_interval }
     }
@@ -371,7 +398,7 @@ impl Watch {
             up: self.history.up,
             last_success: self.history.last_success,
             last_poll_duration: self.history.last_poll_duration,
-            poll_interval: self.interval(),
+            poll_interval: self.slowed.map_or(self.interval(), |slowed| slowed.interval),
             next_poll: self.history.next_poll,
             last_error: self.history.last_error.clone(),
             credentials_expiry: None,

@@ -99,7 +99,7 @@ fn remaining(duration: Duration) -> String {
     words.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
-/// What a configuration amounts to, one line for each source.
+/// What a configuration amounts to, one line for each source, and what will hurt though it is valid.
 pub fn sources(config: &Config) -> String {
     let rows: Vec<_> = config
         .sources
@@ -118,6 +118,9 @@ pub fn sources(config: &Config) -> String {
     let mut text = aligned(["SOURCE", "API", "CLOUD", "REGION", "ENDPOINT", "ACCOUNT"], &rows);
     for name in &config.disabled {
         let _ = writeln!(text, "{name}: disabled");
+    }
+    for budget in config.tight_budgets() {
+        let _ = writeln!(text, "warning: {budget}");
     }
     text
 }

@@ -5,6 +5,7 @@
 //! problem is reported at once, each with its place. `docs/configuration.md` explains every key.
 
 mod accounts;
+mod calls;
 mod report;
 mod shape;
 mod source;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use self::accounts::Accounts;
+pub use self::calls::TightBudget;
 pub use self::report::{ConfigError, Problem};
 use self::report::{Field, Report};
 use self::timing::Timing;
@@ -56,6 +58,9 @@ pub struct SourceConfig {
     pub credentials: Arc<Provider>,
     /// The name of the credentials, or `default` for the cloud's own chain.
     pub account: String,
+    /// Calls that these credentials may make in a UTC day, over all their sources; `None` for as
+    /// many as it takes.
+    pub daily_budget: Option<u64>,
     /// Clusters or instances to watch; empty means all.
     pub resources: Vec<Arc<Resource>>,
     /// Only resources that carry all of these tags; empty means any.

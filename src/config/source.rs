@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::tz::Offset;
 use secrecy::SecretString;
 
-use super::accounts::{Accounts, DEFAULT};
+use super::accounts::{Accounts, DEFAULT, Holder};
 use super::report::{Field, Report, Section};
 use super::timing::{self, Timing};
 use super::{SourceConfig, read_file, shape, yaml};
@@ -75,7 +75,7 @@ pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Sourc
     let project_id = project_id(section, api, context.environment);
     let format = format(section, api);
     let utc_offset = utc_offset(section, api);
-    let credentials = match section.get("credentials") {
+    let holder = match section.get("credentials") {
         Some(field) => context.accounts.named(&field, api.cloud),
         None => context.accounts.chain(api.cloud),
     };
@@ -83,12 +83,14 @@ pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Sourc
     let (name, region) = (name?.to_owned(), region?.to_owned());
     let endpoint = endpoint.unwrap_or_else(|| Some((api.endpoint)(&region)))?;
     let account = section.get("credentials").and_then(|field| field.text()).unwrap_or(DEFAULT);
+    let Holder { credentials, daily_budget } = holder?;
     Some(SourceConfig {
         name,
         api,
         target: Target { endpoint, region, project_id, utc_offset, format },
-        credentials: credentials?,
+        credentials,
         account: account.to_owned(),
+        daily_budget,
         resources,
         tags,
         tasks,

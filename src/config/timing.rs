@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::accounts::BUDGET;
 use super::report::{Field, Section};
 use super::{LimitsConfig, PollConfig, RetentionConfig};
 
@@ -17,12 +18,14 @@ const POLL_KEYS: &[&str] = &["interval", "idle_interval", "timeout", "lookback",
 const RETENTION_KEYS: &[&str] = &["finished", "failed"];
 const LIMITS_KEYS: &[&str] = &["tasks_per_source"];
 
-/// What to say about a key of the three sections that is written outside of them.
+/// What to say about a key of the three sections, or of an account, that is written outside of
+/// them.
 pub(super) fn misplaced(key: &str) -> Option<String> {
     [("poll", POLL_KEYS), ("retention", RETENTION_KEYS), ("limits", LIMITS_KEYS)]
         .into_iter()
         .find(|(_, keys)| keys.contains(&key))
         .map(|(section, _)| format!("belongs under `{section}`"))
+        .or_else(|| (key == BUDGET).then(|| "belongs to an entry of `credentials`".to_owned()))
 }
 
 /// What one place of the file says; `None` for what it leaves to others.

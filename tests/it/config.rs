@@ -491,6 +491,24 @@ local: disabled
 }
 
 #[test]
+fn check_names_a_budget_that_does_not_suffice_even_while_nothing_runs() {
+    let file = fixtures().join("budgets.ok.yml");
+    let printed = cli::check(Some(&file), &Environment::default()).unwrap();
+    let (_, after) = printed.split_once("d: disabled\n").unwrap();
+    assert_eq!(
+        after,
+        "warning: small: daily_budget 1000 is too small: polls at the idle interval alone make at least 1488 calls a day\n"
+    );
+}
+
+#[test]
+fn a_budget_belongs_to_the_credentials_and_so_to_all_their_sources() {
+    let config = Config::load(&fixtures().join("budgets.ok.yml"), &Environment::default()).unwrap();
+    let budgets: Vec<_> = config.sources.iter().map(|source| source.daily_budget).collect();
+    assert_eq!(budgets, [Some(100_000), Some(1000), Some(1000), None]);
+}
+
+#[test]
 fn every_problem_is_a_line_that_begins_with_its_place() {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_dbtask-exporter"))
         .args(["check", "tests/fixtures/config/tasks.bad.yml"])

@@ -12,6 +12,7 @@
 mod api_alibaba;
 mod api_huawei;
 mod api_tencent;
+mod budget;
 mod config;
 mod coverage;
 mod discovery;
