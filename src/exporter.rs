@@ -20,6 +20,7 @@ use crate::poller::{Pace, Poller};
 use crate::server::{App, serve};
 use crate::source::{Learned, Source};
 use crate::store::{Snapshot, SourceInfo, Store};
+use crate::tasks_file::TasksFile;
 use crate::transport::{Network, NetworkOptions, Transport};
 use crate::watchlist::Watchlist;
 
@@ -30,6 +31,7 @@ pub struct Exporter {
     metrics: Arc<Metrics>,
     counts: Arc<Counts>,
     pollers: Vec<Poller>,
+    tasks_files: Vec<TasksFile>,
 }
 
 impl Exporter {
@@ -62,6 +64,7 @@ impl Exporter {
         let counts = Arc::new(Counts::new(instruments.clone()));
         let mut accounts: HashMap<(Cloud, &str), Arc<Account>> = HashMap::new();
         let mut pollers = Vec::with_capacity(config.sources.len());
+        let mut tasks_files = Vec::new();
         for source in &config.sources {
             let account = accounts.entry((source.api.cloud, &source.account)).or_default();
             let caller = Caller {
@@ -75,11 +78,18 @@ impl Exporter {
                 clock,
                 clock_offset: 0,
             };
+            let watchlist = Arc::new(Watchlist::new(source.all_tasks().cloned()));
+            tasks_files.extend(TasksFile::of(
+                source,
+                Arc::clone(&watchlist),
+                instruments.clone(),
+                clock,
+            ));
             let connected = Source {
                 caller,
                 resources: source.resources.clone(),
                 tags: source.tags.clone(),
-                watchlist: Arc::new(Watchlist::new(source.tasks.iter().cloned())),
+                watchlist,
                 lookback: source.poll.lookback,
                 learned: Learned::default(),
             };
@@ -95,7 +105,7 @@ impl Exporter {
             let random = fastrand::Rng::new();
             pollers.push(Poller::new(connected, pace, keeping, store, counts, random));
         }
-        Ok(Self { store, metrics, counts, pollers })
+        Ok(Self { store, metrics, counts, pollers, tasks_files })
     }
 
     /// What the servers of this exporter serve, with the metrics at `metrics_path`.
@@ -131,6 +141,9 @@ impl Exporter {
         tasks.spawn(publish(self.store, self.metrics, shutdown.clone()));
         for poller in self.pollers {
             tasks.spawn(poller.run(shutdown.clone()));
+        }
+        for tasks_file in self.tasks_files {
+            tasks.spawn(tasks_file.run(shutdown.clone()));
         }
         for listener in listeners {
             tasks.spawn(serve(listener, Arc::clone(&app), shutdown.clone()));

@@ -22,12 +22,14 @@
 //! | [`document`] | JSON and XML as one tree |
 //! | [`config`] | What the operator writes, checked into a list of sources |
 //! | [`credentials`] | Where keys come from |
+//! | [`files`] | Small files that may change while the exporter runs |
 //! | [`transport`] | `Transport`, the crate's only trait, and the network behind it |
 //! | [`clock`] | The only place that asks what time it is |
 //! | [`pace`] | Token buckets, the guard of refused keys, backoff |
 //! | [`caller`] | `Caller`: one query, admitted, signed, sent and decoded |
 //! | [`source`] | `Source`: one API, account and region; `fetch` is one poll |
 //! | [`watchlist`] | The task ids that a source asks for besides what the vendor lists |
+//! | [`tasks_file`] | Keeps a watchlist as the source's tasks file has it |
 //! | [`ledger`] | Which ends of tasks have been counted |
 //! | [`book`] | What is kept of a source's tasks, what is unknown, what is forgotten |
 //! | [`counts`] | Counters of ended tasks, served at 0 before they are served at more |
@@ -63,6 +65,7 @@ pub mod credentials;
 pub mod document;
 pub mod environment;
 pub mod exporter;
+pub mod files;
 pub mod ledger;
 pub mod listen;
 pub mod log;
@@ -77,5 +80,6 @@ pub mod source;
 pub mod store;
 pub mod table;
 pub mod task;
+pub mod tasks_file;
 pub mod transport;
 pub mod watchlist;
