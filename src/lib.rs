@@ -30,7 +30,9 @@
 //! | [`source`] | `Source`: one API, account and region; `fetch` is one poll |
 //! | [`watchlist`] | The task ids that a source asks for besides what the vendor lists |
 //! | [`tasks_file`] | Keeps a watchlist as the source's tasks file has it |
+//! | [`journal`] | What survives a restart: rows in one SQLite file |
 //! | [`ledger`] | Which ends of tasks have been counted |
+//! | [`estimate`] | When a running task should end, from the vendor's word or its pace. Pure |
 //! | [`book`] | What is kept of a source's tasks, what is unknown, what is forgotten |
 //! | [`counts`] | Counters of ended tasks, served at 0 before they are served at more |
 //! | [`poller`] | `Poller`: fetch, enter, publish, wait |
@@ -64,8 +66,10 @@ pub mod counts;
 pub mod credentials;
 pub mod document;
 pub mod environment;
+pub mod estimate;
 pub mod exporter;
 pub mod files;
+pub mod journal;
 pub mod ledger;
 pub mod listen;
 pub mod log;

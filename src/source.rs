@@ -3,7 +3,7 @@
 //! It decides what to ask, and adds up the answers: what the vendor lists, page by page, then by id
 //! what the list leaves open.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ pub type Settled<'a> = dyn Fn(&str) -> bool + Send + Sync + 'a;
 /// What one poll found.
 #[derive(Debug, Default)]
 pub struct Fetched {
-    /// Every task seen, each once, in no order.
+    /// Every task seen, each once, ordered by id.
     pub tasks: Vec<Task>,
     /// Ids that were asked for and that the vendor does not know.
     pub gone: Vec<Arc<str>>,
@@ -445,7 +445,8 @@ enum Sought<'a> {
 /// What the answers of one poll add up to.
 #[derive(Debug, Default)]
 struct Found {
-    tasks: HashMap<Arc<str>, Task>,
+    /// In order, so that the same answers lead to the same questions.
+    tasks: BTreeMap<Arc<str>, Task>,
     gone: Vec<Arc<str>>,
     unreadable: Unreadable,
     listed: bool,

@@ -160,7 +160,13 @@ mod tests {
     fn snapshot(tasks: Vec<Task>) -> Snapshot {
         let source = SourceInfo { name: "mysql-gz".to_owned(), ..SourceInfo::default() };
         let now = Timestamp::from_second(1_700_000_000).unwrap();
-        let tracked = |task| Tracked { task, last_seen: now, progress_changed: now, settled: None };
+        let tracked = |task| Tracked {
+            task,
+            last_seen: now,
+            progress_changed: now,
+            estimated_end: None,
+            settled: None,
+        };
         Snapshot {
             tried: true,
             up: true,

@@ -234,6 +234,7 @@ fn steps(row: &Value, unreadable: &mut Unreadable) -> Box<[Step]> {
     let step = |row: &Value| {
         Some(Step {
             name: wire::text(row, "name")?.into(),
+            state: None,
             progress: wire::percent(row, "progress", unreadable),
             remaining: wire::seconds(row, "remain", unreadable),
         })

@@ -136,6 +136,7 @@ struct TaskView<'a> {
     vendor_status: &'a str,
     progress: Option<Ratio>,
     remaining_seconds: Option<f64>,
+    estimated_end: Option<Timestamp>,
     created: Option<Timestamp>,
     started: Option<Timestamp>,
     ended: Option<Timestamp>,
@@ -148,6 +149,7 @@ struct TaskView<'a> {
 #[derive(Serialize)]
 struct StepView<'a> {
     name: &'a str,
+    state: Option<TaskState>,
     progress: Option<Ratio>,
     remaining_seconds: Option<f64>,
 }
@@ -185,6 +187,7 @@ impl<'a> TaskView<'a> {
             vendor_status: &task.vendor_status,
             progress: task.progress,
             remaining_seconds: task.remaining.map(|left| left.as_secs_f64()),
+            estimated_end: tracked.estimated_end,
             created: task.created,
             started: task.started,
             ended: task.ended,
@@ -200,6 +203,7 @@ impl<'a> StepView<'a> {
     fn new(step: &'a Step) -> Self {
         Self {
             name: &step.name,
+            state: step.state,
             progress: step.progress,
             remaining_seconds: step.remaining.as_ref().map(Duration::as_secs_f64),
         }

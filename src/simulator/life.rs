@@ -262,6 +262,7 @@ impl<'a> Life<'a> {
             let part = share * (1.0 - done) / left;
             Step {
                 name: step.name.as_str().into(),
+                state: None,
                 progress: Ratio::clamped(done),
                 remaining: remaining.map(|whole| {
                     Duration::from_secs(whole.mul_f64(part.clamp(0.0, 1.0)).as_secs())

@@ -387,6 +387,27 @@ async fn a_vanished_task_becomes_unknown_and_goes_after_its_retention() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_estimated_end_comes_with_a_pace_and_goes_when_its_time_has_come() {
+    let lab = Lab::new(&one_task("[{run: {for: 60m, curve: even}}, {finish: {}}]"), |config| {
+        config.sources[0].poll.stale_after = Duration::from_hours(9);
+    });
+    let born = lab.cloud.tasks("one")[0].started.unwrap().as_second().cast_unsigned();
+    let series = "dbtask_task_estimated_end_timestamp_seconds{source=\"one\",task_id=\"1\"}";
+    lab.minutes(3).await;
+    assert_eq!(lab.value(series), None, "no pace yet");
+    lab.minutes(27).await;
+    let end = lab.value(series).unwrap();
+    assert!(end.abs_diff(born + 3600) < 60, "{end}, born {born}");
+    lab.inject("one", FaultKind::ServerError);
+    lab.seconds(end - born - 30 * 60 - 2).await;
+    assert_eq!(lab.value(series), Some(end), "nothing is heard, and it is not over");
+    lab.seconds(5).await;
+    assert_eq!(lab.value(series), None, "never in the past");
+    assert_eq!(lab.state("one", "1"), "running");
+    lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_finished_task_goes_after_an_hour_and_a_failed_one_after_a_day() {
     for (end, retention) in [("finish", 60), ("fail", 24 * 60)] {
         let lab = Lab::new(&one_task(&format!("[{{run: {{for: 10m}}}}, {{{end}: {{}}}}]")), |_| {});

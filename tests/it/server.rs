@@ -51,7 +51,7 @@ impl Server {
         let app = Arc::new(App {
             store,
             metrics: Arc::new(metrics),
-            counts: Arc::new(Counts::new(instruments)),
+            counts: Arc::new(Counts::new(instruments, Arc::default())),
             metrics_path: "/metrics".into(),
             stopping: CancellationToken::new(),
         });
@@ -188,6 +188,7 @@ async fn tasks_are_there_as_json_with_their_error_text() {
             "vendor_status": "FAILED",
             "progress": 0.37,
             "remaining_seconds": null,
+            "estimated_end": null,
             "created": "2026-03-01T07:48:20Z",
             "started": "2026-03-01T07:50:00Z",
             "ended": "2026-03-01T07:59:00Z",
@@ -199,7 +200,8 @@ async fn tasks_are_there_as_json_with_their_error_text() {
     );
     let running = server.get("/api/v1/tasks?state=running").await.json();
     assert_eq!(running["tasks"][0]["remaining_seconds"], 90.0);
-    let step = json!({"name": "Copy", "progress": 0.5, "remaining_seconds": 1.5});
+    assert_eq!(running["tasks"][0]["estimated_end"], "2026-03-01T08:01:30Z");
+    let step = json!({"name": "Copy", "state": null, "progress": 0.5, "remaining_seconds": 1.5});
     assert_eq!(running["tasks"][0]["steps"], json!([step]));
     let none = server.get("/api/v1/tasks?source=nobody").await.json();
     assert_eq!(none, json!({"tasks": []}));
