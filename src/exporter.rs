@@ -24,6 +24,7 @@ use crate::poller::{Pace, Poller, Shelves, sweep};
 use crate::server::{App, serve};
 use crate::source::{Learned, Source};
 use crate::store::{Snapshot, SourceInfo, Store};
+use crate::tasks_file::TasksFile;
 use crate::transport::{Network, NetworkOptions, Transport};
 use crate::watchlist::Watchlist;
 
@@ -37,6 +38,7 @@ pub struct Exporter {
     metrics: Arc<Metrics>,
     counts: Arc<Counts>,
     pollers: Vec<Poller>,
+    tasks_files: Vec<TasksFile>,
 }
 
 /// What surrounds an exporter.
@@ -100,6 +102,7 @@ impl Exporter {
         };
         let mut accounts: HashMap<(Cloud, &str), Arc<Account>> = HashMap::new();
         let mut pollers = Vec::with_capacity(config.sources.len());
+        let mut tasks_files = Vec::new();
         for source in &config.sources {
             let account =
                 accounts.entry((source.api.cloud, &source.account)).or_insert_with(|| {
@@ -116,11 +119,18 @@ impl Exporter {
                 clock,
                 clock_offset: 0,
             };
+            let watchlist = Arc::new(Watchlist::new(source.all_tasks().cloned()));
+            tasks_files.extend(TasksFile::of(
+                source,
+                Arc::clone(&watchlist),
+                instruments.clone(),
+                clock,
+            ));
             let connected = Source {
                 caller,
                 resources: source.resources.clone(),
                 tags: source.tags.clone(),
-                watchlist: Arc::new(Watchlist::new(source.tasks.iter().cloned())),
+                watchlist,
                 lookback: source.poll.lookback,
                 learned: Learned::default(),
             };
@@ -137,7 +147,8 @@ impl Exporter {
             pollers.push(Poller::new(connected, pace, keeping, shelves, &mut contents, random));
         }
         shelves.journal.note(sweep(&mut contents, clock.now()));
-        Ok(Self { store: shelves.store, metrics, counts: shelves.counts, pollers })
+        let Shelves { store, counts, .. } = shelves;
+        Ok(Self { store, metrics, counts, pollers, tasks_files })
     }
 
     /// What the servers of this exporter serve, with the metrics at `metrics_path`.
@@ -189,6 +200,9 @@ impl Exporter {
         parts.spawn(self.counts.run(shutdown.clone()));
         for poller in self.pollers {
             parts.spawn(poller.run(shutdown.clone()));
+        }
+        for tasks_file in self.tasks_files {
+            parts.spawn(tasks_file.run(shutdown.clone()));
         }
         parts
     }

@@ -22,6 +22,7 @@
 //! | [`document`] | JSON and XML as one tree |
 //! | [`config`] | What the operator writes, checked into a list of sources |
 //! | [`credentials`] | Where keys come from |
+//! | [`files`] | Small files that may change while the exporter runs |
 //! | [`transport`] | `Transport`, the crate's only trait, and the network behind it |
 //! | [`clock`] | The only place that asks what time it is |
 //! | [`budget`] | How many calls an account may make in a day, and who gets the last of them |
@@ -31,6 +32,7 @@
 //! | [`coverage`] | Over which time tasks have been seen, and where there are gaps |
 //! | [`source`] | `Source`: one API, account and region; `fetch` is one poll |
 //! | [`watchlist`] | The task ids that a source asks for besides what the vendor lists |
+//! | [`tasks_file`] | Keeps a watchlist as the source's tasks file has it |
 //! | [`journal`] | What survives a restart: rows in one SQLite file |
 //! | [`ledger`] | Which ends of tasks have been counted |
 //! | [`estimate`] | When a running task should end, from the vendor's word or its pace. Pure |
@@ -72,6 +74,7 @@ pub mod document;
 pub mod environment;
 pub mod estimate;
 pub mod exporter;
+pub mod files;
 pub mod journal;
 pub mod ledger;
 pub mod listen;
@@ -87,5 +90,6 @@ pub mod source;
 pub mod store;
 pub mod table;
 pub mod task;
+pub mod tasks_file;
 pub mod transport;
 pub mod watchlist;

@@ -61,7 +61,7 @@ pub struct Learned {
     /// Whether the list was longer, the last time, than is read.
     cut: bool,
     /// Ids on the watchlist that the vendor did not know: when to ask again, and the pause then.
-    unknown_ids: HashMap<Arc<str>, (Instant, Duration)>,
+    unknown_ids: HashMap<TaskRef, (Instant, Duration)>,
 }
 
 /// What is known of the list operation.
@@ -133,7 +133,9 @@ impl Source {
             return;
         }
         let wanted = self.watchlist.wanted();
-        self.learned.unknown_ids.retain(|id, _| wanted.contains_key(id));
+        self.learned
+            .unknown_ids
+            .retain(|task, _| wanted.get(&task.id).is_some_and(|(wanted, _)| wanted == task));
         let clock_offset = self.caller.clock_offset;
         if !self.list(found, known, covered_until, &wanted).await {
             return;
@@ -325,24 +327,33 @@ impl Source {
             .map(|(task, origin)| (task.clone(), Sought::Watched(*origin)))
             .collect();
         // A list that failed says nothing about what it left out.
-        if found.went_well() {
+        if found.failure.is_none() {
             let unfinished = known.iter().filter(|tracked| tracked.settled.is_none());
             for Tracked { task, .. } in unfinished {
-                if !watchlist.contains_key(&task.id) && !found.tasks.contains_key(&task.id) {
-                    wanted.push((task_ref(task), Sought::Missed(task)));
+                if watchlist.contains_key(&task.id) || found.tasks.contains_key(&task.id) {
+                    continue;
+                }
+                match task.origin {
+                    Origin::Listed if found.listed => {
+                        wanted.push((task_ref(task), Sought::Missed(task)));
+                    }
+                    Origin::Listed => {}
+                    // Taken off the watchlist, so not to be asked for any more.
+                    Origin::Configured | Origin::Registered => {
+                        found.gone.push(Arc::clone(&task.id));
+                    }
                 }
             }
         }
         for (wanted, sought) in wanted {
             let Some(query) = (self.caller.api.by_id)(&wanted) else { continue };
             let operation = query.operation.name;
-            if self.learned.unknown_ids.get(&wanted.id).is_some_and(|(at, _)| Instant::now() < *at)
-            {
+            if self.learned.unknown_ids.get(&wanted).is_some_and(|(at, _)| Instant::now() < *at) {
                 continue;
             }
             match self.find(query, &wanted.id).await {
                 Ok(Some((mut task, unreadable))) => {
-                    self.learned.unknown_ids.remove(&wanted.id);
+                    self.learned.unknown_ids.remove(&wanted);
                     match sought {
                         // By id some vendors use other words for the kind than in their list.
                         Sought::Missed(listed) => {
@@ -353,16 +364,16 @@ impl Source {
                     }
                     found.add(vec![task], unreadable);
                 }
-                Ok(None) => self.unknown_id(found, wanted.id, watchlist),
+                Ok(None) => self.unknown_id(found, wanted, watchlist),
                 Err(FetchError::Refused(refusal)) if refusal.kind == RefusalKind::NotFound => {
-                    self.unknown_id(found, wanted.id, watchlist);
+                    self.unknown_id(found, wanted, watchlist);
                 }
                 // Some vendors have no better word for an id that they do not know. After a list
                 // that went well there is nothing else that can be wrong with the question.
                 Err(FetchError::Refused(refusal))
                     if refusal.kind == RefusalKind::Client && found.went_well() =>
                 {
-                    self.unknown_id(found, wanted.id, watchlist);
+                    self.unknown_id(found, wanted, watchlist);
                 }
                 Err(error) => {
                     let ends = error.ends_the_poll();
@@ -392,24 +403,24 @@ impl Source {
         Ok(None)
     }
 
-    fn unknown_id(&mut self, found: &mut Found, id: Arc<str>, watchlist: &Wanted) {
+    fn unknown_id(&mut self, found: &mut Found, task: TaskRef, watchlist: &Wanted) {
+        found.gone.push(Arc::clone(&task.id));
         // One that was listed is given up by the caller, and not asked for again.
-        if watchlist.contains_key(&id) {
+        if watchlist.contains_key(&task.id) {
             let pauses = &mut self.learned.unknown_ids;
-            let last = pauses.get(&id).map(|&(_, pause)| pause);
+            let last = pauses.get(&task).map(|&(_, pause)| pause);
             if last.is_none() {
                 tracing::warn!(
                     source = self.caller.info.name,
-                    task_id = &*id,
+                    task_id = &*task.id,
                     "the vendor does not know this task (yet)"
                 );
             }
             let pause = last.map_or(UNKNOWN_ID_PAUSE, |pause| {
                 pause.saturating_mul(2).min(LONGEST_UNKNOWN_ID_PAUSE)
             });
-            pauses.insert(Arc::clone(&id), (Instant::now() + pause, pause));
+            pauses.insert(task, (Instant::now() + pause, pause));
         }
-        found.gone.push(id);
     }
 
     /// Asks once for the error text of each task that has newly failed without one.

@@ -14,8 +14,7 @@ mod variables;
 mod yaml;
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Read as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,10 +30,11 @@ use self::yaml::{Node, Place};
 use crate::api::{Target, TaskApi, TaskRef};
 use crate::credentials::Provider;
 use crate::environment::Environment;
+use crate::files;
 use crate::task::Resource;
 
 /// The largest file that is read.
-const MAX_FILE_BYTES: u64 = 1024 * 1024;
+pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// The sources to watch.
 #[derive(Clone, Debug)]
@@ -65,8 +65,12 @@ pub struct SourceConfig {
     pub resources: Vec<Arc<Resource>>,
     /// Only resources that carry all of these tags; empty means any.
     pub tags: Vec<(String, String)>,
-    /// Tasks to ask for by their id.
+    /// Tasks to ask for by their id, as the configuration itself lists them.
     pub tasks: Vec<TaskRef>,
+    /// A file that lists more of them, and may change.
+    pub tasks_file: Option<PathBuf>,
+    /// What that file listed when the configuration was read.
+    pub tasks_in_file: Vec<TaskRef>,
     /// How often to ask, and how far back.
     pub poll: PollConfig,
     /// How long ended tasks are shown.
@@ -80,6 +84,29 @@ pub struct SourceConfig {
     pub proxy_url: Option<SecretString>,
     /// A PEM file of authorities to trust besides the built-in ones.
     pub ca_file: Option<PathBuf>,
+}
+
+impl SourceConfig {
+    /// Every task to ask for by its id, as far as the configuration knows.
+    pub fn all_tasks(&self) -> impl Iterator<Item = &TaskRef> {
+        self.tasks.iter().chain(&self.tasks_in_file)
+    }
+
+    /// Every task to ask for by its id, now that `content` is what the tasks file `path` holds; or
+    /// everything that is wrong with it.
+    pub fn tasks_with(
+        &self,
+        path: &Path,
+        content: io::Result<Vec<u8>>,
+    ) -> Result<Vec<TaskRef>, ConfigError> {
+        let report = Report::new(path.display().to_string());
+        let mut tasks = source::Tasks::listed(self.api, self.tasks.clone());
+        match text(content) {
+            Ok(text) => tasks.read_file(&text, &report),
+            Err(message) => report.add(Place::default(), "", message),
+        }
+        report.finish(Some(tasks.into_list()))
+    }
 }
 
 /// How often a source is asked, and how far back.
@@ -209,13 +236,11 @@ fn fail<T>(file: &str, place: Place, message: impl Into<String>) -> Result<T, Co
 
 /// The text of a file of ours, or why there is none.
 fn read_file(path: &Path) -> Result<String, String> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|error| format!("cannot be read: {error}"))?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err("is larger than 1 MiB".to_owned());
-    }
+    text(files::read(path, MAX_FILE_BYTES))
+}
+
+fn text(content: io::Result<Vec<u8>>) -> Result<String, String> {
+    let bytes = content.map_err(|error| format!("cannot be read: {error}"))?;
     String::from_utf8(bytes)
         .map_err(|error| format!("is not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))
 }

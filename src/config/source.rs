@@ -71,7 +71,11 @@ pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Sourc
     let api = api?;
     let resources = resources(section);
     let tags = tags(section, api);
-    let tasks = tasks(section, api, context.folder);
+    let tasks_file = section
+        .get("tasks_file")
+        .and_then(|field| field.text())
+        .map(|path| context.folder.join(path));
+    let (tasks, tasks_in_file) = tasks(section, api, tasks_file.as_deref());
     let project_id = project_id(section, api, context.environment);
     let format = format(section, api);
     let utc_offset = utc_offset(section, api);
@@ -94,6 +98,8 @@ pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Sourc
         resources,
         tags,
         tasks,
+        tasks_file,
+        tasks_in_file,
         poll,
         retention,
         limits,
@@ -211,61 +217,80 @@ fn goes_by_tags(api: &TaskApi) -> bool {
     queries(&[("key".to_owned(), "value".to_owned())]) != queries(&[])
 }
 
-/// What `tasks` and `tasks_file` list.
-fn tasks(section: &Section<'_>, api: &TaskApi, folder: &Path) -> Vec<TaskRef> {
-    let mut tasks = Vec::new();
-    let mut seen = HashSet::new();
-    if let Some(list) = section.get("tasks") {
-        read_tasks(&list, api, &mut seen, &mut tasks);
+/// Tasks to ask for by their id. Within a source the id alone tells tasks apart, in metrics as in
+/// everything that is remembered.
+pub(super) struct Tasks {
+    api: &'static TaskApi,
+    list: Vec<TaskRef>,
+    seen: HashSet<Arc<str>>,
+}
+
+impl Tasks {
+    /// A list that begins with `list`.
+    pub(super) fn listed(api: &'static TaskApi, list: Vec<TaskRef>) -> Self {
+        let seen = list.iter().map(|task| Arc::clone(&task.id)).collect();
+        Self { api, list, seen }
     }
-    let file =
-        section.get("tasks_file").and_then(|field| Some((folder.join(field.text()?), field)));
-    if let Some((path, field)) = file {
-        match read_file(&path) {
+
+    pub(super) fn into_list(self) -> Vec<TaskRef> {
+        self.list
+    }
+
+    /// Adds what a tasks file lists; `report` is that file's.
+    pub(super) fn read_file(&mut self, text: &str, report: &Report) {
+        match yaml::parse(text) {
+            Ok(root) => self.read(&Field::root(report, &root)),
+            Err((place, reason)) => report.add(place, "", reason),
+        }
+    }
+
+    /// Adds a list of `{id, resource}`.
+    fn read(&mut self, list: &Field<'_>) {
+        for entry in list.items() {
+            let section = entry.section();
+            section.allow(&["id", "resource"]);
+            let resource = section.get("resource").map(|field| field.parse(shape::id));
+            let id = section.required("id").and_then(|field| field.parse(shape::id));
+            let (Some(id), None | Some(Some(_))) = (id, resource) else { continue };
+            let task = TaskRef {
+                id: id.into(),
+                resource: resource.flatten().map(|id| Arc::new(Resource::new(id))),
+                started: None,
+            };
+            if let Some(problem) = unaskable(self.api, &task) {
+                entry.wrong(problem);
+            } else if self.seen.insert(Arc::clone(&task.id)) {
+                self.list.push(task);
+            } else {
+                entry.wrong(format!("the task {id:?} is listed twice"));
+            }
+        }
+    }
+}
+
+/// What `tasks` lists, and after it what `tasks_file` does.
+fn tasks(
+    section: &Section<'_>,
+    api: &'static TaskApi,
+    file: Option<&Path>,
+) -> (Vec<TaskRef>, Vec<TaskRef>) {
+    let mut tasks = Tasks::listed(api, Vec::new());
+    if let Some(list) = section.get("tasks") {
+        tasks.read(&list);
+    }
+    let inline = tasks.list.len();
+    if let (Some(path), Some(field)) = (file, section.get("tasks_file")) {
+        match read_file(path) {
             Err(message) => field.wrong(format!("{}: {message}", path.display())),
             Ok(text) => {
                 let report = Report::new(path.display().to_string());
-                match yaml::parse(&text) {
-                    Ok(root) => {
-                        let list = Field::root(&report, &root);
-                        read_tasks(&list, api, &mut seen, &mut tasks);
-                    }
-                    Err((place, reason)) => report.add(place, "", reason),
-                }
+                tasks.read_file(&text, &report);
                 field.report().absorb(report);
             }
         }
     }
-    tasks
-}
-
-/// Reads a list of `{id, resource}`. Within a source the id alone tells tasks apart, in metrics as in
-/// everything that is remembered.
-fn read_tasks(
-    list: &Field<'_>,
-    api: &TaskApi,
-    seen: &mut HashSet<Arc<str>>,
-    tasks: &mut Vec<TaskRef>,
-) {
-    for entry in list.items() {
-        let section = entry.section();
-        section.allow(&["id", "resource"]);
-        let resource = section.get("resource").map(|field| field.parse(shape::id));
-        let id = section.required("id").and_then(|field| field.parse(shape::id));
-        let (Some(id), None | Some(Some(_))) = (id, resource) else { continue };
-        let task = TaskRef {
-            id: id.into(),
-            resource: resource.flatten().map(|id| Arc::new(Resource::new(id))),
-            started: None,
-        };
-        if let Some(problem) = unaskable(api, &task) {
-            entry.wrong(problem);
-        } else if seen.insert(Arc::clone(&task.id)) {
-            tasks.push(task);
-        } else {
-            entry.wrong(format!("the task {id:?} is listed twice"));
-        }
-    }
+    let in_file = tasks.list.split_off(inline);
+    (tasks.list, in_file)
 }
 
 /// Why `api` cannot be asked for `task`, if it cannot.

@@ -1,7 +1,6 @@
 //! Keys that an entry of `credentials` gives: in the file itself, in a variable, or in a file.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -9,6 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{CredentialsError, checked};
 use crate::cloud::{AccessKeys, Credentials};
 use crate::environment::Environment;
+use crate::files;
 
 /// More than any vendor's token is long.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
@@ -85,7 +85,7 @@ impl Secret {
                 };
                 let reading = path.clone();
                 // A file system may hang; a poll that waits for it may not stop the others.
-                let text = tokio::task::spawn_blocking(move || read_short(&reading))
+                let text = tokio::task::spawn_blocking(move || read(&reading))
                     .await
                     .unwrap_or_else(|stopped| Err(io::Error::other(stopped)))
                     .map_err(error)?;
@@ -95,11 +95,7 @@ impl Secret {
     }
 }
 
-fn read_short(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(io::Error::other("longer than any key"));
-    }
-    Ok(text)
+fn read(path: &Path) -> io::Result<String> {
+    let bytes = files::read(path, MAX_FILE_BYTES)?;
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))
 }

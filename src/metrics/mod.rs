@@ -357,12 +357,12 @@ pub static FAMILIES: &[Family] = &[
     ),
     gauged(
         "dbtask_exporter_config_last_reload_successful",
-        "Whether the last reading of the configuration went well.",
+        "Whether the last reading of the configuration, and that of every tasks file, went well.",
         &[],
     ),
     gauged(
         "dbtask_exporter_config_last_reload_success_timestamp_seconds",
-        "When a reading of the configuration last went well; absent if none has.",
+        "When a reading of the configuration or of a tasks file last went well.",
         &[],
     ),
     gauged(

@@ -106,7 +106,7 @@ fn the_design_s_example_means_what_it_says() {
     let adb = source(&config, "adb-hangzhou");
     assert_eq!((adb.account.as_str(), adb.target.format), ("default", Format::Xml));
     let tasks: Vec<_> =
-        adb.tasks.iter().map(|t| (&*t.id, &*t.resource.as_ref().unwrap().id)).collect();
+        adb.all_tasks().map(|t| (&*t.id, &*t.resource.as_ref().unwrap().id)).collect();
     let cluster = "am-bp1xxxxxxxx47";
     assert_eq!(tasks, [("225685759", cluster), ("225685760", cluster), ("0123", cluster)]);
 }
@@ -232,7 +232,7 @@ fn a_file_that_cannot_be_read_is_a_problem() {
     fs::write(folder.path().join("y.yml"), b"a: \xff").unwrap();
     assert_eq!(load("y.yml"), "y.yml: is not UTF-8 from byte 3 on");
     fs::write(folder.path().join("z.yml"), " ".repeat(1024 * 1024 + 1)).unwrap();
-    assert_eq!(load("z.yml"), "z.yml: is larger than 1 MiB");
+    assert_eq!(load("z.yml"), "z.yml: cannot be read: it is larger than 1024 KiB");
 }
 
 #[test]

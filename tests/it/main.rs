@@ -30,4 +30,5 @@ mod server;
 mod signing;
 mod simulator;
 mod support;
+mod tasks_file;
 mod trouble;

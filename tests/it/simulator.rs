@@ -706,7 +706,7 @@ async fn the_same_answers_come_over_http() {
             cloud.heal(name);
             text
         };
-        let whole = direct.body().len();
+        let whole = before.body().len();
         assert_eq!(
             lengths(&broken(FaultKind::Cut, 1 << 20).await.unwrap()),
             (Some(whole), whole / 2)
