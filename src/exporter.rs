@@ -132,6 +132,7 @@ impl Exporter {
                 tags: source.tags.clone(),
                 watchlist,
                 lookback: source.poll.lookback,
+                by_id_time: source.poll.interval,
                 learned: Learned::default(),
             };
             let pace =

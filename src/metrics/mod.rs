@@ -260,7 +260,7 @@ pub static FAMILIES: &[Family] = &[
         "dbtask_source_tasks_truncated",
         "Tasks that the limit hid at the last poll.",
         &["source"],
-        Samples::Source(|snapshot| Some(snapshot.truncated.into())),
+        Samples::Source(|snapshot| Some((snapshot.hidden.len() as u64).into())),
     ),
     per_source(
         "dbtask_source_resources_missing",

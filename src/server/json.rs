@@ -93,7 +93,7 @@ pub(super) fn sources(snapshots: &[Arc<Snapshot>], filter: &Filter) -> Vec<u8> {
             credentials_expiry: snapshot.credentials_expiry,
             missing_resources: &snapshot.missing_resources,
             tasks: counts(snapshot).map(|(state, count)| (state.as_str(), count)).collect(),
-            tasks_truncated: snapshot.truncated,
+            tasks_truncated: snapshot.hidden.len(),
         })
         .collect();
     write(&SourcesView { sources })
@@ -173,7 +173,7 @@ struct SourceView<'a> {
     missing_resources: &'a [Box<str>],
     /// How many there are in each state, the truncated included.
     tasks: BTreeMap<&'static str, u64>,
-    tasks_truncated: u64,
+    tasks_truncated: usize,
 }
 
 impl<'a> TaskView<'a> {
