@@ -72,8 +72,8 @@ struct Entry {
 pub struct Shown {
     /// Ordered by id.
     pub tasks: Vec<Tracked>,
-    /// How many more there are.
-    pub truncated: u64,
+    /// The others, ordered by id.
+    pub hidden: Vec<Tracked>,
     /// How many tasks are in each state, as [`TaskState::ALL`].
     pub states: [u64; TaskState::ALL.len()],
 }
@@ -119,13 +119,15 @@ impl Book {
         let mut found: BTreeMap<Arc<str>, Task> =
             fetched.tasks.into_iter().map(|task| (Arc::clone(&task.id), task)).collect();
         let gone: HashSet<Arc<str>> = fetched.gone.into_iter().collect();
+        let left_over: HashSet<Arc<str>> = fetched.left_over.into_iter().collect();
         let mut lost = Vec::new();
         for entry in &mut self.entries {
             let tracked = &mut entry.tracked;
             if let Some(task) = found.remove(&tracked.task.id) {
                 entry.see(task, ledger, now);
             } else if tracked.settled.is_none()
-                && (fetched.complete || gone.contains(&tracked.task.id))
+                && (fetched.complete && !left_over.contains(&tracked.task.id)
+                    || gone.contains(&tracked.task.id))
             {
                 lost.push(tracked.task.clone());
                 tracked.task.state = TaskState::Unknown;
@@ -186,8 +188,8 @@ impl Book {
             *count = of_state.count() as u64;
         }
         let mut tasks: Vec<&Tracked> = self.tasks().collect();
-        let hidden = tasks.len().saturating_sub(keeping.tasks);
-        if hidden > 0 {
+        let mut hidden = Vec::new();
+        if tasks.len() > keeping.tasks {
             tasks.sort_by_key(|tracked| {
                 let task = &tracked.task;
                 let rank = match (tracked.settled, task.state) {
@@ -197,11 +199,14 @@ impl Book {
                 };
                 (rank, Reverse(task.started.or(task.created)), Arc::clone(&task.id))
             });
-            tasks.truncate(keeping.tasks);
+            hidden = tasks.split_off(keeping.tasks);
         }
-        let mut tasks: Vec<Tracked> = tasks.into_iter().cloned().collect();
-        tasks.sort_unstable_by(|a, b| a.task.id.cmp(&b.task.id));
-        Shown { tasks, truncated: hidden as u64, states }
+        let [tasks, hidden] = [tasks, hidden].map(|tasks| {
+            let mut tasks: Vec<Tracked> = tasks.into_iter().cloned().collect();
+            tasks.sort_unstable_by(|a, b| a.task.id.cmp(&b.task.id));
+            tasks
+        });
+        Shown { tasks, hidden, states }
     }
 }
 
@@ -580,6 +585,15 @@ mod tests {
     }
 
     #[test]
+    fn a_task_that_there_was_no_time_to_ask_for_stays_as_it_was() {
+        let mut desk = Desk::default();
+        desk.poll(0, vec![task("a", TaskState::Running)]);
+        let left_over = vec![Arc::from("a")];
+        let hasty = Fetched { left_over, complete: true, ..Fetched::default() };
+        assert_eq!(desk.fetch(1, hasty), "a=running");
+    }
+
+    #[test]
     fn an_id_that_the_vendor_does_not_know_is_gone_even_without_a_list() {
         let mut desk = Desk::default();
         desk.poll(0, vec![task("a", TaskState::Running)]);
@@ -628,7 +642,7 @@ mod tests {
         );
         assert_eq!(shown, "b=succeeded c=failed d=running");
         let shown = desk.book.show(&KEEPING);
-        assert_eq!((shown.truncated, shown.states), (2, [0, 1, 0, 2, 1, 1, 0]));
+        assert_eq!((shown.hidden.len(), shown.states), (2, [0, 1, 0, 2, 1, 1, 0]));
     }
 
     #[test]

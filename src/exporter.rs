@@ -1,6 +1,6 @@
 //! `Exporter`: pollers, publisher and servers for one configuration, until told to stop.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,7 +21,8 @@ use crate::journal::{Batch, Contents, Journal, Table};
 use crate::metrics::{Instruments, Metrics, publish};
 use crate::pace::{Account, Keeper};
 use crate::poller::{Pace, Poller, Shelves, sweep};
-use crate::server::{App, serve};
+use crate::registration::{Limits, Registrable, Registrations};
+use crate::server::{App, Registering, Token, serve};
 use crate::source::{Learned, Source};
 use crate::store::{Snapshot, SourceInfo, Store};
 use crate::tasks_file::TasksFile;
@@ -39,6 +40,8 @@ pub struct Exporter {
     counts: Arc<Counts>,
     pollers: Vec<Poller>,
     tasks_files: Vec<TasksFile>,
+    /// What is registered, and the file with the token that it takes.
+    registrations: Option<(Arc<Registrations>, PathBuf)>,
 }
 
 /// What surrounds an exporter.
@@ -103,6 +106,7 @@ impl Exporter {
         let mut accounts: HashMap<(Cloud, &str), Arc<Account>> = HashMap::new();
         let mut pollers = Vec::with_capacity(config.sources.len());
         let mut tasks_files = Vec::new();
+        let mut registrable = BTreeMap::new();
         for source in &config.sources {
             let account =
                 accounts.entry((source.api.cloud, &source.account)).or_insert_with(|| {
@@ -126,12 +130,15 @@ impl Exporter {
                 instruments.clone(),
                 clock,
             ));
+            let to = Registrable { api: source.api, watchlist: Arc::clone(&watchlist) };
+            registrable.insert(source.name.clone(), to);
             let connected = Source {
                 caller,
                 resources: source.resources.clone(),
                 tags: source.tags.clone(),
                 watchlist,
                 lookback: source.poll.lookback,
+                by_id_time: source.poll.interval,
                 learned: Learned::default(),
             };
             let pace =
@@ -147,8 +154,22 @@ impl Exporter {
             pollers.push(Poller::new(connected, pace, keeping, shelves, &mut contents, random));
         }
         shelves.journal.note(sweep(&mut contents, clock.now()));
+        // Last, so that rows of sources that begin anew are gone.
+        let registrations = config.registration.as_ref().map(|registration| {
+            let limits = Limits { tasks: registration.max_tasks, ttl: registration.ttl };
+            let journal = Arc::clone(&shelves.journal);
+            let registrations = Registrations::restore(
+                registrable,
+                limits,
+                clock,
+                instruments,
+                journal,
+                &mut contents,
+            );
+            (Arc::new(registrations), registration.token_file.clone())
+        });
         let Shelves { store, counts, .. } = shelves;
-        Ok(Self { store, metrics, counts, pollers, tasks_files })
+        Ok(Self { store, metrics, counts, pollers, tasks_files, registrations })
     }
 
     /// What the servers of this exporter serve, with the metrics at `metrics_path`.
@@ -158,6 +179,10 @@ impl Exporter {
             metrics: Arc::clone(&self.metrics),
             counts: Arc::clone(&self.counts),
             metrics_path: metrics_path.to_owned(),
+            registering: self.registrations.as_ref().map(|(registrations, token_file)| {
+                let registrations = Arc::clone(registrations);
+                Registering { registrations, token: Token::new(token_file.clone()) }
+            }),
             stopping,
         })
     }
@@ -194,10 +219,13 @@ impl Exporter {
         until_all_end(self.begin(&shutdown), &shutdown).await
     }
 
-    /// Starts what polls and counts.
+    /// Starts what polls, counts and keeps registrations.
     fn begin(self, shutdown: &CancellationToken) -> JoinSet<()> {
         let mut parts = JoinSet::new();
         parts.spawn(self.counts.run(shutdown.clone()));
+        if let Some((registrations, _)) = self.registrations {
+            parts.spawn(registrations.run(Arc::clone(&self.store), shutdown.clone()));
+        }
         for poller in self.pollers {
             parts.spawn(poller.run(shutdown.clone()));
         }

@@ -34,6 +34,7 @@
 //! | [`watchlist`] | The task ids that a source asks for besides what the vendor lists |
 //! | [`tasks_file`] | Keeps a watchlist as the source's tasks file has it |
 //! | [`journal`] | What survives a restart: rows in one SQLite file |
+//! | [`registration`] | `Registrations`: the task ids that people register at run time, and for how long |
 //! | [`ledger`] | Which ends of tasks have been counted |
 //! | [`estimate`] | When a running task should end, from the vendor's word or its pace. Pure |
 //! | [`book`] | What is kept of a source's tasks, what is unknown, what is forgotten |
@@ -83,6 +84,7 @@ pub mod metrics;
 pub mod pace;
 pub mod poller;
 pub mod printable;
+pub mod registration;
 pub mod scrapes;
 pub mod server;
 pub mod simulator;

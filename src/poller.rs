@@ -24,6 +24,9 @@ use crate::task::{Task, TaskState, Timestamp};
 
 /// The longest that a first poll is put off, so that many sources do not start as one.
 const LONGEST_JITTER: Duration = Duration::from_secs(5);
+/// The least time between a poll and the next one that a new id on the watchlist calls for: who
+/// registers a thousand in a row gets a few polls, not a thousand.
+const HURRY: Duration = Duration::from_secs(5);
 /// The most unknown status words that are logged for a source.
 const MAX_WORDS: usize = 100;
 /// One row a source: its [`Past`].
@@ -166,13 +169,18 @@ impl Poller {
         let mut next_poll = Instant::now() + jitter;
         let account = Arc::clone(&self.source.caller.account);
         let watchlist = Arc::clone(&self.source.watchlist);
+        let mut earliest = Instant::now();
         loop {
+            let hurried = async {
+                tokio::time::sleep_until(earliest).await;
+                watchlist.changed().await;
+            };
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep_until(next_poll) => {}
                 // Somebody who registers a task hurries neither trouble nor a scarce budget.
-                () = watchlist.changed(), if self.watch.may_hurry() => {}
+                () = hurried, if self.watch.may_hurry() => {}
                 () = account.guard.healed(), if self.watch.history.trouble == Some(Reason::Auth) => {}
                 () = tokio::time::sleep_until(self.watch.next_change()) => {
                     self.watch.publish();
@@ -189,6 +197,7 @@ impl Poller {
                 () = shutdown.cancelled() => return,
                 next = self.poll() => next_poll = next,
             }
+            earliest = Instant::now() + HURRY;
         }
     }
 
@@ -404,7 +413,7 @@ impl Watch {
             credentials_expiry: None,
             missing_resources: self.history.missing_resources.clone(),
             tasks: shown.tasks,
-            truncated: shown.truncated,
+            hidden: shown.hidden,
             states: shown.states,
         });
     }

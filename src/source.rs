@@ -3,6 +3,7 @@
 //! It decides what to ask, and adds up the answers: what the vendor lists, page by page, then by id
 //! what the list leaves open.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +46,10 @@ pub struct Source {
     pub watchlist: Arc<Watchlist>,
     /// How far back finished tasks are of interest.
     pub lookback: Duration,
+    /// How long one poll may ask by id. What is left over has its turn in the next polls, so that
+    /// neither the list nor a new id waits for ten thousand others. The poll interval: what is
+    /// shorter wastes time, what is longer delays the next poll.
+    pub by_id_time: Duration,
     /// What earlier polls taught.
     pub learned: Learned,
 }
@@ -62,6 +67,16 @@ pub struct Learned {
     cut: bool,
     /// Ids on the watchlist that the vendor did not know: when to ask again, and the pause then.
     unknown_ids: HashMap<TaskRef, (Instant, Duration)>,
+    /// The turns of the ids that are still of interest.
+    turns: HashMap<Arc<str>, Turn>,
+}
+
+/// When it is an id's turn to be asked for. Those first that have never been, the newest of them
+/// before all; then those that have waited longest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    asked: Option<Instant>,
+    noticed: Reverse<Instant>,
 }
 
 /// What is known of the list operation.
@@ -85,6 +100,8 @@ pub struct Fetched {
     pub tasks: Vec<Task>,
     /// Ids that were asked for and that the vendor does not know.
     pub gone: Vec<Arc<str>>,
+    /// Ids that there was no time to ask for: nothing new is known of them.
+    pub left_over: Vec<Arc<str>>,
     /// Whether the list was read to its end, so that what is not in it is not there.
     pub complete: bool,
     /// When tasks that it shows began: all of them, whether ended or not. `None` where it failed,
@@ -118,6 +135,7 @@ impl Source {
             missing: self.learned.missing.iter().cloned().collect(),
             tasks: found.tasks.into_values().collect(),
             gone: found.gone,
+            left_over: found.left_over,
             failure: found.failure,
         }
     }
@@ -345,11 +363,20 @@ impl Source {
                 }
             }
         }
+        self.learned.put_in_turn(&mut wanted);
+        let begun = Instant::now();
         for (wanted, sought) in wanted {
             let Some(query) = (self.caller.api.by_id)(&wanted) else { continue };
             let operation = query.operation.name;
             if self.learned.unknown_ids.get(&wanted).is_some_and(|(at, _)| Instant::now() < *at) {
                 continue;
+            }
+            if begun.elapsed() >= self.by_id_time {
+                found.left_over.push(wanted.id);
+                continue;
+            }
+            if let Some(turn) = self.learned.turns.get_mut(&wanted.id) {
+                turn.asked = Some(Instant::now());
             }
             match self.find(query, &wanted.id).await {
                 Ok(Some((mut task, unreadable))) => {
@@ -483,6 +510,19 @@ impl Source {
     }
 }
 
+impl Learned {
+    /// Orders what is to be asked for by whose turn it is, and forgets the turns of all others.
+    fn put_in_turn(&mut self, wanted: &mut [(TaskRef, Sought<'_>)]) {
+        let new = Turn { asked: None, noticed: Reverse(Instant::now()) };
+        let mut before = std::mem::take(&mut self.turns);
+        for (task, _) in wanted.iter() {
+            let turn = before.remove(&task.id).unwrap_or(new);
+            self.turns.insert(Arc::clone(&task.id), turn);
+        }
+        wanted.sort_by_key(|(task, _)| self.turns.get(&task.id).copied());
+    }
+}
+
 /// Why a task is asked for by its id.
 enum Sought<'a> {
     /// It is on the watchlist.
@@ -497,6 +537,7 @@ struct Found {
     /// In order, so that the same answers lead to the same questions.
     tasks: BTreeMap<Arc<str>, Task>,
     gone: Vec<Arc<str>>,
+    left_over: Vec<Arc<str>>,
     unreadable: Unreadable,
     /// Whether the list has answered.
     listed: bool,

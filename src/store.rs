@@ -66,8 +66,8 @@ pub struct Snapshot {
     pub missing_resources: Vec<Box<str>>,
     /// The tasks that are shown, ordered by id.
     pub tasks: Vec<Tracked>,
-    /// How many more there are that the limit hides.
-    pub truncated: u64,
+    /// Those that the limit hides, ordered by id: not listed, but found by their id.
+    pub hidden: Vec<Tracked>,
     /// How many tasks there are in each state, the hidden ones included, as [`TaskState::ALL`].
     pub states: [u64; TaskState::ALL.len()],
 }
@@ -87,9 +87,17 @@ impl Snapshot {
             credentials_expiry: None,
             missing_resources: Vec::new(),
             tasks: Vec::new(),
-            truncated: 0,
+            hidden: Vec::new(),
             states: [0; TaskState::ALL.len()],
         }
+    }
+
+    /// The task with this id, shown or hidden.
+    pub fn task(&self, id: &str) -> Option<&Tracked> {
+        [&self.tasks, &self.hidden].into_iter().find_map(|tasks| {
+            let index = tasks.binary_search_by(|tracked| (*tracked.task.id).cmp(id)).ok()?;
+            tasks.get(index)
+        })
     }
 }
 
@@ -118,6 +126,11 @@ impl Store {
     /// Every snapshot, ordered by the source's name.
     pub fn snapshots(&self) -> Vec<Arc<Snapshot>> {
         self.lock().values().cloned().collect()
+    }
+
+    /// The newest snapshot of one source.
+    pub fn snapshot(&self, source: &str) -> Option<Arc<Snapshot>> {
+        self.lock().get(source).cloned()
     }
 
     /// Changes each time a snapshot is published.

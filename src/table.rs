@@ -42,9 +42,9 @@ pub fn tasks(snapshots: &[Arc<Snapshot>], is_terminal: bool) -> String {
     };
     for snapshot in snapshots {
         let name = printable(&snapshot.source.name);
-        if snapshot.truncated > 0 {
+        if !snapshot.hidden.is_empty() {
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "{name}: {} more not shown", snapshot.truncated);
+            let _ = writeln!(text, "{name}: {} more not shown", snapshot.hidden.len());
         }
         if !snapshot.up {
             let reason = snapshot.last_error.as_deref().unwrap_or("not polled yet");
@@ -232,7 +232,7 @@ mysql-gz  \u{1b}[2J  -         -         failed   -         -          -        
     fn what_could_not_be_polled_is_said() {
         let down = Snapshot {
             up: false,
-            truncated: 3,
+            hidden: snapshot(["1", "2", "3"].map(running).into()).tasks,
             last_error: Some("AuthFailure: no\nsuch key".to_owned()),
             ..snapshot(Vec::new())
         };

@@ -7,6 +7,7 @@
 mod alibaba;
 mod alibaba_adb;
 mod alibaba_polardb;
+pub mod given;
 mod huawei_dds;
 mod tencent;
 mod tencent_cdb;

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod calls;
+mod registration;
 mod report;
 mod shape;
 mod source;
@@ -43,6 +44,19 @@ pub struct Config {
     pub sources: Vec<SourceConfig>,
     /// The names of those that have been checked but are not to be watched.
     pub disabled: Vec<String>,
+    /// Who may register task ids at run time; `None`: nobody.
+    pub registration: Option<RegistrationConfig>,
+}
+
+/// Who may register task ids at run time, how many, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistrationConfig {
+    /// A file that holds the bearer token and nothing else; it may change.
+    pub token_file: PathBuf,
+    /// How many ids may be registered at a time, over all sources; 10 000.
+    pub max_tasks: usize,
+    /// How long an id that the vendor does not know is asked for; 7 days.
+    pub ttl: Duration,
 }
 
 /// One API for one account in one region, and how to watch it.
@@ -141,7 +155,7 @@ pub struct LimitsConfig {
     pub tasks_per_source: usize,
 }
 
-/// Every key at the top of the file. The last is refused.
+/// Every key at the top of the file.
 const KEYS: &[&str] = &["poll", "retention", "limits", "credentials", "sources", "registration"];
 
 impl Config {
@@ -195,12 +209,13 @@ impl Config {
     ) -> Option<Self> {
         let root = Field::root(report, root).section();
         root.allow_or(KEYS, timing::misplaced);
-        root.refuse("registration", "is not supported by this version");
         let accounts = Accounts::read(root.get("credentials").as_ref(), folder, environment);
         let defaults = Timing::read(&root);
         let context = source::Context { accounts, defaults, folder, environment };
 
-        let mut config = Self { sources: Vec::new(), disabled: Vec::new() };
+        let registration =
+            root.get("registration").and_then(|field| registration::read(&field.section(), folder));
+        let mut config = Self { sources: Vec::new(), disabled: Vec::new(), registration };
         let mut places = HashMap::new();
         let sources = root.required("sources")?;
         if sources.is_empty() {

@@ -11,7 +11,7 @@ use super::accounts::{Accounts, DEFAULT, Holder};
 use super::report::{Field, Report, Section};
 use super::timing::{self, Timing};
 use super::{SourceConfig, read_file, shape, yaml};
-use crate::api::{APIS, Format, Scope, Target, TaskApi, TaskRef};
+use crate::api::{APIS, Format, Scope, Target, TaskApi, TaskRef, given};
 use crate::cloud::Cloud;
 use crate::environment::Environment;
 use crate::task::{Resource, Timestamp};
@@ -175,7 +175,7 @@ fn resources(section: &Section<'_>) -> Vec<Arc<Resource>> {
     let mut seen = HashSet::new();
     let mut resources = Vec::new();
     for field in section.get("resources").iter().flat_map(Field::items) {
-        let Some(id) = field.parse(shape::id) else { continue };
+        let Some(id) = field.parse(given::id) else { continue };
         if seen.insert(id) {
             resources.push(Arc::new(Resource::new(id)));
         } else {
@@ -249,15 +249,15 @@ impl Tasks {
         for entry in list.items() {
             let section = entry.section();
             section.allow(&["id", "resource"]);
-            let resource = section.get("resource").map(|field| field.parse(shape::id));
-            let id = section.required("id").and_then(|field| field.parse(shape::id));
+            let resource = section.get("resource").map(|field| field.parse(given::id));
+            let id = section.required("id").and_then(|field| field.parse(given::id));
             let (Some(id), None | Some(Some(_))) = (id, resource) else { continue };
             let task = TaskRef {
                 id: id.into(),
                 resource: resource.flatten().map(|id| Arc::new(Resource::new(id))),
                 started: None,
             };
-            if let Some(problem) = unaskable(self.api, &task) {
+            if let Err(problem) = self.api.can_ask_for(&task) {
                 entry.wrong(problem);
             } else if self.seen.insert(Arc::clone(&task.id)) {
                 self.list.push(task);
@@ -291,22 +291,4 @@ fn tasks(
     }
     let in_file = tasks.list.split_off(inline);
     (tasks.list, in_file)
-}
-
-/// Why `api` cannot be asked for `task`, if it cannot.
-fn unaskable(api: &TaskApi, task: &TaskRef) -> Option<String> {
-    if (api.by_id)(task).is_some() {
-        return None;
-    }
-    let resource = Some(Arc::new(Resource::new("example")));
-    let with_resource = TaskRef { resource, ..task.clone() };
-    let of_a_number = TaskRef { id: "225685759".into(), ..with_resource.clone() };
-    Some(if (api.by_id)(&with_resource).is_some() {
-        format!("needs a `resource`: {} finds a task only by both", api.name)
-    } else if (api.by_id)(&of_a_number).is_some() {
-        let (id, like) = (&task.id, &of_a_number.id);
-        format!("{id:?} is not a task id of {}; one looks like {like:?}", api.name)
-    } else {
-        format!("{} cannot be asked for one task", api.name)
-    })
 }

@@ -12,7 +12,8 @@ const WAITS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_
 /// One call.
 const CALLS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(10);
 /// How far back, and how long.
-const SPANS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(365 * 24);
+pub(super) const SPANS: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_hours(365 * 24);
 
 const POLL_KEYS: &[&str] = &["interval", "idle_interval", "timeout", "lookback", "stale_after"];
 const RETENTION_KEYS: &[&str] = &["finished", "failed"];

@@ -78,21 +78,24 @@ impl Secret {
                 })?;
                 checked(variable, value)
             }
-            Origin::File(path) => {
-                let error = |reason| {
-                    let (key, path) = (self.key.clone(), path.clone());
-                    CredentialsError::File { key, path, reason }
-                };
-                let reading = path.clone();
-                // A file system may hang; a poll that waits for it may not stop the others.
-                let text = tokio::task::spawn_blocking(move || read(&reading))
-                    .await
-                    .unwrap_or_else(|stopped| Err(io::Error::other(stopped)))
-                    .map_err(error)?;
-                checked(&path.display().to_string(), &text)
-            }
+            Origin::File(path) => read_file(&self.key, path).await,
         }
     }
+}
+
+/// The secret that a file holds and nothing else, without the line end; `key` is the key of the
+/// configuration that names the file.
+pub async fn read_file(key: &str, path: &Path) -> Result<SecretString, CredentialsError> {
+    let reading = path.to_owned();
+    // A file system may hang; what waits for it may not stop anything else.
+    let text = tokio::task::spawn_blocking(move || read(&reading))
+        .await
+        .unwrap_or_else(|stopped| Err(io::Error::other(stopped)))
+        .map_err(|reason| {
+            let (key, path) = (key.to_owned(), path.to_owned());
+            CredentialsError::File { key, path, reason }
+        })?;
+    checked(&path.display().to_string(), &text)
 }
 
 fn read(path: &Path) -> io::Result<String> {

@@ -119,6 +119,7 @@ pub struct Instruments {
     journal_successful: IntGaugeVec,
     journals_set_aside: IntGaugeVec,
     registrations: IntGaugeVec,
+    registration_requests: IntCounterVec,
 }
 
 impl fmt::Debug for Instruments {
@@ -172,6 +173,10 @@ impl Instruments {
             journal_successful: gauge(&registry, "dbtask_exporter_journal_last_write_successful")?,
             journals_set_aside: gauge(&registry, "dbtask_exporter_journals_set_aside")?,
             registrations: gauge(&registry, "dbtask_exporter_registrations")?,
+            registration_requests: counter(
+                &registry,
+                "dbtask_exporter_registration_requests_total",
+            )?,
             registry,
         };
         let build: GaugeVec =
@@ -179,6 +184,9 @@ impl Instruments {
         let revision = option_env!("DBTASK_REVISION").unwrap_or("unknown");
         build.with_label_values(&[env!("CARGO_PKG_VERSION"), revision]).set(1.0);
         made.registrations.with_label_values::<&str>(&[]).set(0);
+        for outcome in ["accepted", "rejected"] {
+            made.registration_requests.with_label_values(&[outcome]);
+        }
         Ok(made)
     }
 
@@ -389,6 +397,13 @@ impl Instruments {
         self.changed();
     }
 
+    /// A request to register a task id, or to take one back, was answered.
+    pub fn registration_answered(&self, accepted: bool) {
+        let outcome = if accepted { "accepted" } else { "rejected" };
+        self.registration_requests.with_label_values(&[outcome]).inc();
+        self.changed();
+    }
+
     /// Everything that is counted, ordered by name.
     pub(super) fn gather(&self) -> Vec<MetricFamily> {
         self.registry.gather()
@@ -559,6 +574,8 @@ mod tests {
             "dbtask_task_duration_seconds_count{outcome=\"canceled\",source=\"mysql\"} 0",
             "dbtask_api_request_duration_seconds_count{cloud=\"tencent\",operation=\"DescribeTasks\"} 0",
             "dbtask_exporter_registrations 0",
+            "dbtask_exporter_registration_requests_total{outcome=\"accepted\"} 0",
+            "dbtask_exporter_registration_requests_total{outcome=\"rejected\"} 0",
         ] {
             assert!(series.iter().any(|one| one == line), "{line}");
         }

@@ -260,7 +260,7 @@ pub static FAMILIES: &[Family] = &[
         "dbtask_source_tasks_truncated",
         "Tasks that the limit hid at the last poll.",
         &["source"],
-        Samples::Source(|snapshot| Some(snapshot.truncated.into())),
+        Samples::Source(|snapshot| Some((snapshot.hidden.len() as u64).into())),
     ),
     per_source(
         "dbtask_source_resources_missing",
@@ -376,6 +376,11 @@ pub static FAMILIES: &[Family] = &[
         &[],
     ),
     gauged("dbtask_exporter_registrations", "Task ids that are registered now.", &[]),
+    counted(
+        "dbtask_exporter_registration_requests_total",
+        "Requests to register a task id or to take one back, by outcome: accepted or rejected.",
+        &["outcome"],
+    ),
     counted("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", &[]),
     gauged("process_max_fds", "Maximum number of open file descriptors.", &[]),
     gauged("process_open_fds", "Number of open file descriptors.", &[]),

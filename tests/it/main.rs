@@ -25,6 +25,7 @@ mod keeping;
 mod poller;
 mod process;
 mod refusals;
+mod registration;
 mod restart;
 mod server;
 mod signing;

@@ -376,7 +376,7 @@ async fn the_limit_hides_tasks_but_counts_them() {
     let lab = Lab::new(&scenario, |config| config.sources[0].limits.tasks_per_source = 10);
     lab.minutes(1).await;
     let snapshot = lab.snapshot("one");
-    assert_eq!((snapshot.tasks.len(), snapshot.truncated), (10, 20));
+    assert_eq!((snapshot.tasks.len(), snapshot.hidden.len()), (10, 20));
     assert_eq!(lab.value("dbtask_tasks{source=\"one\",state=\"running\"}"), Some(30));
     lab.stop().await;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dbtask_exporter::counts::Counts;
 use dbtask_exporter::metrics::{Exposition, Instruments, Metrics};
-use dbtask_exporter::server::{App, MAX_CONNECTIONS, serve};
+use dbtask_exporter::server::{App, MAX_CONNECTIONS, Registering, serve};
 use dbtask_exporter::store::{Snapshot, Store};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -17,15 +17,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exposed::{NOW, Parsed, failed, gunzip, snapshot, source, step, task, time};
 
-struct Server {
-    app: Arc<App>,
+pub(crate) struct Server {
+    pub(crate) app: Arc<App>,
     address: SocketAddr,
     shutdown: CancellationToken,
     served: JoinHandle<()>,
 }
 
 /// One answer, its head in lower case.
-struct Answer {
+pub(crate) struct Answer {
     head: String,
     body: Vec<u8>,
 }
@@ -41,11 +41,19 @@ impl Server {
     }
 
     async fn with(snapshots: Vec<Snapshot>) -> Self {
+        Self::registering(snapshots, Instruments::new().unwrap(), None).await
+    }
+
+    /// Serves these sources, and perhaps lets people register tasks.
+    pub(crate) async fn registering(
+        snapshots: Vec<Snapshot>,
+        instruments: Instruments,
+        registering: Option<Registering>,
+    ) -> Self {
         let store = Arc::new(Store::default());
         for snapshot in snapshots {
             store.publish(snapshot);
         }
-        let instruments = Instruments::new().unwrap();
         let metrics = Metrics::new(instruments.clone());
         metrics.replace(Exposition::new(store.snapshots(), None));
         let app = Arc::new(App {
@@ -53,6 +61,7 @@ impl Server {
             metrics: Arc::new(metrics),
             counts: Arc::new(Counts::new(instruments, Arc::default())),
             metrics_path: "/metrics".into(),
+            registering,
             stopping: CancellationToken::new(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -67,7 +76,7 @@ impl Server {
     }
 
     /// Sends a request as it is written and reads until the server closes.
-    async fn send(&self, request: &str) -> Answer {
+    pub(crate) async fn send(&self, request: &str) -> Answer {
         let mut stream = self.connect().await;
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut bytes = Vec::new();
@@ -77,31 +86,31 @@ impl Server {
         Answer { head, body: bytes.split_off(end + 4) }
     }
 
-    async fn ask(&self, method: &str, path: &str, headers: &str) -> Answer {
+    pub(crate) async fn ask(&self, method: &str, path: &str, headers: &str) -> Answer {
         let head = format!("{method} {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n");
         self.send(&format!("{head}{headers}\r\n")).await
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, "").await
     }
 }
 
 impl Answer {
-    fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.head.split(' ').nth(1).unwrap().parse().unwrap()
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
         lines.find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
-    fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         assert_eq!(self.header("content-type"), Some("application/json"));
         serde_json::from_slice(&self.body).unwrap()
     }

@@ -14,6 +14,7 @@ use dbtask_exporter::environment::Environment;
 use dbtask_exporter::exporter::{Exporter, Setting};
 use dbtask_exporter::log::{self, Level};
 use dbtask_exporter::metrics::{Encoding, Format};
+use dbtask_exporter::registration::Registrations;
 use dbtask_exporter::server::App;
 use dbtask_exporter::simulator::{Fault, FaultKind, Scenario, SimulatedCloud};
 use dbtask_exporter::store::{Snapshot, Tracked};
@@ -116,6 +117,11 @@ impl Lab {
         let exporter =
             Exporter::assemble(&config, &setting, |_| Ok(Arc::clone(&cloud) as _)).unwrap();
         (exporter, cloud)
+    }
+
+    /// What is registered, where that is configured.
+    pub(crate) fn registrations(&self) -> &Registrations {
+        &self.app.registering.as_ref().unwrap().registrations
     }
 
     /// Lets this much time pass.
