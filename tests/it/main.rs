@@ -14,6 +14,7 @@ mod api_huawei;
 mod api_tencent;
 mod budget;
 mod config;
+mod counting;
 mod coverage;
 mod discovery;
 mod docs;
