@@ -17,6 +17,7 @@ mod docs;
 mod exposed;
 mod exposition;
 mod golden;
+mod journal;
 mod poller;
 mod process;
 mod refusals;
