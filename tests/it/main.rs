@@ -12,12 +12,14 @@
 mod api_alibaba;
 mod api_huawei;
 mod api_tencent;
+mod child;
 mod config;
 mod docs;
 mod exposed;
 mod exposition;
 mod golden;
 mod journal;
+mod kill;
 mod poller;
 mod process;
 mod refusals;
