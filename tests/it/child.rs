@@ -1,15 +1,20 @@
 //! The exporter as a process of its own, which can be killed.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use dbtask_exporter::simulator::SimulatedCloud;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
+
+/// Values by series.
+pub(crate) type Samples = BTreeMap<String, f64>;
 
 /// A process, killed when dropped, and what it has logged.
 pub(crate) struct Exporter {
@@ -102,4 +107,35 @@ impl Exporter {
         assert!(!self.has_ended(), "it has ended by itself:\n{}", self.log());
         self.process.kill().await.unwrap();
     }
+}
+
+/// The samples of the families whose names begin so.
+pub(crate) fn samples(text: &str, names: &[&str]) -> Samples {
+    let lines = text.lines().filter(|line| names.iter().any(|name| line.starts_with(name)));
+    lines
+        .map(|line| {
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            (series.to_owned(), value.parse().unwrap())
+        })
+        .collect()
+}
+
+/// What the counters have to say in the end.
+pub(crate) fn failures(clouds: &SimulatedCloud) -> Samples {
+    let mut failures = Samples::new();
+    for failure in clouds.failures() {
+        let series = format!(
+            "dbtask_task_failures_total{{source=\"{}\",task_kind=\"{}\"}}",
+            failure.source, failure.kind
+        );
+        *failures.entry(series).or_default() += 1.0;
+    }
+    failures
+}
+
+/// What the counters of failures say, but for those at 0.
+pub(crate) fn counted(text: &str) -> Samples {
+    let mut failures = samples(text, &["dbtask_task_failures_total"]);
+    failures.retain(|_, count| *count > 0.0);
+    failures
 }

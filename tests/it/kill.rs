@@ -3,7 +3,6 @@
 //! `KILLS` says how often (200), `KILL_SEED` repeats the moments of an earlier run as far as
 //! processes can.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::child::Exporter;
+use crate::child::{Exporter, Samples, counted, failures, samples};
 
 /// So many exporters, each with a journal of its own, watch the same clouds and are killed each for
 /// itself.
@@ -31,8 +30,6 @@ const MONOTONE: [&str; 5] = [
     "dbtask_task_duration_seconds",
     "dbtask_source_coverage_gap",
 ];
-
-type Samples = BTreeMap<String, f64>;
 
 /// Clouds that begin to live only with `until`, the second of the last births: before that they
 /// have no task but AnalyticDB's, which hang.
@@ -173,19 +170,14 @@ impl Lane {
     }
 
     /// The last life, in which everything is counted that was not yet.
-    async fn settle(mut self, expected: BTreeMap<String, f64>) {
+    async fn settle(mut self, expected: Samples) {
         let exporter = self.start();
-        let failures = |text: &str| {
-            let mut failures = samples(text, &["dbtask_task_failures_total"]);
-            failures.retain(|_, count| *count > 0.0);
-            failures
-        };
         let mut last = Samples::new();
         for _ in 0..300 {
             sleep(Duration::from_millis(200)).await;
             let Some(text) = exporter.scrape().await else { continue };
             self.look(&text);
-            last = failures(&text);
+            last = counted(&text);
             if last == expected {
                 break;
             }
@@ -194,36 +186,12 @@ impl Lane {
         sleep(Duration::from_secs(4)).await;
         let text = exporter.scrape().await.unwrap();
         self.look(&text);
-        assert_eq!(failures(&text), expected, "not one more later");
+        assert_eq!(counted(&text), expected, "not one more later");
         let journal = samples(&text, &["dbtask_exporter_journal"]);
         assert_eq!(journal["dbtask_exporter_journals_set_aside"], 0.0);
         assert_eq!(journal["dbtask_exporter_journal_last_write_successful"], 1.0);
         exporter.kill().await;
     }
-}
-
-/// The samples of the families whose names begin so.
-fn samples(text: &str, names: &[&str]) -> Samples {
-    let lines = text.lines().filter(|line| names.iter().any(|name| line.starts_with(name)));
-    lines
-        .map(|line| {
-            let (series, value) = line.rsplit_once(' ').unwrap();
-            (series.to_owned(), value.parse().unwrap())
-        })
-        .collect()
-}
-
-/// What the counters have to say in the end.
-fn failures(clouds: &SimulatedCloud) -> Samples {
-    let mut failures = Samples::new();
-    for failure in clouds.failures() {
-        let series = format!(
-            "dbtask_task_failures_total{{source=\"{}\",task_kind=\"{}\"}}",
-            failure.source, failure.kind
-        );
-        *failures.entry(series).or_default() += 1.0;
-    }
-    failures
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -27,5 +27,6 @@ mod restart;
 mod server;
 mod signing;
 mod simulator;
+mod storage;
 mod support;
 mod trouble;
