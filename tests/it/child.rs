@@ -99,7 +99,7 @@ impl Exporter {
 
     /// Waits for its end.
     pub(crate) async fn end(&mut self) -> ExitStatus {
-        timeout(Duration::from_secs(60), self.process.wait()).await.expect("it goes on").unwrap()
+        timeout(Duration::from_mins(1), self.process.wait()).await.expect("it goes on").unwrap()
     }
 
     /// SIGKILL.
@@ -138,4 +138,11 @@ pub(crate) fn counted(text: &str) -> Samples {
     let mut failures = samples(text, &["dbtask_task_failures_total"]);
     failures.retain(|_, count| *count > 0.0);
     failures
+}
+
+/// Whether so many sources are up, and none is not.
+pub(crate) fn all_up(text: &str, sources: usize) -> bool {
+    let up = text.lines().filter(|line| line.starts_with("dbtask_source_up{"));
+    let values: Vec<&str> = up.filter_map(|line| line.rsplit(' ').next()).collect();
+    values == vec!["1"; sources]
 }

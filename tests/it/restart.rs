@@ -185,7 +185,7 @@ async fn a_journal_that_is_set_aside_makes_the_start_a_baseline() {
     assert_eq!(lab.value("dbtask_exporter_journals_set_aside"), Some(0));
     let setup = lab.crash().await;
     std::fs::write(folder.path().join("journal.db"), "broken").unwrap();
-    tokio::time::sleep(Duration::from_mins(60)).await;
+    tokio::time::sleep(Duration::from_hours(1)).await;
     let lab = setup.start();
     scraped(&lab, 10).await;
     assert_eq!(lab.value(&failures("A")), Some(0));

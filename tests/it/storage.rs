@@ -15,7 +15,7 @@ use tokio::process::{Child, Command};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::child::{Exporter, counted, failures, samples};
+use crate::child::{Exporter, all_up, counted, failures};
 
 const WRITTEN: &str = "dbtask_exporter_journal_last_write_successful 1\n";
 const NOT_WRITTEN: &str = "dbtask_exporter_journal_last_write_successful 0\n";
@@ -75,7 +75,7 @@ impl Disk {
     }
 }
 
-/// A cloud in which a task fails every second from the sixth to the thirtieth.
+/// A cloud in which a task fails every second from the tenth to the 34th.
 struct World {
     cloud: Arc<SimulatedCloud>,
     folder: TempDir,
@@ -85,7 +85,7 @@ struct World {
 impl World {
     async fn start() -> Self {
         let task = |number: u64| {
-            let second = 5 + number;
+            let second = 9 + number;
             format!(
                 "{{id: '{number}', resource: cdb-1, kind: A, life: [{{run: {{for: {second}s}}}}, {{fail: {{}}}}]}},"
             )
@@ -115,8 +115,7 @@ impl World {
     /// Waits until every task has failed and been counted, and no more than that.
     async fn check(self, exporter: Exporter) {
         let all = |text: &str| {
-            let expected = failures(&self.cloud);
-            expected.values().sum::<f64>() == 25.0 && counted(text) == expected
+            self.cloud.failures().len() == 25 && counted(text) == failures(&self.cloud)
         };
         exporter.until("every failure", all).await;
         sleep(Duration::from_secs(3)).await;
@@ -126,16 +125,12 @@ impl World {
     }
 }
 
-fn up(text: &str) -> bool {
-    samples(text, &["dbtask_source_up"]).values().all(|&up| up == 1.0)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_loses_nothing_and_doubles_nothing() {
     let world = World::start().await;
     let disk = Disk::mount(&world.folder.path().join("disk")).await;
     let exporter = disk.start(&world.config());
-    exporter.until("a baseline", |text| up(text) && text.contains(WRITTEN)).await;
+    exporter.until("a baseline", |text| all_up(text, 1) && text.contains(WRITTEN)).await;
     disk.fill();
     exporter.until("the disk is full", |text| text.contains(NOT_WRITTEN)).await;
     let before = counted(&exporter.scrape().await.unwrap());
@@ -151,7 +146,7 @@ async fn a_full_disk_loses_nothing_and_doubles_nothing() {
     let exporter = disk.start(&world.config());
     exporter.until("a start", |text| text.contains(NOT_WRITTEN) && !counted(text).is_empty()).await;
     std::fs::remove_file(disk.path("filler")).unwrap();
-    exporter.until("the disk has room", |text| up(text) && text.contains(WRITTEN)).await;
+    exporter.until("the disk has room", |text| all_up(text, 1) && text.contains(WRITTEN)).await;
     exporter.kill().await;
     let exporter = disk.start(&world.config());
     world.check(exporter).await;
@@ -164,7 +159,7 @@ async fn a_disk_without_writing_loses_nothing_and_doubles_nothing() {
     // The first start cannot even make the folder.
     disk.remount("ro").await;
     let exporter = disk.start(&world.config());
-    exporter.until("a start", |text| up(text) && text.contains(NOT_WRITTEN)).await;
+    exporter.until("a start", |text| all_up(text, 1) && text.contains(NOT_WRITTEN)).await;
     disk.remount("rw").await;
     exporter.until("it may write", |text| text.contains(WRITTEN)).await;
     assert!(disk.path("journal/journal.db").exists());
@@ -192,7 +187,7 @@ async fn a_broken_journal_on_a_disk_without_writing_is_set_aside_when_it_can_be(
     std::fs::write(disk.path("journal/journal.db"), "broken").unwrap();
     disk.remount("ro").await;
     let mut exporter = disk.start(&world.config());
-    exporter.until("a start", |text| up(text) && text.contains(NOT_WRITTEN)).await;
+    exporter.until("a start", |text| all_up(text, 1) && text.contains(NOT_WRITTEN)).await;
     assert!(!exporter.has_ended());
     disk.remount("rw").await;
     exporter
@@ -218,6 +213,6 @@ async fn two_processes_cannot_have_one_journal() {
     assert_eq!(second.end().await.code(), Some(1));
     sleep(Duration::from_millis(200)).await;
     assert_eq!(second.logged("journal.db is in use by another process"), 1, "{}", second.log());
-    first.until("the first goes on", |text| up(text) && text.contains(WRITTEN)).await;
+    first.until("the first goes on", |text| all_up(text, 1) && text.contains(WRITTEN)).await;
     first.kill().await;
 }
