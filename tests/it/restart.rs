@@ -1,8 +1,17 @@
 //! What survives the end of the process, in virtual time.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::{Lab, value_in};
+use dbtask_exporter::counts::Counts;
+use dbtask_exporter::journal::{Batch, Contents, Journal};
+use dbtask_exporter::metrics::{Instruments, Metrics};
+use dbtask_exporter::store::SourceInfo;
+use dbtask_exporter::task::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{Lab, text_of, value_in};
 
 /// One task fails while the exporter runs, one while it is down.
 const TWO_FAILURES: &str = "
@@ -218,4 +227,42 @@ async fn durations_and_the_last_failure_are_the_same_after_a_restart() {
     lab.minutes(10).await;
     assert_eq!(kept(&lab), before);
     lab.stop().await;
+}
+
+/// Counters over a journal, without anything that polls.
+fn counters(folder: &Path) -> (Arc<Counts>, Metrics, Contents) {
+    let instruments = Instruments::new().unwrap();
+    let (journal, contents) = Journal::open(folder, instruments.clone()).unwrap();
+    let counts = Arc::new(Counts::new(instruments.clone(), Arc::new(journal)));
+    (counts, Metrics::new(instruments), contents)
+}
+
+#[tokio::test(start_paused = true)]
+async fn coverage_gaps_are_shown_as_before_and_then_grow() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = SourceInfo { name: "mysql".to_owned(), ..SourceInfo::default() };
+    let seen = |metrics: &Metrics| {
+        let text = text_of(metrics);
+        let value = |name: &str| value_in(&text, &format!("{name}{{source=\"mysql\"}}"));
+        let name = "dbtask_source_coverage_gap";
+        (value(&format!("{name}s_total")), value(&format!("{name}_seconds_total")))
+    };
+    let now = Timestamp::from_second(1_790_000_000).unwrap();
+    let mut before = (None, None);
+    for life in 1..=3 {
+        let (counts, metrics, mut contents) = counters(folder.path());
+        counts.restore(&source, &mut contents);
+        assert_eq!(seen(&metrics), before, "life {life}");
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(Arc::clone(&counts).run(stop.clone()));
+        let gap = Some(Duration::from_secs(100));
+        counts.enter(&source, &[], gap, false, now, Batch::default());
+        tokio::time::sleep(Duration::from_mins(4)).await;
+        assert_eq!(seen(&metrics), before, "nobody has seen the old value");
+        tokio::time::sleep(Duration::from_mins(2)).await;
+        before = (Some(life), Some(life * 100));
+        assert_eq!(seen(&metrics), before);
+        stop.cancel();
+        running.await.unwrap();
+    }
 }
