@@ -75,7 +75,7 @@ impl Disk {
     }
 }
 
-/// A cloud in which a task fails every second from the tenth to the 34th.
+/// A cloud in which a task fails every second from the eighth to the 21st.
 struct World {
     cloud: Arc<SimulatedCloud>,
     folder: TempDir,
@@ -85,12 +85,12 @@ struct World {
 impl World {
     async fn start() -> Self {
         let task = |number: u64| {
-            let second = 9 + number;
+            let second = 7 + number;
             format!(
                 "{{id: '{number}', resource: cdb-1, kind: A, life: [{{run: {{for: {second}s}}}}, {{fail: {{}}}}]}},"
             )
         };
-        let tasks: String = (1..=25).map(task).collect();
+        let tasks: String = (1..=14).map(task).collect();
         let text = format!(
             "sources: [{{name: mysql, api: tencent_cdb, region: ap-guangzhou,
               resources: [{{id: cdb-1}}], tasks: [{tasks}]}}]"
@@ -115,7 +115,7 @@ impl World {
     /// Waits until every task has failed and been counted, and no more than that.
     async fn check(self, exporter: Exporter) {
         let all = |text: &str| {
-            self.cloud.failures().len() == 25 && counted(text) == failures(&self.cloud)
+            self.cloud.failures().len() == 14 && counted(text) == failures(&self.cloud)
         };
         exporter.until("every failure", all).await;
         sleep(Duration::from_secs(3)).await;
