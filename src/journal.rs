@@ -206,6 +206,11 @@ impl Journal {
         self
     }
 
+    /// Whether there is a folder to keep anything in.
+    pub fn has_folder(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// Notes changes that belong together; they are not durable yet.
     pub fn note(&self, batch: Batch) {
         if let Some(file) = &self.file {
@@ -239,6 +244,9 @@ impl File {
             } else {
                 disk.lock_owned().await
             };
+            if lock(&self.pending).is_empty() {
+                return disk.has_nothing_to_write();
+            }
             let pending = Arc::clone(&self.pending);
             let flushed = tokio::task::spawn_blocking(move || disk.flush(&pending)).await;
             flushed.unwrap_or(false)
@@ -388,9 +396,7 @@ impl Disk {
     fn flush(&mut self, pending: &Mutex<Batch>) -> bool {
         let batch = std::mem::take(&mut *lock(pending));
         if batch.is_empty() {
-            // A flush that was given up on may have ended well since.
-            self.instruments.journal_written(!self.troubled);
-            return true;
+            return self.has_nothing_to_write();
         }
         let written = self.write(&batch);
         self.report(&written);
@@ -406,6 +412,12 @@ impl Disk {
             }
         }
         written.is_ok()
+    }
+
+    /// A flush that was given up on may have ended well since.
+    fn has_nothing_to_write(&self) -> bool {
+        self.instruments.journal_written(!self.troubled);
+        true
     }
 
     /// Tells people how a write went: one line when trouble begins, one when it ends.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dbtask_exporter::counts::Counts;
+use dbtask_exporter::coverage::Gap;
 use dbtask_exporter::journal::{Batch, Contents, Journal};
 use dbtask_exporter::metrics::{Instruments, Metrics};
 use dbtask_exporter::store::SourceInfo;
@@ -255,7 +256,8 @@ async fn coverage_gaps_are_shown_as_before_and_then_grow() {
         assert_eq!(seen(&metrics), before, "life {life}");
         let stop = CancellationToken::new();
         let running = tokio::spawn(Arc::clone(&counts).run(stop.clone()));
-        let gap = Some(Duration::from_secs(100));
+        let to = now + Duration::from_secs(100);
+        let gap = Some(Gap { from: now, to, goes_on: false });
         counts.enter(&source, &[], gap, false, now, Batch::default());
         tokio::time::sleep(Duration::from_mins(4)).await;
         assert_eq!(seen(&metrics), before, "nobody has seen the old value");
@@ -265,4 +267,32 @@ async fn coverage_gaps_are_shown_as_before_and_then_grow() {
         stop.cancel();
         running.await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pace_of_a_task_and_when_it_last_moved_are_known_at_once_after_a_restart() {
+    let scenario = "
+sources:
+  - name: one
+    api: tencent_cdb
+    region: ap-guangzhou
+    resources: [{id: cdb-1}]
+    tasks: [{id: '1', resource: cdb-1, life: [{run: {for: 60m, curve: even}}, {finish: {}}]}]
+";
+    let folder = tempfile::tempdir().unwrap();
+    let lab = Lab::stored(scenario, folder.path(), |_| {}).await;
+    lab.minutes(20).await;
+    let before = lab.task("one", "1").unwrap();
+
+    let lab = lab.crash().await.start();
+    lab.seconds(1).await;
+    let after = lab.task("one", "1").unwrap();
+    assert_eq!(after.progress_changed, before.progress_changed);
+    assert_eq!(after.estimated_end, before.estimated_end);
+    lab.minutes(1).await;
+    let polled = lab.task("one", "1").unwrap();
+    let moved =
+        polled.estimated_end.unwrap().as_second() - before.estimated_end.unwrap().as_second();
+    assert!(polled.last_seen > before.last_seen && moved.abs() < 60, "{before:?}, {polled:?}");
+    lab.stop().await;
 }
