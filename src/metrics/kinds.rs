@@ -20,9 +20,7 @@ impl Kinds {
     /// The `task_kind` label of a kind: itself, cut, if it is one of the first 50.
     pub(super) fn label<'a>(&mut self, kind: &'a str) -> &'a str {
         let kind = cut(kind, MAX_LABEL_BYTES);
-        // Others never take one of the fifty places: after a restart the labels come in the order
-        // of the alphabet, and one that had a place must not lose it.
-        if kind == OTHER || self.named.contains(kind) {
+        if self.named.contains(kind) {
             return kind;
         }
         // The label itself is no kind: it must not take a place when labels are restored.
