@@ -242,3 +242,32 @@ async fn an_exporter_that_was_down_for_longer_than_the_list_reaches_back_says_so
         lab.stop().await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_that_goes_on_over_restarts_is_one_and_no_second_of_it_counts_twice() {
+    let page = full_page();
+    let endless = move |elapsed: Duration, request: &Request<Bytes>| {
+        let is_list = !request.body().windows(10).any(|part| part == b"InstanceId");
+        (is_list && elapsed >= Duration::from_mins(1)).then(|| Response::new(page.clone()))
+    };
+    let every_two_minutes = |config: &mut Config| {
+        config.sources[0].poll.interval = Duration::from_mins(2);
+        config.sources[0].poll.idle_interval = Duration::from_mins(2);
+    };
+    let log = Log::listen();
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = one_task("tencent_cdb", "[{hang: {}}]");
+    let setup = Lab::through(&scenario, every_two_minutes, endless).crash().await;
+    let lab = setup.stored(folder.path()).start();
+    lab.minutes(7).await;
+    let lab = lab.crash().await.start();
+    lab.minutes(7).await;
+    let lab = lab.crash().await.start();
+    lab.minutes(7).await;
+    let lab = lab.crash().await.start();
+    let (count, seconds) = gaps(&lab);
+    assert_eq!(count, 1);
+    assert_eq!(log.lines("come and gone unseen").len(), 1);
+    assert!((12 * 60..=21 * 60).contains(&seconds), "{seconds} s in 21 minutes");
+    lab.stop().await;
+}

@@ -15,6 +15,7 @@ mod api_tencent;
 mod budget;
 mod child;
 mod config;
+mod counting;
 mod coverage;
 mod discovery;
 mod docs;

@@ -42,6 +42,19 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
+    /// The same with a journal in `storage`.
+    pub(crate) fn stored(mut self, storage: &Path) -> Self {
+        self.setting.storage = Some(storage.to_owned());
+        self
+    }
+
+    /// The same with an exporter whose clock is ahead of the clouds', or behind.
+    pub(crate) fn ahead(mut self, seconds: i64) -> Self {
+        let clock = Clock::starting_at(self.setting.clock.now().offset_by(seconds));
+        self.setting.clock = clock;
+        self
+    }
+
     /// An exporter that goes on from what the last one left.
     pub(crate) fn start(self) -> Lab {
         let Self { config, setting, transport } = &self;
@@ -91,9 +104,7 @@ impl Lab {
         storage: &Path,
         adjust: impl FnOnce(&mut Config),
     ) -> Self {
-        let mut setup = Self::new(scenario, adjust).crash().await;
-        setup.setting.storage = Some(storage.to_owned());
-        setup.start()
+        Self::new(scenario, adjust).crash().await.stored(storage).start()
     }
 
     /// Kills the exporter, as SIGKILL would: what is not in the journal is lost.
