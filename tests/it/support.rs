@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -256,6 +256,13 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn listen() -> Self {
+        // While a process has had but one subscriber, tracing asks the thread that comes first to a
+        // line whether anybody wants it, and believes it for all. So there is one for every thread.
+        static EVERYWHERE: Once = Once::new();
+        EVERYWHERE.call_once(|| {
+            let nowhere = log::subscriber(Level::Info, log::Format::Logfmt, io::sink);
+            tracing::subscriber::set_global_default(nowhere).unwrap();
+        });
         let written = Written::default();
         let writer = written.clone();
         let format = log::Format::Logfmt;
