@@ -103,7 +103,7 @@ fn serve(shape: Shape, publish: bool) {
         let app = App {
             store: Arc::clone(&store),
             metrics: Arc::clone(&metrics),
-            counts: Arc::new(Counts::new(metrics.instruments.clone())),
+            counts: Arc::new(Counts::new(metrics.instruments.clone(), Arc::default())),
             metrics_path: "/metrics".into(),
             stopping: stop.clone(),
         };

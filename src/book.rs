@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::journal::{Batch, Contents, Table};
 use crate::ledger::Ledger;
 use crate::source::Fetched;
 use crate::store::Tracked;
@@ -33,10 +34,26 @@ pub struct Keeping {
     pub tasks: usize,
 }
 
+/// One row a task: what is [`Tracked`] of it.
+const TASKS: Table = Table("task");
+/// How old the last sighting of an unfinished task in the journal may be: it need not be written at
+/// every poll only to say that nothing has changed.
+const GRAIN: Duration = Duration::from_mins(5);
+
 /// The tasks of one source.
 #[derive(Debug, Default)]
 pub struct Book {
     tasks: Vec<Tracked>,
+    saved: Saved,
+}
+
+/// What the journal has of a [`Book`].
+#[derive(Debug, Default)]
+struct Saved {
+    /// When each task that it has as it is was last seen by then.
+    seen: BTreeMap<Arc<str>, Timestamp>,
+    /// Tasks that are no longer in the book.
+    dropped: Vec<Arc<str>>,
 }
 
 /// What is to be shown of a [`Book`].
@@ -51,6 +68,32 @@ pub struct Shown {
 }
 
 impl Book {
+    /// The book that an earlier process left.
+    pub fn restore(source: &str, contents: &mut Contents) -> Self {
+        let mut book = Self::default();
+        for (_, tracked) in contents.take::<Tracked>(TASKS, source) {
+            book.saved.seen.insert(Arc::clone(&tracked.task.id), tracked.last_seen);
+            book.tasks.push(tracked);
+        }
+        book
+    }
+
+    /// Puts what has changed since the last time into `batch`.
+    pub fn save(&mut self, source: &str, batch: &mut Batch) {
+        for id in self.saved.dropped.drain(..) {
+            batch.remove(TASKS, source, &id);
+        }
+        for tracked in &self.tasks {
+            let old = |&seen: &Timestamp| {
+                tracked.settled.is_none() && tracked.last_seen.since(seen) >= GRAIN
+            };
+            if self.saved.seen.get(&tracked.task.id).is_none_or(old) {
+                batch.put(TASKS, source, &tracked.task.id, tracked);
+                self.saved.seen.insert(Arc::clone(&tracked.task.id), tracked.last_seen);
+            }
+        }
+    }
+
     /// Every task, in no order.
     pub fn tasks(&self) -> impl Iterator<Item = &Tracked> {
         self.tasks.iter()
@@ -68,12 +111,15 @@ impl Book {
         let gone: HashSet<Arc<str>> = fetched.gone.into_iter().collect();
         for tracked in &mut self.tasks {
             if let Some(task) = found.remove(&tracked.task.id) {
-                tracked.see(task, ledger, now);
+                if tracked.see(task, ledger, now) {
+                    self.saved.seen.remove(&tracked.task.id);
+                }
             } else if tracked.settled.is_none()
                 && (fetched.complete || gone.contains(&tracked.task.id))
             {
                 tracked.task.state = TaskState::Unknown;
                 tracked.settled = Some(now);
+                self.saved.seen.remove(&tracked.task.id);
             }
         }
         self.tasks.extend(found.into_values().map(|task| Tracked {
@@ -91,7 +137,15 @@ impl Book {
             tracked.last_seen = tracked.last_seen.min(now);
             tracked.settled = tracked.settled.map(|settled| settled.min(now));
         }
-        self.tasks.retain(|tracked| tracked.expires(keeping).is_none_or(|expiry| now < expiry));
+        let saved = &mut self.saved;
+        self.tasks.retain(|tracked| {
+            let keep = tracked.expires(keeping).is_none_or(|expiry| now < expiry);
+            if !keep {
+                saved.seen.remove(&tracked.task.id);
+                saved.dropped.push(Arc::clone(&tracked.task.id));
+            }
+            keep
+        });
         for tracked in &mut self.tasks {
             if tracked.settled.is_none() && now.since(tracked.last_seen) > keeping.stale_after {
                 tracked.task.state = TaskState::Unknown;
@@ -140,8 +194,9 @@ impl Book {
 }
 
 impl Tracked {
-    /// Takes in a new sighting. What an answer by id leaves out stays as the list had it.
-    fn see(&mut self, mut task: Task, ledger: &Ledger, now: Timestamp) {
+    /// Takes in a new sighting. What an answer by id leaves out stays as the list had it. Returns
+    /// whether anything but the time of the sighting is new.
+    fn see(&mut self, mut task: Task, ledger: &Ledger, now: Timestamp) -> bool {
         let old = &self.task;
         let changed = old.vendor_status != task.vendor_status
             || old.progress != task.progress
@@ -150,7 +205,8 @@ impl Tracked {
             self.progress_changed = now;
         }
         self.last_seen = now;
-        self.settled = ledger.settled(&task.id);
+        let settled = ledger.settled(&task.id);
+        let ended = std::mem::replace(&mut self.settled, settled) != settled;
         // The same text is kept once: answers repeat it at every poll.
         keep(&mut task.id, &old.id);
         keep(&mut task.vendor_status, &old.vendor_status);
@@ -165,7 +221,9 @@ impl Tracked {
             task.error.clone_from(&old.error);
         }
         task.created = task.created.or(old.created);
+        let changed = *old != task;
         self.task = task;
+        ended || changed
     }
 
     /// When it is no longer shown; `None` while it is unfinished.

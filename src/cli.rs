@@ -37,6 +37,10 @@ pub struct Serve {
     /// Check the configuration, print what is wrong with it, and exit.
     #[arg(long = "config.check")]
     pub config_check: bool,
+    /// The folder of the journal, in which counters and tasks survive a restart; left out: nothing
+    /// does.
+    #[arg(long = "storage.path", value_name = "FOLDER")]
+    pub storage_path: Option<PathBuf>,
     /// Where to listen: `:port` for all interfaces, or `host:port`. May be given more than once.
     #[arg(
         long = "web.listen-address",
@@ -131,7 +135,7 @@ pub enum Output {
 /// it from being served. Asks no cloud.
 pub fn check(file: Option<&Path>, environment: &Environment) -> anyhow::Result<String> {
     let config = Config::read(file, environment)?;
-    Exporter::new(&config)?;
+    Exporter::new(&config, None)?;
     Ok(table::sources(&config))
 }
 
@@ -196,7 +200,6 @@ mod tests {
             "x check",
             "x tasks --output=xml",
             "x --config.file=a.yml tasks",
-            "x --storage.path=/x",
             "x frobnicate",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");

@@ -1,52 +1,137 @@
-//! `Counts`: the counters of ended tasks, each served at 0 before it is served at more.
+//! `Counts`: the counters of ended tasks and of coverage gaps: once each, across restarts, and
+//! served at their old value before they are served at a new one.
 //!
 //! Prometheus sees an increase only between two samples: a series that appears at 1 has, to
-//! `increase()`, never moved. So a new series is created at 0 at once, and what is to be added to
-//! it waits until everybody who scrapes has had time to see that 0. Delayed, never lost.
+//! `increase()`, never moved. So a new series is shown at 0 at once, and what is to be added to it
+//! waits until everybody who scrapes has had time to see that 0. The same after every start: what
+//! an earlier process has shown is shown again, before what happened meanwhile is added. Delayed,
+//! never lost.
+//!
+//! For each series the journal holds what is known and what has been shown. Both are durable before
+//! anybody sees them, so a counter never goes back, however the process ends.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
+use crate::journal::{Batch, Contents, Journal, Table};
 use crate::ledger::Completion;
-use crate::metrics::Instruments;
+use crate::metrics::{Amount, Instruments};
 use crate::scrapes::Scrapes;
 use crate::store::SourceInfo;
 use crate::task::{TaskState, Timestamp};
 
-/// Counts the ends of tasks, for all sources.
+/// One row a series: a [`Count`].
+const COUNTS: Table = Table("count");
+/// One row a kind of task: whether its vendor has cancellations.
+const KINDS: Table = Table("kind");
+/// One row a source: when a task last failed.
+const LAST_FAILURES: Table = Table("last_failure");
+
+/// How long it takes at most until a count is shown that may be.
+const STEP: Duration = Duration::from_secs(1);
+
+/// Counts what happened, for all sources.
 #[derive(Debug)]
 pub struct Counts {
     instruments: Instruments,
+    journal: Arc<Journal>,
     scrapes: Scrapes,
-    waiting: Mutex<Waiting>,
+    books: Mutex<Books>,
+    entered: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
-    /// When the series of a source and a kind's label began to exist.
+struct Books {
+    /// When the series of a source and a kind's label began to exist in this process; those that
+    /// have no kind are under "".
     born: HashMap<(String, String), Instant>,
-    /// What is still to be added.
-    held: Vec<Held>,
+    counts: BTreeMap<(String, Series), Count>,
+    last_failures: HashMap<String, Timestamp>,
 }
 
-/// The end of a task that is not counted yet.
-#[derive(Debug)]
-struct Held {
-    source: Arc<SourceInfo>,
-    kind: String,
-    outcome: TaskState,
-    duration: Option<Duration>,
-    born: Instant,
+/// What is counted of a source.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Series {
+    /// Tasks that ended.
+    Ended { kind: String, outcome: TaskState },
+    /// How long they took.
+    Took { outcome: TaskState },
+    /// Times of which no answer will ever tell.
+    Gaps,
+}
+
+/// A counter in the journal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Count {
+    series: Series,
+    known: Amount,
+    /// No more than is known; what the metrics say, or are about to say.
+    shown: Amount,
 }
 
 impl Counts {
     /// Counters that nobody has seen yet.
-    pub fn new(instruments: Instruments) -> Self {
-        Self { instruments, scrapes: Scrapes::default(), waiting: Mutex::default() }
+    pub fn new(instruments: Instruments, journal: Arc<Journal>) -> Self {
+        Self {
+            instruments,
+            journal,
+            scrapes: Scrapes::default(),
+            books: Mutex::default(),
+            entered: Notify::new(),
+        }
+    }
+
+    /// Shows what an earlier process has shown of a source.
+    pub fn restore(&self, source: &SourceInfo, contents: &mut Contents) {
+        let name = &*source.name;
+        self.declare_source(source);
+        for (kind, cancels) in contents.take(KINDS, name) {
+            self.declare_kind(source, &kind, cancels);
+        }
+        for (_, time) in contents.take::<Timestamp>(LAST_FAILURES, name) {
+            self.instruments.task_failed_at(name, time);
+            self.lock().last_failures.insert(name.to_owned(), time);
+        }
+        for (_, count) in contents.take::<Count>(COUNTS, name) {
+            self.show(name, &count.series, &Amount::default(), &count.shown);
+            self.lock().counts.insert((name.to_owned(), count.series.clone()), count);
+        }
+        self.entered.notify_one();
+    }
+
+    /// Notes that the series of a source that have no kind exist from now on, at 0.
+    pub fn declare_source(&self, source: &SourceInfo) {
+        let key = (source.name.clone(), String::new());
+        self.lock().born.entry(key).or_insert_with(Instant::now);
+    }
+
+    /// Makes the series of a kind of task exist, at 0, if they do not yet; `cancels` where the
+    /// vendor has that state. Returns their label.
+    pub fn declare_kind(&self, source: &SourceInfo, kind: &str, cancels: bool) -> String {
+        let label = self.instruments.declare_kind(&source.name, kind, cancels);
+        let key = (source.name.clone(), label.clone());
+        let mut books = self.lock();
+        if let Entry::Vacant(unborn) = books.born.entry(key) {
+            unborn.insert(Instant::now());
+            let mut batch = Batch::default();
+            batch.put(KINDS, &source.name, &label, &cancels);
+            self.journal.note(batch);
+        }
+        label
+    }
+
+    /// `client` is about to be served.
+    pub fn scraped(&self, client: IpAddr) {
+        self.scrapes.record(client, Instant::now());
     }
 
     /// Who has been served, and when.
@@ -54,66 +139,142 @@ impl Counts {
         &self.scrapes
     }
 
-    /// `client` is about to be served: notes it, and adds what has waited long enough.
-    pub fn scraped(&self, client: IpAddr) {
-        self.scrapes.record(client, Instant::now());
-        self.release();
-    }
-
-    /// Makes the series of a kind of task exist, at 0, if they do not yet; `cancels` where the
-    /// vendor has that state. Returns their label, and when they were born.
-    pub fn declare_kind(
+    /// Counts what a poll found: the tasks that ended, and the time before it of which nothing will
+    /// ever be known. Notes it in the journal together with `batch`, the rest that the poll changed.
+    pub fn enter(
         &self,
         source: &SourceInfo,
-        kind: &str,
-        cancels: bool,
-    ) -> (String, Instant) {
-        let label = self.instruments.declare_kind(&source.name, kind, cancels);
-        let key = (source.name.clone(), label.clone());
-        let born = *self.lock().born.entry(key).or_insert_with(Instant::now);
-        (label, born)
-    }
-
-    /// Counts the end of a task, as soon as its series has been seen at 0.
-    pub fn count(
-        &self,
-        source: &Arc<SourceInfo>,
-        completion: &Completion,
+        completions: &[Completion],
+        gap: Option<Duration>,
         cancels: bool,
         now: Timestamp,
+        mut batch: Batch,
     ) {
-        let task = &completion.task;
-        if task.state == TaskState::Failed {
-            self.instruments.task_failed_at(&source.name, task.ended.unwrap_or(now));
-        }
-        let (kind, born) = self.declare_kind(source, &task.kind, cancels);
-        self.lock().held.push(Held {
-            source: Arc::clone(source),
-            kind,
-            outcome: task.state,
-            duration: completion.duration,
-            born,
-        });
-        self.release();
-    }
-
-    fn release(&self) {
-        let now = Instant::now();
-        self.lock().held.retain(|held| {
-            let seen = self.scrapes.served_since(held.born, now);
-            if seen {
-                let source = &held.source.name;
-                self.instruments.tasks_ended(source, &held.kind, held.outcome, 1);
-                if let Some(duration) = held.duration {
-                    self.instruments.task_took(source, held.outcome, duration);
-                }
+        let mut added: Vec<(Series, Amount)> = Vec::new();
+        for Completion { task, duration } in completions {
+            let (kind, outcome) = (self.declare_kind(source, &task.kind, cancels), task.state);
+            added.push((Series::Ended { kind, outcome }, Amount::one()));
+            if let Some(duration) = duration {
+                added.push((Series::Took { outcome }, Amount::duration(*duration)));
             }
-            !seen
-        });
+        }
+        if let Some(gap) = gap {
+            added.push((Series::Gaps, Amount { seconds: gap.as_secs_f64(), ..Amount::one() }));
+        }
+        let failed = completions.iter().filter(|ended| ended.task.state == TaskState::Failed);
+        let last_failure = failed.map(|ended| ended.task.ended.unwrap_or(now)).max();
+
+        let name = &*source.name;
+        // Held until it is noted, so that the journal gets the rows in the order of the changes.
+        let mut books = self.lock();
+        for (series, amount) in added {
+            let count = books
+                .counts
+                .entry((name.to_owned(), series.clone()))
+                .or_insert_with(|| Count::new(series));
+            count.known.add(&amount);
+            count.save(name, &mut batch);
+        }
+        if let Some(time) = last_failure {
+            let latest = books.last_failures.entry(name.to_owned()).or_insert(time);
+            *latest = time.max(*latest);
+            batch.put(LAST_FAILURES, name, "", latest);
+            self.instruments.task_failed_at(name, time);
+        }
+        self.journal.note(batch);
+        drop(books);
+        self.entered.notify_one();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    /// Shows what may be shown, as soon as it may, until `stop`.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let work = async {
+            loop {
+                while self.release().await {
+                    tokio::time::sleep(STEP).await;
+                }
+                self.entered.notified().await;
+            }
+        };
+        stop.run_until_cancelled(work).await;
+    }
+
+    /// Shows what everybody has had time to see the old value of. Returns whether anything waits.
+    async fn release(&self) -> bool {
+        let now = Instant::now();
+        let mut waits = false;
+        let mut due: Vec<(String, Series, Amount, Amount)> = Vec::new();
+        {
+            let mut books = self.lock();
+            let Books { born, counts, .. } = &mut *books;
+            let mut batch = Batch::default();
+            for ((source, series), count) in counts.iter_mut() {
+                if count.shown == count.known {
+                    continue;
+                }
+                let key = (source.clone(), series.label().to_owned());
+                if born.get(&key).is_some_and(|&born| !self.scrapes.served_since(born, now)) {
+                    waits = true;
+                    continue;
+                }
+                let before = std::mem::replace(&mut count.shown, count.known.clone());
+                count.save(source, &mut batch);
+                due.push((source.clone(), series.clone(), before, count.shown.clone()));
+            }
+            self.journal.note(batch);
+        }
+        if !due.is_empty() {
+            // In the journal before anybody sees it. A journal in trouble holds nothing up.
+            self.journal.flush().await;
+        }
+        for (source, series, before, after) in due {
+            self.show(&source, &series, &before, &after);
+        }
+        waits
+    }
+
+    fn show(&self, source: &str, series: &Series, before: &Amount, after: &Amount) {
+        let more = after.count.saturating_sub(before.count);
+        match series {
+            Series::Ended { kind, outcome } => {
+                self.instruments.tasks_ended(source, kind, *outcome, more);
+            }
+            Series::Took { outcome } => self.instruments.tasks_took(source, *outcome, after),
+            Series::Gaps => {
+                let seconds = (after.seconds - before.seconds).max(0.0);
+                let lost = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+                self.instruments.coverage_lost(source, more, lost);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Books> {
         // Nothing here panics half-way through a change.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Series {
+    /// The label of the kind; empty where there is none.
+    fn label(&self) -> &str {
+        match self {
+            Self::Ended { kind, .. } => kind,
+            Self::Took { .. } | Self::Gaps => "",
+        }
+    }
+}
+
+impl Count {
+    fn new(series: Series) -> Self {
+        Self { series, known: Amount::default(), shown: Amount::default() }
+    }
+
+    fn save(&self, source: &str, batch: &mut Batch) {
+        let name = match &self.series {
+            Series::Ended { kind, outcome } => format!("{}/{kind}", outcome.as_str()),
+            Series::Took { outcome } => format!("took/{}", outcome.as_str()),
+            Series::Gaps => "gaps".to_owned(),
+        };
+        batch.put(COUNTS, source, &name, self);
     }
 }

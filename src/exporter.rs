@@ -1,6 +1,7 @@
 //! `Exporter`: pollers, publisher and servers for one configuration, until told to stop.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -14,9 +15,10 @@ use crate::clock::Clock;
 use crate::cloud::Cloud;
 use crate::config::{Config, SourceConfig};
 use crate::counts::Counts;
+use crate::journal::Journal;
 use crate::metrics::{Instruments, Metrics, publish};
 use crate::pace::Account;
-use crate::poller::{Pace, Poller};
+use crate::poller::{Pace, Poller, Shelves, sweep};
 use crate::server::{App, serve};
 use crate::source::{Learned, Source};
 use crate::store::{Snapshot, SourceInfo, Store};
@@ -32,13 +34,33 @@ pub struct Exporter {
     pollers: Vec<Poller>,
 }
 
+/// What surrounds an exporter.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// What time it is.
+    pub clock: Clock,
+    /// The folder of the journal; `None` keeps everything in memory.
+    pub storage: Option<PathBuf>,
+    /// Whether the journal is written on the thread that polls, so that nothing hangs on the timing
+    /// of threads: for simulations that must run the same way each time.
+    pub inline: bool,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self { clock: Clock::System, storage: None, inline: false }
+    }
+}
+
 impl Exporter {
-    /// Prepares the sources of `config`; nothing is sent yet. Fails where a proxy's address or a
-    /// certificate file cannot be used.
-    pub fn new(config: &Config) -> anyhow::Result<Self> {
+    /// Prepares the sources of `config`, going on from the journal in `storage`; nothing is sent
+    /// yet. Fails where a proxy's address or a certificate file cannot be used, and where another
+    /// process has the journal.
+    pub fn new(config: &Config, storage: Option<&Path>) -> anyhow::Result<Self> {
+        let setting = Setting { storage: storage.map(Path::to_owned), ..Setting::default() };
         // Sources that reach their clouds in the same way share connections.
         let mut networks: Vec<(NetworkOptions, Arc<Network>)> = Vec::new();
-        Self::assemble(config, Clock::System, |source| {
+        Self::assemble(config, &setting, |source| {
             let options = network_options(source);
             if let Some((_, network)) = networks.iter().find(|(known, _)| known.is_same(&options)) {
                 return Ok(Arc::clone(network) as Arc<dyn Transport>);
@@ -49,18 +71,28 @@ impl Exporter {
         })
     }
 
-    /// The same with another clock and other ways to the clouds. What is left to chance (jitter,
-    /// backoff, nonces) comes from the thread's own generator, which `fastrand::seed` starts anew.
+    /// The same in another setting and with other ways to the clouds. What is left to chance
+    /// (jitter, backoff, nonces) comes from the thread's own generator, which `fastrand::seed`
+    /// starts anew.
     pub fn assemble(
         config: &Config,
-        clock: Clock,
+        setting: &Setting,
         mut transport: impl FnMut(&SourceConfig) -> anyhow::Result<Arc<dyn Transport>>,
     ) -> anyhow::Result<Self> {
-        let store = Arc::new(Store::default());
+        let clock = setting.clock;
         let instruments = Instruments::new()?;
         instruments.config_loaded(clock.now());
+        let (journal, mut contents) = match &setting.storage {
+            Some(folder) => Journal::open(folder, instruments.clone())?,
+            None => Default::default(),
+        };
+        let journal = Arc::new(if setting.inline { journal.inline() } else { journal });
         let metrics = Arc::new(Metrics::new(instruments.clone()));
-        let counts = Arc::new(Counts::new(instruments.clone()));
+        let shelves = Shelves {
+            store: Arc::default(),
+            counts: Arc::new(Counts::new(instruments.clone(), Arc::clone(&journal))),
+            journal,
+        };
         let mut accounts: HashMap<(Cloud, &str), Arc<Account>> = HashMap::new();
         let mut pollers = Vec::with_capacity(config.sources.len());
         for source in &config.sources {
@@ -92,11 +124,12 @@ impl Exporter {
                 failed: source.retention.failed,
                 tasks: source.limits.tasks_per_source,
             };
-            let (store, counts) = (Arc::clone(&store), Arc::clone(&counts));
+            let shelves = shelves.clone();
             let random = fastrand::Rng::new();
-            pollers.push(Poller::new(connected, pace, keeping, store, counts, random));
+            pollers.push(Poller::new(connected, pace, keeping, shelves, &mut contents, random));
         }
-        Ok(Self { store, metrics, counts, pollers })
+        shelves.journal.note(sweep(&mut contents, clock.now()));
+        Ok(Self { store: shelves.store, metrics, counts: shelves.counts, pollers })
     }
 
     /// What the servers of this exporter serve, with the metrics at `metrics_path`.
@@ -128,30 +161,33 @@ impl Exporter {
         app: Arc<App>,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
-        let mut tasks = JoinSet::new();
-        tasks.spawn(publish(self.store, self.metrics, shutdown.clone()));
+        let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.metrics));
+        let mut parts = self.begin(&shutdown);
+        parts.spawn(publish(store, metrics, shutdown.clone()));
         for listener in listeners {
-            tasks.spawn(serve(listener, Arc::clone(&app), shutdown.clone()));
+            parts.spawn(serve(listener, Arc::clone(&app), shutdown.clone()));
         }
-        poll_all(self.pollers, tasks, shutdown).await
+        until_all_end(parts, &shutdown).await
     }
 
     /// Polls until `shutdown`, and leaves it to the caller to look into the store.
     pub async fn poll(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        poll_all(self.pollers, JoinSet::new(), shutdown).await
+        until_all_end(self.begin(&shutdown), &shutdown).await
+    }
+
+    /// Starts what polls and counts.
+    fn begin(self, shutdown: &CancellationToken) -> JoinSet<()> {
+        let mut parts = JoinSet::new();
+        parts.spawn(self.counts.run(shutdown.clone()));
+        for poller in self.pollers {
+            parts.spawn(poller.run(shutdown.clone()));
+        }
+        parts
     }
 }
 
-/// Runs `pollers` beside `tasks`, until `shutdown` has ended them all.
-async fn poll_all(
-    pollers: Vec<Poller>,
-    mut tasks: JoinSet<()>,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
-    for poller in pollers {
-        tasks.spawn(poller.run(shutdown.clone()));
-    }
-    while let Some(ended) = tasks.join_next().await {
+async fn until_all_end(mut parts: JoinSet<()>, shutdown: &CancellationToken) -> anyhow::Result<()> {
+    while let Some(ended) = parts.join_next().await {
         ended.context("a part of the exporter has died")?;
         anyhow::ensure!(shutdown.is_cancelled(), "a part of the exporter has stopped");
     }

@@ -10,36 +10,58 @@
 //! - An end time that becomes known or changes later belongs to the same run. A **new run** of the
 //!   same id needs an unfinished sighting in between, or two known ends with a later start.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::journal::{Batch, Contents, Table};
 use crate::task::{Task, TaskState, Timestamp};
 
 /// How long a task is remembered after it was last seen: longer than any vendor's list
 /// reaches back, so that it cannot come into view again once it is forgotten.
-const MEMORY: Duration = Duration::from_hours(35 * 24);
+pub const MEMORY: Duration = Duration::from_hours(35 * 24);
 
 /// How much our clock and a vendor's may differ; beyond that vendors refuse. While there is no
 /// baseline, an end that is further ahead says that our clock is wrong, and nothing of the task.
 const SKEW: Duration = Duration::from_mins(15);
 
+/// How old the time that is remembered of a sighting may be: a task that is listed for ever is
+/// written down once a day, not at every poll.
+const GRAIN: Duration = Duration::from_hours(24);
+
+/// One row a source: its [`Baseline`].
+const BASELINES: Table = Table("baseline");
+/// One row a task: its [`Run`].
+const RUNS: Table = Table("run");
+
 /// The runs of every task that a source has shown.
 #[derive(Debug)]
 pub struct Ledger {
+    baseline: Baseline,
+    runs: HashMap<Arc<str>, Run>,
+    /// What is not in the journal yet: ids of runs, and the baseline.
+    changed: BTreeSet<Arc<str>>,
+    baseline_changed: bool,
+}
+
+/// What was there before we counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Baseline {
     watching_since: Timestamp,
     /// Whether the source has been read to its end.
-    has_baseline: bool,
-    runs: HashMap<Arc<str>, Run>,
+    complete: bool,
 }
 
 /// The latest run of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Run {
     started: Option<Timestamp>,
     ended: Option<Timestamp>,
     /// The first poll that saw it final; `None` while it goes on.
     settled: Option<Timestamp>,
+    /// To within a day.
     last_seen: Timestamp,
 }
 
@@ -55,7 +77,37 @@ pub struct Completion {
 impl Ledger {
     /// A ledger without a task, of a source that is watched from `now` on.
     pub fn new(now: Timestamp) -> Self {
-        Self { watching_since: now, has_baseline: false, runs: HashMap::new() }
+        Self {
+            baseline: Baseline { watching_since: now, complete: false },
+            runs: HashMap::new(),
+            changed: BTreeSet::new(),
+            baseline_changed: true,
+        }
+    }
+
+    /// The ledger that an earlier process left, else a new one.
+    pub fn restore(source: &str, contents: &mut Contents, now: Timestamp) -> Self {
+        let mut ledger = Self::new(now);
+        if let Some((_, baseline)) = contents.take(BASELINES, source).pop() {
+            ledger.baseline = baseline;
+            ledger.baseline_changed = false;
+        }
+        let runs = contents.take::<Run>(RUNS, source).into_iter();
+        ledger.runs = runs.map(|(id, run)| (id.into(), run)).collect();
+        ledger
+    }
+
+    /// Puts what has changed since the last time into `batch`.
+    pub fn save(&mut self, source: &str, batch: &mut Batch) {
+        if std::mem::take(&mut self.baseline_changed) {
+            batch.put(BASELINES, source, "", &self.baseline);
+        }
+        for id in std::mem::take(&mut self.changed) {
+            match self.runs.get(&id) {
+                Some(run) => batch.put(RUNS, source, &id, run),
+                None => batch.remove(RUNS, source, &id),
+            }
+        }
     }
 
     /// Enters what a poll saw, and returns the ends to be counted. `complete` says that the poll
@@ -72,10 +124,17 @@ impl Ledger {
             }
         }
         if complete {
-            self.has_baseline = true;
+            self.baseline_changed |= !std::mem::replace(&mut self.baseline.complete, true);
             // Only now, when all that is there has been seen: a clock that leaps ahead for the time
             // of a failed poll must not make us forget what has been counted.
-            self.runs.retain(|_, run| now.since(run.last_seen) < MEMORY);
+            let changed = &mut self.changed;
+            self.runs.retain(|id, run| {
+                let keep = now.since(run.last_seen) < MEMORY;
+                if !keep {
+                    changed.insert(Arc::clone(id));
+                }
+                keep
+            });
         }
         completions
     }
@@ -87,38 +146,50 @@ impl Ledger {
 
     fn enter_unfinished(&mut self, task: &Task, now: Timestamp) {
         let open = Run { started: task.started, ended: None, settled: None, last_seen: now };
-        match self.runs.get_mut(&task.id) {
+        let run = match self.runs.get(&task.id) {
             // A word that nobody knows is no proof of a new run.
-            Some(run) if run.settled.is_some() && task.state == TaskState::Unknown => {
-                run.last_seen = now;
+            Some(&run) if run.settled.is_some() && task.state == TaskState::Unknown => {
+                Run { last_seen: now, ..run }
             }
-            Some(run) => *run = open,
-            None => {
-                self.runs.insert(Arc::clone(&task.id), open);
-            }
-        }
+            Some(_) | None => open,
+        };
+        self.set(&task.id, run);
     }
 
     /// Whether this end is to be counted.
     fn enter_final(&mut self, task: &Task, now: Timestamp) -> bool {
         let final_run =
             Run { started: task.started, ended: task.ended, settled: Some(now), last_seen: now };
-        let Some(run) = self.runs.get_mut(&task.id) else {
-            self.runs.insert(Arc::clone(&task.id), final_run);
-            return task.ended.map_or(self.has_baseline, |ended| {
-                ended >= self.watching_since && (self.has_baseline || ended <= now + SKEW)
+        let Some(&run) = self.runs.get(&task.id) else {
+            self.set(&task.id, final_run);
+            let Baseline { watching_since, complete } = self.baseline;
+            return task.ended.map_or(complete, |ended| {
+                ended >= watching_since && (complete || ended <= now + SKEW)
             });
         };
         let restarted = run.started.zip(task.started).is_some_and(|(old, new)| new > old);
         let ended_again = run.ended.is_some() && task.ended.is_some() && restarted;
-        if run.settled.is_none() || ended_again {
-            *run = final_run;
-            return true;
+        let is_new = run.settled.is_none() || ended_again;
+        let same_run = Run {
+            started: run.started.or(task.started),
+            ended: task.ended.or(run.ended),
+            last_seen: now,
+            ..run
+        };
+        self.set(&task.id, if is_new { final_run } else { same_run });
+        is_new
+    }
+
+    /// Keeps the run, unless only the time of its last sighting would change, by less than a grain.
+    fn set(&mut self, id: &Arc<str>, run: Run) {
+        if let Some(old) = self.runs.get(id)
+            && *old == (Run { last_seen: old.last_seen, ..run })
+            && run.last_seen.since(old.last_seen) < GRAIN
+        {
+            return;
         }
-        run.last_seen = now;
-        run.started = run.started.or(task.started);
-        run.ended = task.ended.or(run.ended);
-        false
+        self.runs.insert(Arc::clone(id), run);
+        self.changed.insert(Arc::clone(id));
     }
 }
 

@@ -28,6 +28,7 @@
 //! | [`caller`] | `Caller`: one query, admitted, signed, sent and decoded |
 //! | [`source`] | `Source`: one API, account and region; `fetch` is one poll |
 //! | [`watchlist`] | The task ids that a source asks for besides what the vendor lists |
+//! | [`journal`] | What survives a restart: rows in one SQLite file |
 //! | [`ledger`] | Which ends of tasks have been counted |
 //! | [`book`] | What is kept of a source's tasks, what is unknown, what is forgotten |
 //! | [`counts`] | Counters of ended tasks, served at 0 before they are served at more |
@@ -63,6 +64,7 @@ pub mod credentials;
 pub mod document;
 pub mod environment;
 pub mod exporter;
+pub mod journal;
 pub mod ledger;
 pub mod listen;
 pub mod log;

@@ -51,7 +51,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         None => {
             let config = Config::read(cli.serve.config_file.as_deref(), &environment)?;
-            serve(&config, &cli.serve.listen, &cli.serve.telemetry_path).await
+            serve(&config, &cli.serve).await
         }
         Some(Command::Check { file }) => print(&cli::check(Some(&file), &environment)?),
         Some(Command::Tasks { config_file, output }) => {
@@ -67,14 +67,17 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
 }
 
 /// Serves a configuration until SIGTERM or Ctrl-C.
-async fn serve(
-    config: &Config,
-    addresses: &[ListenAddress],
-    metrics_path: &str,
-) -> anyhow::Result<()> {
-    let exporter = Exporter::new(config)?;
-    let mut listeners = Vec::with_capacity(addresses.len());
-    for address in addresses {
+async fn serve(config: &Config, flags: &cli::Serve) -> anyhow::Result<()> {
+    let metrics_path = &*flags.telemetry_path;
+    if flags.storage_path.is_none() {
+        tracing::warn!(
+            "without --storage.path a restart forgets what has been counted: tasks that fail while \
+             the exporter is down are not counted, and counters begin at 0"
+        );
+    }
+    let exporter = Exporter::new(config, flags.storage_path.as_deref())?;
+    let mut listeners = Vec::with_capacity(flags.listen.len());
+    for address in &flags.listen {
         let listener = bind(address).await?;
         tracing::info!(address = %listener.local_addr()?, metrics_path, "serving");
         listeners.push(listener);
@@ -86,7 +89,7 @@ async fn serve(
 
 /// Polls every source once and prints its tasks; a source that could not be polled is a problem.
 async fn tasks(config: &Config, output: Output) -> anyhow::Result<()> {
-    let snapshots = Exporter::new(config)?.poll_once().await;
+    let snapshots = Exporter::new(config, None)?.poll_once().await;
     match output {
         Output::Table => {
             print(&table::tasks(&snapshots, std::io::stdout().is_terminal()))?;
@@ -123,7 +126,7 @@ async fn demo(
     let clouds = TcpListener::bind(("127.0.0.1", 0)).await?;
     let endpoint = format!("http://{}", clouds.local_addr()?);
     let config = Config::parse(&cloud.configuration(&endpoint), "simulated", environment)?;
-    let exporter = Exporter::new(&config)?;
+    let exporter = Exporter::new(&config, None)?;
     let listener = bind(address).await?;
     let shutdown = until_told_to_stop()?;
     let app = exporter.app("/metrics", shutdown.clone());

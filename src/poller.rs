@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +12,8 @@ use crate::book::{Book, Keeping};
 use crate::caller::FetchError;
 use crate::clock::Clock;
 use crate::counts::Counts;
-use crate::ledger::{Completion, Ledger};
+use crate::journal::{Batch, Contents, Journal, Table};
+use crate::ledger::{self, Completion, Ledger};
 use crate::metrics::{Instruments, Reason};
 use crate::pace::{Backoff, Guard};
 use crate::source::{Fetched, Source};
@@ -22,6 +24,11 @@ use crate::task::{Task, TaskState, Timestamp};
 const LONGEST_JITTER: Duration = Duration::from_secs(5);
 /// The most unknown status words that are logged for a source.
 const MAX_WORDS: usize = 100;
+/// One row a source: its [`Past`].
+const PASTS: Table = Table("poll");
+/// How old the last good poll in the journal may be: it need not be written at every poll only to
+/// say that nothing has changed.
+const GRAIN: Duration = Duration::from_mins(5);
 
 /// How often a source is polled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,9 +60,31 @@ struct Watch {
     keeping: Keeping,
     store: Arc<Store>,
     counts: Arc<Counts>,
+    journal: Arc<Journal>,
     book: Book,
     backoff: Backoff,
     history: History,
+    /// The last good poll that is in the journal.
+    saved: Option<Timestamp>,
+}
+
+/// What the journal keeps of the polls of a source.
+#[derive(Debug, Serialize, Deserialize)]
+struct Past {
+    /// What is polled: rows of another API or region say nothing about this one.
+    identity: String,
+    last_success: Timestamp,
+}
+
+/// Where pollers put what they find, all sources alike.
+#[derive(Clone, Debug)]
+pub struct Shelves {
+    /// What is served.
+    pub store: Arc<Store>,
+    /// What is counted.
+    pub counts: Arc<Counts>,
+    /// What survives.
+    pub journal: Arc<Journal>,
 }
 
 /// What the last polls were like.
@@ -75,39 +104,48 @@ struct History {
 }
 
 impl Poller {
-    /// A loop that has not begun. `random` decides the jitter.
+    /// A loop that has not begun, and goes on from what an earlier process left in `contents`.
+    /// `random` decides the jitter.
     pub fn new(
         source: Source,
         pace: Pace,
         keeping: Keeping,
-        store: Arc<Store>,
-        counts: Arc<Counts>,
+        shelves: Shelves,
+        contents: &mut Contents,
         random: fastrand::Rng,
     ) -> Self {
-        let operations: Vec<&str> =
-            source.caller.api.operations.iter().map(|each| each.name).collect();
-        source.caller.instruments.declare_source(&source.caller.info, &operations);
-        let info = Arc::clone(&source.caller.info);
-        store.publish(Snapshot::before_first_poll(Arc::clone(&info), pace.idle_interval));
-        let ledger = Ledger::new(source.caller.clock.now());
-        let watch = Watch {
-            info,
-            clock: source.caller.clock,
-            instruments: source.caller.instruments.clone(),
-            cancels: source
-                .caller
-                .api
-                .statuses
-                .iter()
-                .any(|&(_, state)| state == TaskState::Canceled),
+        let caller = &source.caller;
+        let info = Arc::clone(&caller.info);
+        let operations: Vec<&str> = caller.api.operations.iter().map(|each| each.name).collect();
+        caller.instruments.declare_source(&info, &operations);
+        let past = contents.take::<Past>(PASTS, &info.name).pop().map(|(_, past)| past);
+        if past.as_ref().is_some_and(|past| past.identity != identity(&info)) {
+            tracing::warn!(
+                source = info.name,
+                "the journal knows this source with another API or region; it begins anew"
+            );
+            shelves.journal.note(contents.forget(&info.name));
+        }
+        let last_success =
+            past.filter(|past| past.identity == identity(&info)).map(|past| past.last_success);
+        shelves.counts.restore(&info, contents);
+        let ledger = Ledger::restore(&info.name, contents, caller.clock.now());
+        let mut watch = Watch {
+            clock: caller.clock,
+            instruments: caller.instruments.clone(),
+            cancels: caller.api.statuses.iter().any(|&(_, state)| state == TaskState::Canceled),
             pace,
             keeping,
-            store,
-            counts,
-            book: Book::default(),
+            store: shelves.store,
+            counts: shelves.counts,
+            journal: shelves.journal,
+            book: Book::restore(&info.name, contents),
             backoff: Backoff::default(),
-            history: History::default(),
+            history: History { last_success, ..History::default() },
+            saved: last_success,
+            info,
         };
+        watch.publish();
         Self { source, ledger, watch, random }
     }
 
@@ -179,16 +217,36 @@ impl Poller {
                 }
             }
         };
-        let failure = watch.take_in(ledger, fetched, begun);
+        let failure = watch.take_in(ledger, fetched, begun).await;
         let next = watch.next_poll(begun, failure.as_ref(), random);
         watch.schedule(next);
         next
     }
 }
 
+/// Takes out of `contents` what it holds of sources that are polled no more and have not been for
+/// so long that nothing of it matters any more; returns the batch that removes it.
+pub fn sweep(contents: &mut Contents, now: Timestamp) -> Batch {
+    let mut batch = Batch::default();
+    for source in contents.sources(PASTS) {
+        let past = contents.peek::<Past>(PASTS, &source);
+        if past.is_none_or(|past| now.since(past.last_success) >= ledger::MEMORY) {
+            tracing::info!(source, "the journal forgets a source that is long gone");
+            batch.extend(contents.forget(&source));
+        }
+    }
+    batch
+}
+
+/// What makes a source another one: the same tasks have the same.
+fn identity(info: &SourceInfo) -> String {
+    format!("{}/{}", info.api, info.region)
+}
+
 impl Watch {
-    /// Enters what a poll found into ledger, book and counters.
-    fn take_in(
+    /// Enters what a poll found into ledger, book and counters, and into the journal before anybody
+    /// sees it.
+    async fn take_in(
         &mut self,
         ledger: &mut Ledger,
         mut fetched: Fetched,
@@ -200,9 +258,9 @@ impl Watch {
         for task in &fetched.tasks {
             self.counts.declare_kind(&self.info, &task.kind, self.cancels);
         }
-        for completion in ledger.enter(&fetched.tasks, failure.is_none(), now) {
-            self.log_completion(&completion);
-            self.counts.count(&self.info, &completion, self.cancels, now);
+        let completions = ledger.enter(&fetched.tasks, failure.is_none(), now);
+        for completion in &completions {
+            self.log_completion(completion);
         }
         self.book.enter(fetched, ledger, now);
         self.log_trouble(failure.as_ref());
@@ -217,7 +275,24 @@ impl Watch {
         }
         history.last_error =
             failure.as_ref().map(|(operation, error)| format!("{operation}: {error}"));
+        let mut batch = Batch::default();
+        ledger.save(&self.info.name, &mut batch);
+        self.save(&mut batch);
+        self.counts.enter(&self.info, &completions, None, self.cancels, now, batch);
+        self.journal.flush().await;
         failure
+    }
+
+    /// Puts what the polls have changed since the last time into `batch`.
+    fn save(&mut self, batch: &mut Batch) {
+        self.book.save(&self.info.name, batch);
+        let Some(last_success) = self.history.last_success else { return };
+        let old = |saved: Timestamp| last_success.since(saved) >= GRAIN || saved > last_success;
+        if self.saved.is_none_or(old) || !batch.is_empty() {
+            let past = Past { identity: identity(&self.info), last_success };
+            batch.put(PASTS, &self.info.name, "", &past);
+            self.saved = Some(last_success);
+        }
     }
 
     /// When the next poll is due, after one that began at `begun` and ended so.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::task::{Task, TaskState, Timestamp};
@@ -26,7 +27,7 @@ pub struct SourceInfo {
 }
 
 /// A task as the last answers left it, and what we saw of it ourselves.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tracked {
     /// The vendor's last word.
     pub task: Task,

@@ -8,6 +8,8 @@ use std::ops::Add;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// An instant in whole Unix seconds, as precise as any vendor's answer.
 ///
 /// The epoch itself cannot be represented: where a vendor writes `1970-01-01` it means "no time
@@ -87,14 +89,21 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-impl serde::Serialize for Timestamp {
+impl Serialize for Timestamp {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse::<jiff::Timestamp>().map(Self::from).map_err(serde::de::Error::custom)
+    }
+}
+
 /// How far a task is: 0 to 1.
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Ratio(f32);
 
@@ -113,7 +122,7 @@ impl Ratio {
 
 /// What the exporter makes of a vendor's status word. A closed set: a word that is not known is
 /// `Unknown`, and so is a task whose state can no longer be learned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskState {
     /// Accepted, not yet started.
@@ -164,7 +173,7 @@ impl TaskState {
 }
 
 /// How the exporter came to know a task.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// The vendor's list named it.
@@ -188,7 +197,7 @@ impl Origin {
 }
 
 /// The cluster or instance that a task works on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Resource {
     /// The vendor's id, for example `pc-bp1example000000`; empty if the vendor did not say.
     pub id: Box<str>,
@@ -204,7 +213,7 @@ impl Resource {
 }
 
 /// One step of a task, where the vendor reports steps, in the order of execution.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     /// The vendor's name of the step.
     pub name: Box<str>,
@@ -215,7 +224,7 @@ pub struct Step {
 }
 
 /// Why a task failed, in the vendor's words.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskError {
     /// The vendor's code; empty if there is none.
     pub code: Box<str>,
@@ -224,7 +233,7 @@ pub struct TaskError {
 }
 
 /// A long-running operation of some cloud on a database, as the last answer described it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     /// The vendor's id, unique within a source; never empty, at most [`Task::MAX_ID_BYTES`].
     pub id: Arc<str>,

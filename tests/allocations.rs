@@ -43,7 +43,7 @@ fn app(tasks: u32) -> Arc<App> {
     Arc::new(App {
         store,
         metrics: Arc::new(metrics),
-        counts: Arc::new(Counts::new(instruments)),
+        counts: Arc::new(Counts::new(instruments, Arc::default())),
         metrics_path: "/metrics".into(),
         stopping: CancellationToken::new(),
     })

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
+use prometheus::core::{Collector, Desc, MetricVec, MetricVecBuilder};
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricFamily;
 use prometheus::{
@@ -14,6 +14,7 @@ use prometheus::{
     Registry,
 };
 
+use super::durations::{Amount, Durations};
 use super::kinds::Kinds;
 use super::{FAMILIES, Family, Kind, Samples};
 use crate::store::SourceInfo;
@@ -103,10 +104,11 @@ pub struct Instruments {
     failures: IntCounterVec,
     cancellations: IntCounterVec,
     last_failure: IntGaugeVec,
-    task_duration: HistogramVec,
+    task_duration: Durations,
     reload_successful: IntGaugeVec,
     reload_success_time: IntGaugeVec,
     journal_successful: IntGaugeVec,
+    journals_set_aside: IntGaugeVec,
     registrations: IntGaugeVec,
 }
 
@@ -143,13 +145,22 @@ impl Instruments {
             failures: counter(&registry, "dbtask_task_failures_total")?,
             cancellations: counter(&registry, "dbtask_task_cancellations_total")?,
             last_failure: gauge(&registry, "dbtask_task_last_failure_timestamp_seconds")?,
-            task_duration: histogram(&registry, "dbtask_task_duration_seconds")?,
+            task_duration: register(
+                &registry,
+                "dbtask_task_duration_seconds",
+                |options, labels| {
+                    let labels = labels.iter().map(|&label| label.to_owned()).collect();
+                    let desc = Desc::new(options.name, options.help, labels, HashMap::new())?;
+                    Ok(Durations::new(desc))
+                },
+            )?,
             reload_successful: gauge(&registry, "dbtask_exporter_config_last_reload_successful")?,
             reload_success_time: gauge(
                 &registry,
                 "dbtask_exporter_config_last_reload_success_timestamp_seconds",
             )?,
             journal_successful: gauge(&registry, "dbtask_exporter_journal_last_write_successful")?,
+            journals_set_aside: gauge(&registry, "dbtask_exporter_journals_set_aside")?,
             registrations: gauge(&registry, "dbtask_exporter_registrations")?,
             registry,
         };
@@ -175,7 +186,7 @@ impl Instruments {
             self.unknown_values.with_label_values(&[name, field]);
         }
         for outcome in OUTCOMES {
-            self.task_duration.with_label_values(&[name, outcome.as_str()]);
+            self.task_duration.declare(&[name, outcome.as_str()]);
         }
         for operation in operations {
             self.requests.with_label_values(&[name, operation]);
@@ -223,7 +234,7 @@ impl Instruments {
             remove_source(gauges, source);
         }
         remove_source(&self.coverage_gap_seconds, source);
-        remove_source(&self.task_duration, source);
+        self.task_duration.remove(source);
         self.changed();
     }
 
@@ -242,8 +253,8 @@ impl Instruments {
         self.changed();
     }
 
-    /// Polling was down for longer than the vendor's list reaches back; also puts back what a
-    /// journal kept of `gaps`.
+    /// Polling was down for longer than the vendor's list reaches back, `gaps` times, and nothing is
+    /// known of `duration` in all.
     pub fn coverage_lost(&self, source: &str, gaps: u64, duration: Duration) {
         self.coverage_gaps.with_label_values(&[source]).inc_by(gaps);
         self.coverage_gap_seconds.with_label_values(&[source]).inc_by(duration.as_secs_f64());
@@ -288,8 +299,7 @@ impl Instruments {
         self.changed();
     }
 
-    /// `count` tasks of a kind came to an end; also puts back what a journal kept. An `outcome`
-    /// that is not final counts nothing.
+    /// `count` tasks of a kind came to an end. An `outcome` that is not final counts nothing.
     pub fn tasks_ended(&self, source: &str, kind: &str, outcome: TaskState, count: u64) {
         let ended = match outcome {
             TaskState::Succeeded => None,
@@ -310,10 +320,9 @@ impl Instruments {
         self.changed();
     }
 
-    /// A task took this long, by the vendor's start and end.
-    pub fn task_took(&self, source: &str, outcome: TaskState, duration: Duration) {
-        let outcome = outcome.as_str();
-        self.task_duration.with_label_values(&[source, outcome]).observe(duration.as_secs_f64());
+    /// So many tasks of this outcome took so long in all, by the vendor's start and end.
+    pub fn tasks_took(&self, source: &str, outcome: TaskState, amount: &Amount) {
+        self.task_duration.set(&[source, outcome.as_str()], amount.clone());
         self.changed();
     }
 
@@ -340,6 +349,12 @@ impl Instruments {
     /// The journal was written, or was not.
     pub fn journal_written(&self, well: bool) {
         self.journal_successful.with_label_values::<&str>(&[]).set(i64::from(well));
+        self.changed();
+    }
+
+    /// So many journals that could not be read lie in the journal's folder.
+    pub fn journals_set_aside(&self, count: u64) {
+        self.journals_set_aside.with_label_values::<&str>(&[]).set(clamped(count));
         self.changed();
     }
 
@@ -464,6 +479,7 @@ mod tests {
         instruments.task_failed_at("mysql", Timestamp::from_second(1).unwrap());
         instruments.config_loaded(Timestamp::from_second(1).unwrap());
         instruments.journal_written(true);
+        instruments.journals_set_aside(0);
         let mut made = instruments.gather();
         made.extend(instruments.process());
         for family in FAMILIES.iter().filter(|f| matches!(f.samples, Samples::Registry)) {

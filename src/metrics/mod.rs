@@ -10,6 +10,7 @@
 //! ```
 
 mod body;
+mod durations;
 mod exposition;
 mod instruments;
 mod kinds;
@@ -21,6 +22,7 @@ mod text;
 use std::fmt::Write as _;
 
 pub use body::{Encoding, ScrapeBody};
+pub use durations::Amount;
 pub use exposition::{Exposition, Metrics, PUBLISH_INTERVAL, Scrape};
 pub use instruments::{FIELDS, Instruments, OUTCOMES, Reason};
 pub use publisher::publish;
@@ -342,9 +344,7 @@ pub static FAMILIES: &[Family] = &[
     Family {
         name: "dbtask_task_duration_seconds",
         help: "How long ended tasks took, from the vendor's start to the vendor's end.",
-        kind: Kind::Histogram(&[
-            60.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 86400.0,
-        ]),
+        kind: Kind::Histogram(durations::BOUNDS),
         labels: &["source", "outcome"],
         samples: Samples::Registry,
     },
@@ -366,6 +366,11 @@ pub static FAMILIES: &[Family] = &[
     gauged(
         "dbtask_exporter_journal_last_write_successful",
         "Whether the last write to the journal went well; absent without a journal.",
+        &[],
+    ),
+    gauged(
+        "dbtask_exporter_journals_set_aside",
+        "Journals that could not be read and lie renamed in the journal's folder; absent without a journal.",
         &[],
     ),
     gauged("dbtask_exporter_registrations", "Task ids that are registered now.", &[]),

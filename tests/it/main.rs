@@ -20,6 +20,7 @@ mod golden;
 mod poller;
 mod process;
 mod refusals;
+mod restart;
 mod server;
 mod signing;
 mod simulator;

@@ -51,7 +51,7 @@ impl Server {
         let app = Arc::new(App {
             store,
             metrics: Arc::new(metrics),
-            counts: Arc::new(Counts::new(instruments)),
+            counts: Arc::new(Counts::new(instruments, Arc::default())),
             metrics_path: "/metrics".into(),
             stopping: CancellationToken::new(),
         });

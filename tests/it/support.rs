@@ -2,6 +2,7 @@
 //! that is called directly, without sockets.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use dbtask_exporter::clock::Clock;
 use dbtask_exporter::config::Config;
 use dbtask_exporter::environment::Environment;
-use dbtask_exporter::exporter::Exporter;
+use dbtask_exporter::exporter::{Exporter, Setting};
 use dbtask_exporter::metrics::{Encoding, Format};
 use dbtask_exporter::server::App;
 use dbtask_exporter::simulator::{Fault, FaultKind, Scenario, SimulatedCloud};
@@ -24,9 +25,30 @@ use tokio_util::sync::CancellationToken;
 /// An exporter and its clouds. Polls go on while the test sleeps.
 pub(crate) struct Lab {
     pub(crate) cloud: Arc<SimulatedCloud>,
+    setup: Setup,
     app: Arc<App>,
     running: JoinHandle<anyhow::Result<()>>,
     shutdown: CancellationToken,
+}
+
+/// What an exporter is made of; what is left when it has died.
+pub(crate) struct Setup {
+    pub(crate) config: Config,
+    setting: Setting,
+    transport: Arc<Tampered>,
+}
+
+impl Setup {
+    /// An exporter that goes on from what the last one left.
+    pub(crate) fn start(self) -> Lab {
+        let Self { config, setting, transport } = &self;
+        let exporter =
+            Exporter::assemble(config, setting, |_| Ok(Arc::clone(transport) as _)).unwrap();
+        let shutdown = CancellationToken::new();
+        let app = exporter.app("/metrics", shutdown.clone());
+        let running = tokio::spawn(exporter.run(Vec::new(), Arc::clone(&app), shutdown.clone()));
+        Lab { cloud: Arc::clone(&self.transport.cloud), setup: self, app, running, shutdown }
+    }
 }
 
 impl Lab {
@@ -53,15 +75,32 @@ impl Lab {
             source.poll.idle_interval = Duration::from_mins(2);
         }
         adjust(&mut config);
+        let setting = Setting { clock, ..Setting::default() };
         let start = Instant::now();
         let tamper = Box::new(move |request: &_| tamper(start.elapsed(), request));
-        let transport = Arc::new(Tampered { cloud: Arc::clone(&cloud), tamper });
-        let exporter =
-            Exporter::assemble(&config, clock, |_| Ok(Arc::clone(&transport) as _)).unwrap();
-        let shutdown = CancellationToken::new();
-        let app = exporter.app("/metrics", shutdown.clone());
-        let running = tokio::spawn(exporter.run(Vec::new(), Arc::clone(&app), shutdown.clone()));
-        Self { cloud, app, running, shutdown }
+        let transport = Arc::new(Tampered { cloud, tamper });
+        Setup { config, setting, transport }.start()
+    }
+
+    /// As [`Lab::new`], with a journal in `storage`.
+    pub(crate) async fn stored(
+        scenario: &str,
+        storage: &Path,
+        adjust: impl FnOnce(&mut Config),
+    ) -> Self {
+        let mut setup = Self::new(scenario, adjust).crash().await;
+        setup.setting.storage = Some(storage.to_owned());
+        setup.start()
+    }
+
+    /// Kills the exporter, as SIGKILL would: what is not in the journal is lost.
+    pub(crate) async fn crash(self) -> Setup {
+        self.running.abort();
+        let _ = self.running.await;
+        drop(self.app);
+        // Its parts let go of the journal when they are next looked at.
+        sleep(Duration::from_millis(1)).await;
+        self.setup
     }
 
     /// The same clouds and an exporter that has not been started.
@@ -71,7 +110,9 @@ impl Lab {
         let cloud = Arc::new(SimulatedCloud::new(&scenario, clock).unwrap());
         let text = cloud.configuration("http://127.0.0.1:1");
         let config = Config::parse(&text, "simulated", &Environment::default()).unwrap();
-        let exporter = Exporter::assemble(&config, clock, |_| Ok(Arc::clone(&cloud) as _)).unwrap();
+        let setting = Setting { clock, ..Setting::default() };
+        let exporter =
+            Exporter::assemble(&config, &setting, |_| Ok(Arc::clone(&cloud) as _)).unwrap();
         (exporter, cloud)
     }
 
