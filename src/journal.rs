@@ -24,6 +24,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::metrics::Instruments;
+use crate::sabotage::{self, Point};
 
 /// The file in the folder.
 const FILE: &str = "journal.db";
@@ -355,6 +356,7 @@ impl Disk {
             self.reopen()?;
         }
         let Some(connection) = &mut self.connection else { return Ok(()) };
+        sabotage::point(Point::BeforeTransaction);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
             let mut put = transaction.prepare(
@@ -379,7 +381,9 @@ impl Disk {
                 }
             }
         }
+        sabotage::point(Point::BeforeCommit);
         transaction.commit()?;
+        sabotage::point(Point::AfterCommit);
         Ok(())
     }
 

@@ -117,7 +117,13 @@ impl Source {
         }
         let wanted = self.watchlist.wanted();
         self.learned.unknown_ids.retain(|id, _| wanted.contains_key(id));
-        if !self.list(found, known, last_complete, &wanted).await {
+        let offset = self.caller.clock_offset;
+        let mut goes_on = self.list(found, known, last_complete, &wanted).await;
+        if goes_on && self.caller.clock_offset != offset {
+            // The times that were asked for are those of a clock that has turned out to be wrong.
+            goes_on = self.list(found, known, last_complete, &wanted).await;
+        }
+        if !goes_on {
             return;
         }
         self.ask_by_id(found, known, settled, &wanted).await;
