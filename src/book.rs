@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use crate::journal::{Batch, Contents, Table};
 use crate::ledger::Ledger;
+use crate::sabotage::{self, Bug};
 use crate::source::Fetched;
 use crate::store::Tracked;
 use crate::task::{Step, Task, TaskState, Timestamp};
@@ -116,8 +117,13 @@ impl Book {
                 }
             } else if tracked.settled.is_none()
                 && (fetched.complete || gone.contains(&tracked.task.id))
+                && !sabotage::is(Bug::AbsenceIgnored)
             {
-                tracked.task.state = TaskState::Unknown;
+                tracked.task.state = if sabotage::is(Bug::AbsenceIsSuccess) {
+                    TaskState::Succeeded
+                } else {
+                    TaskState::Unknown
+                };
                 tracked.settled = Some(now);
                 self.saved.seen.remove(&tracked.task.id);
             }
@@ -139,7 +145,8 @@ impl Book {
         }
         let saved = &mut self.saved;
         self.tasks.retain(|tracked| {
-            let keep = tracked.expires(keeping).is_none_or(|expiry| now < expiry);
+            let keep = tracked.expires(keeping).is_none_or(|expiry| now < expiry)
+                || sabotage::is(Bug::NoRetention);
             if !keep {
                 saved.seen.remove(&tracked.task.id);
                 saved.dropped.push(Arc::clone(&tracked.task.id));
@@ -147,7 +154,10 @@ impl Book {
             keep
         });
         for tracked in &mut self.tasks {
-            if tracked.settled.is_none() && now.since(tracked.last_seen) > keeping.stale_after {
+            if tracked.settled.is_none()
+                && now.since(tracked.last_seen) > keeping.stale_after
+                && !sabotage::is(Bug::NeverStale)
+            {
                 tracked.task.state = TaskState::Unknown;
             }
         }

@@ -16,6 +16,7 @@ use crate::journal::{Batch, Contents, Journal, Table};
 use crate::ledger::{self, Completion, Ledger};
 use crate::metrics::{Instruments, Reason};
 use crate::pace::{Backoff, Guard};
+use crate::sabotage::{self, Bug};
 use crate::source::{Fetched, Source};
 use crate::store::{Snapshot, SourceInfo, Store, Tracked};
 use crate::task::{Task, TaskState, Timestamp};
@@ -128,6 +129,7 @@ impl Poller {
         }
         let last_success =
             past.filter(|past| past.identity == identity(&info)).map(|past| past.last_success);
+        let last_success = last_success.filter(|_| !sabotage::is(Bug::OutageForgotten));
         shelves.counts.restore(&info, contents);
         let ledger = Ledger::restore(&info.name, contents, caller.clock.now());
         let mut watch = Watch {
@@ -279,7 +281,9 @@ impl Watch {
         ledger.save(&self.info.name, &mut batch);
         self.save(&mut batch);
         self.counts.enter(&self.info, &completions, None, self.cancels, now, batch);
-        self.journal.flush().await;
+        if !sabotage::is(Bug::NoFlushBeforePublish) {
+            self.journal.flush().await;
+        }
         failure
     }
 
@@ -310,6 +314,9 @@ impl Watch {
         };
         match error.reason() {
             Reason::Throttled | Reason::Server | Reason::Network | Reason::Timeout => {
+                if sabotage::is(Bug::NoBackoff) {
+                    self.backoff.reset();
+                }
                 let asked = error.refusal().and_then(|refusal| refusal.retry_after);
                 Instant::now() + self.backoff.after_failure(interval, asked, random)
             }

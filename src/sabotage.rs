@@ -23,18 +23,20 @@ pub enum Bug {
     ShownTooEarly,
     /// The end of a task is forgotten an hour after it was last seen.
     RunsForgotten,
-    /// Of two sightings in one poll the last wins, whatever it says.
-    FinalTakenBack,
     /// What has been silent for long is still said to run.
     NeverStale,
     /// A task that the list leaves out stays as it was.
     AbsenceIgnored,
-    /// Two polls of a source overlap.
-    TwoPollsAtOnce,
+    /// A task that the list leaves out is said to have ended well.
+    AbsenceIsSuccess,
+    /// A source is asked twice at once.
+    SentTwice,
     /// Nothing limits the rate of calls.
     NoRateLimit,
     /// After an outage the list is asked for no more than the lookback.
     SinceNotWidened,
+    /// A restart does not know when the last good poll was.
+    OutageForgotten,
     /// An end time that becomes known makes a new run.
     LateEndCounted,
     /// Ended tasks are shown for ever.
@@ -56,12 +58,13 @@ impl Bug {
         Self::NoGuard,
         Self::ShownTooEarly,
         Self::RunsForgotten,
-        Self::FinalTakenBack,
         Self::NeverStale,
         Self::AbsenceIgnored,
-        Self::TwoPollsAtOnce,
+        Self::AbsenceIsSuccess,
+        Self::SentTwice,
         Self::NoRateLimit,
         Self::SinceNotWidened,
+        Self::OutageForgotten,
         Self::LateEndCounted,
         Self::NoRetention,
         Self::OnePage,
@@ -123,14 +126,14 @@ mod on {
         PLANTED.get() == Some(bug)
     }
 
-    /// Makes the process die after it has passed this many points.
+    /// Makes the process die after it has passed this many points, and at every point from then on.
     pub fn arm(points: u32) {
         LEFT.set(Some(points));
     }
 
-    /// Lets the process live. Returns whether it was still to die.
-    pub fn disarm() -> bool {
-        LEFT.take().is_some()
+    /// Lets the next process live.
+    pub fn disarm() {
+        LEFT.set(None);
     }
 
     /// Keeps deaths from being reported as panics; for the whole program.
@@ -147,10 +150,8 @@ mod on {
     #[allow(clippy::panic, reason = "a process that dies runs no handler of errors")]
     pub fn point(point: Point) {
         match LEFT.get() {
-            Some(0) => {
-                LEFT.set(None);
-                std::panic::panic_any(Death(point));
-            }
+            // Whatever else the process would still do at this instant dies here, too.
+            Some(0) => std::panic::panic_any(Death(point)),
             Some(left) => LEFT.set(Some(left - 1)),
             None => {}
         }

@@ -13,6 +13,7 @@ use crate::api::{DecodeError, Page, Query, Scope, TaskRef, Unreadable};
 use crate::caller::{Caller, FetchError};
 use crate::cloud::RefusalKind;
 use crate::metrics::Reason;
+use crate::sabotage::{self, Bug};
 use crate::store::Tracked;
 use crate::task::{Origin, Resource, Task, TaskState, Timestamp};
 use crate::watchlist::{Wanted, Watchlist};
@@ -220,7 +221,8 @@ impl Source {
                     self.learned.list = Listing::Exists;
                     failed_before = false;
                     // The next page before other queries, while the list is as it was.
-                    for next in page.next.into_iter().rev() {
+                    let pages = if sabotage::is(Bug::OnePage) { Vec::new() } else { page.next };
+                    for next in pages.into_iter().rev() {
                         queries.push_front(next);
                     }
                     found.add(page.tasks, page.unreadable);
@@ -403,12 +405,15 @@ impl Source {
         known: &[Tracked],
         last_complete: Option<Timestamp>,
     ) -> Timestamp {
+        // By the vendor's clock, as are the times of the tasks.
+        let last_complete =
+            last_complete.map(|complete| complete.offset_by(self.caller.clock_offset));
         let unfinished = known
             .iter()
             .filter(|tracked| (self.caller.api.by_id)(&task_ref(&tracked.task)).is_none())
             .filter_map(|tracked| tracked.task.started.or(tracked.task.created));
         let since = unfinished
-            .chain(last_complete)
+            .chain(last_complete.filter(|_| !sabotage::is(Bug::SinceNotWidened)))
             .map(|time| time.saturating_sub(OVERLAP))
             .chain([now.saturating_sub(self.lookback)])
             .min()

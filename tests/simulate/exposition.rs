@@ -3,14 +3,15 @@
 //! that is what this exporter promises: each family in one piece with its help and its type, no
 //! timestamps, no two equal series, histograms that add up.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The samples of an exposition: `name{label="value",…}`, labels in order, and the value.
-pub(crate) type Samples = BTreeMap<String, f64>;
+pub(crate) type Samples<'a> = HashMap<Cow<'a, str>, f64>;
 
 /// Reads a whole exposition.
-pub(crate) fn read(text: &str) -> Result<Samples, String> {
-    let mut samples = Samples::new();
+pub(crate) fn read(text: &str) -> Result<Samples<'_>, String> {
+    let mut samples = Samples::with_capacity(text.len() / 64);
     let mut families = BTreeSet::new();
     let mut family: Option<(&str, Option<&str>)> = None;
     if !text.is_empty() && !text.ends_with('\n') {
@@ -47,7 +48,7 @@ pub(crate) fn read(text: &str) -> Result<Samples, String> {
     Ok(samples)
 }
 
-fn sample<'a>(line: &'a str, family: &str, kind: &str) -> Result<(String, f64), &'a str> {
+fn sample<'a>(line: &'a str, family: &str, kind: &str) -> Result<(Cow<'a, str>, f64), &'a str> {
     let end = line.find(['{', ' ']).ok_or("no value")?;
     let (name, rest) = line.split_at(end);
     let suffix = name.strip_prefix(family).ok_or("a sample of another family")?;
@@ -77,13 +78,15 @@ fn sample<'a>(line: &'a str, family: &str, kind: &str) -> Result<(String, f64), 
         "+Inf" => f64::INFINITY,
         _ => number.parse().map_err(|_| "not a value, or more than one")?,
     };
-    if kind != "gauge" && (value.is_nan() || value < 0.0) {
-        return Err("a counter below zero");
+    let value = (kind == "gauge" || value >= 0.0).then_some(value).ok_or("a counter below zero")?;
+    if labels.is_sorted() {
+        let length = line.len() - number.len() - 1;
+        return Ok((Cow::Borrowed(&line[..length]), value));
     }
     labels.sort_unstable();
     let labels: Vec<String> =
         labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
-    Ok((format!("{name}{{{}}}", labels.join(",")), value))
+    Ok((Cow::Owned(format!("{name}{{{}}}", labels.join(","))), value))
 }
 
 /// The index of the quote that ends a label's value.
@@ -107,7 +110,7 @@ fn is_name(text: &str) -> bool {
 }
 
 /// Buckets grow, and the last holds as many as are counted.
-fn histograms(samples: &Samples) -> Result<(), String> {
+fn histograms(samples: &Samples<'_>) -> Result<(), String> {
     let mut buckets: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
     for (series, &value) in samples {
         let Some((name, rest)) = series.split_once("_bucket{") else { continue };
@@ -122,7 +125,7 @@ fn histograms(samples: &Samples) -> Result<(), String> {
         bounds.sort_by(|a, b| a.0.total_cmp(&b.0));
         let grows = bounds.windows(2).all(|pair| pair[0].1 <= pair[1].1);
         let last = bounds.last().copied().unwrap_or_default();
-        if !grows || !last.0.is_infinite() || samples.get(&count) != Some(&last.1) {
+        if !grows || !last.0.is_infinite() || samples.get(count.as_str()) != Some(&last.1) {
             return Err(format!("a histogram that does not add up: {count}"));
         }
     }

@@ -45,6 +45,42 @@ pub(crate) struct Tally {
     pub(crate) faults: BTreeMap<&'static str, u64>,
 }
 
+impl Tally {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.good_polls += other.good_polls;
+        self.lives += other.lives;
+        self.scrapes += other.scrapes;
+        self.read += other.read;
+        self.failures += other.failures;
+        self.certain += other.certain;
+        for (word, count) in &other.faults {
+            *self.faults.entry(word).or_default() += count;
+        }
+    }
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} requests, {} good polls, {} lives, {} scrapes, {} expositions read, {} failures \
+             ({} certain); requests hit by faults:",
+            self.requests,
+            self.good_polls,
+            self.lives,
+            self.scrapes,
+            self.read,
+            self.failures,
+            self.certain
+        )?;
+        for (word, count) in &self.faults {
+            write!(f, " {word} {count}")?;
+        }
+        Ok(())
+    }
+}
+
 /// How long what is to be shown may wait: five minutes, and a second for every step on the way.
 const SETTLED: i64 = 305_000;
 /// How long a scraper may be silent and still be waited for.
@@ -65,6 +101,8 @@ pub(crate) struct Judge {
     scrapers: BTreeMap<u8, VecDeque<i64>>,
     /// Scrapes are read until then, in milliseconds.
     hot_until: i64,
+    /// The part of the last exposition that counts tasks.
+    counted: String,
     /// When each end was first shown: by source, id and time.
     settled: HashMap<(usize, String, i64), Timestamp>,
     pub(crate) verdict: Option<Violation>,
@@ -103,8 +141,8 @@ struct Watch {
 struct Process {
     up: bool,
     began: i64,
-    /// When the series of a source and a kind were born.
-    born: BTreeMap<(usize, String), i64>,
+    /// When the series of a source and a kind were born: ever, and in this process.
+    born: BTreeMap<(usize, String), (i64, i64)>,
     /// What each counter must not fall below.
     counters: HashMap<String, f64>,
     /// What was shown when the last process ended.
@@ -149,6 +187,7 @@ impl Judge {
             lasting: HashMap::new(),
             scrapers: BTreeMap::new(),
             hot_until: 0,
+            counted: String::new(),
             settled: HashMap::new(),
             verdict: None,
             digest: 0xcbf2_9ce4_8422_2325,
@@ -185,15 +224,18 @@ impl Judge {
     /// A process has been started that watches these: resources and interval of each source.
     pub(crate) fn started(&mut self, watched: &[Option<(Vec<String>, i64)>]) {
         self.tally.lives += 1;
+        if !self.world.has_journal {
+            self.sum_up();
+        }
         let inherits = self.world.has_journal;
         let second = self.second();
         let born = std::mem::take(&mut self.process.born);
-        let counters = std::mem::take(&mut self.process.counters);
         let was_read = self.process.was_read;
         self.process = Process { up: true, began: self.now, ..Process::default() };
         if inherits {
-            self.process.born = born.into_keys().map(|key| (key, self.now)).collect();
-            self.process.inherited = was_read.then_some(counters);
+            let reborn = born.into_iter().map(|(key, (ever, _))| (key, (ever, self.now)));
+            self.process.born = reborn.collect();
+            self.process.inherited = was_read.then(|| self.lasting.clone());
         } else {
             self.lasting.clear();
             self.settled.clear();
@@ -402,7 +444,10 @@ impl Judge {
                 );
                 return self.broken("stale", text);
             }
-            self.process.born.entry((n, tracked.task.kind.to_string())).or_insert(self.now);
+            self.process
+                .born
+                .entry((n, tracked.task.kind.to_string()))
+                .or_insert((self.now, self.now));
             if tracked
                 .settled
                 .is_some_and(|settled| self.epoch + second - settled.as_second() < 2 * MINUTE)
@@ -560,16 +605,21 @@ impl Judge {
         }
     }
 
-    /// Reads an exposition. `by` is who was served it, if anybody.
+    /// Reads an exposition. `by` is who was served it, if anybody: then only a change of what is
+    /// counted of tasks is worth a closer look.
     pub(crate) fn read(&mut self, text: &str, by: Option<u8>) {
+        let counted = counted(text);
+        if by.is_some() && self.process.was_read && counted == self.counted {
+            return;
+        }
+        counted.clone_into(&mut self.counted);
         self.tally.read += 1;
         let samples = match exposition::read(text) {
             Ok(samples) => samples,
             Err(error) => return self.broken("exposition", error),
         };
-        for line in text.lines().filter(|line| !line.contains("process_")) {
-            self.note(line.as_bytes());
-        }
+        let end = text.find("# HELP process_").unwrap_or(text.len());
+        self.note(&text.as_bytes()[..end]);
         self.monotone(&samples);
         self.gate(&samples, by);
         self.reckon(&samples);
@@ -587,27 +637,25 @@ impl Judge {
     }
 
     /// No counter falls.
-    fn monotone(&mut self, samples: &Samples) {
+    fn monotone(&mut self, samples: &Samples<'_>) {
         let mut fallen = None;
         for (series, &value) in samples {
-            let name = series.split_once('{').map_or(series.as_str(), |(name, _)| name);
-            let lasts = name.starts_with("dbtask_task_duration_seconds")
-                || (name.ends_with("_total") && name.starts_with("dbtask_task_"))
-                || name.starts_with("dbtask_source_coverage");
+            let name = series.split_once('{').map_or(&**series, |(name, _)| name);
             let counts =
                 ["_total", "_count", "_bucket", "_sum"].iter().any(|end| name.ends_with(end));
             if !counts || name.starts_with("process_") {
                 continue;
             }
+            let lasts = name.starts_with("dbtask_task_") || name.contains("_coverage_gap");
             let before = if lasts { &mut self.lasting } else { &mut self.process.counters };
-            let before = before.entry(series.clone()).or_insert(value);
+            let Some(before) = before.get_mut(&**series) else {
+                before.insert(series.to_string(), value);
+                continue;
+            };
             if value < *before - 1e-6 {
                 fallen.get_or_insert_with(|| format!("{series} fell from {before} to {value}"));
             }
             *before = value;
-            if lasts {
-                self.process.counters.insert(series.clone(), value);
-            }
         }
         if let Some(text) = fallen {
             self.broken("counter", text);
@@ -615,11 +663,12 @@ impl Judge {
     }
 
     /// An old value is served before a new one.
-    fn gate(&mut self, samples: &Samples, by: Option<u8>) {
+    fn gate(&mut self, samples: &Samples<'_>, by: Option<u8>) {
         let now = self.now;
         if self.world.has_journal && self.process.inherited.is_none() && self.tally.lives > 1 {
             // Nobody has seen what the last process showed at its end.
-            self.process.inherited = Some(samples.clone().into_iter().collect());
+            self.process.inherited =
+                Some(samples.iter().map(|(series, &value)| (series.to_string(), value)).collect());
         }
         let mut early = None;
         for (n, source) in self.world.sources.iter().enumerate() {
@@ -627,31 +676,39 @@ impl Judge {
                 continue;
             }
             let born = self.process.born.iter().filter(|((of, _), _)| *of == n);
-            for ((_, kind), &born) in born {
+            for ((_, kind), &(ever, born)) in born {
                 let (name, kind) = (&source.name, escaped(kind));
                 for family in ["failures", "completions"] {
                     let series = format!(
                         "dbtask_task_{family}_total{{source=\"{name}\",task_kind=\"{kind}\"}}"
                     );
-                    let Some(&value) = samples.get(&series) else { continue };
+                    let Some(&value) = samples.get(series.as_str()) else { continue };
                     let inherited = self.process.inherited.as_ref();
                     let base = inherited.and_then(|old| old.get(&series)).copied().unwrap_or(0.0);
                     if value <= base || now - born >= PATIENCE - 2000 {
                         continue;
                     }
+                    let mut anybody = false;
                     for (&client, scrapes) in &self.scrapers {
+                        let served = |since: i64| {
+                            scrapes.iter().any(|&at| at > since && (at < now || by != Some(client)))
+                        };
+                        anybody |= served(born);
                         let here = scrapes.iter().any(|&at| at <= born && at > born - PATIENCE)
                             && scrapes.back().is_some_and(|&at| at > now - PATIENCE);
-                        let served = scrapes
-                            .iter()
-                            .any(|&at| at > born && (at < now || by != Some(client)) && at <= now);
-                        if here && !served {
+                        // Who was served the old value by an earlier process has seen it.
+                        if here && !served(ever) {
                             early.get_or_insert(format!(
                                 "{series} is {value} and was {base}: scraper {client} has not \
                                  been served that in the {} s since it began",
                                 (now - born) / 1000
                             ));
                         }
+                    }
+                    if !anybody {
+                        early.get_or_insert(format!(
+                            "{series} is {value} and was {base}, which this process has not served",
+                        ));
                     }
                 }
             }
@@ -662,7 +719,7 @@ impl Judge {
     }
 
     /// Every end is counted once.
-    fn reckon(&mut self, samples: &Samples) {
+    fn reckon(&mut self, samples: &Samples<'_>) {
         let (now, second) = (self.now, self.second());
         let mut wrong = None;
         for (n, source) in self.world.sources.iter().enumerate() {
@@ -696,7 +753,7 @@ impl Judge {
                     let series = format!(
                         "dbtask_task_{family}_total{{source=\"{name}\",task_kind=\"{label}\"}}"
                     );
-                    let value = samples.get(&series).copied().unwrap_or(0.0);
+                    let value = samples.get(series.as_str()).copied().unwrap_or(0.0);
                     #[allow(clippy::cast_precision_loss, reason = "small")]
                     let (must, may) = (must as f64, may as f64);
                     if value < must {
@@ -728,12 +785,17 @@ impl Judge {
     /// Sums up, at the end.
     pub(crate) fn sum_up(&mut self) {
         let second = self.second();
-        for end in self.lives.iter().flat_map(|life| &life.ends) {
-            if end.state == TaskState::Failed && (0..=second).contains(&end.at) {
-                self.tally.failures += 1;
-                self.tally.certain += u64::from(end.must(self.now));
-            }
+        let failed = self.lives.iter().flat_map(|life| &life.ends);
+        let failed =
+            failed.filter(|end| end.state == TaskState::Failed && (0..=second).contains(&end.at));
+        let (mut failures, mut certain) = (0, 0);
+        for end in failed {
+            failures += 1;
+            certain += u64::from(end.must(self.now));
         }
+        self.tally.failures = failures;
+        // Without a journal each process starts at nothing.
+        self.tally.certain += certain;
     }
 
     /// Every failure up to now, by source, id and second: what the simulated clouds must say too.
@@ -750,6 +812,15 @@ impl Judge {
         failures.sort();
         failures
     }
+}
+
+/// The part of an exposition that counts the ends of tasks.
+fn counted(text: &str) -> &str {
+    let from = text.find("# HELP dbtask_task_completions_total").unwrap_or(0);
+    let rest = &text[from..];
+    let until =
+        rest.find("# HELP dbtask_task_last_failure").or_else(|| rest.find("# HELP process_"));
+    &rest[..until.unwrap_or(rest.len())]
 }
 
 impl std::fmt::Display for Violation {

@@ -127,6 +127,7 @@ impl Stage {
                 break;
             }
             sleep_until(self.start + millis(at)).await;
+            self.revive(&mut agenda, at);
             match act {
                 Act::Start => self.start_process().await,
                 Act::Down(index) => {
@@ -150,7 +151,6 @@ impl Stage {
                     agenda.push(Reverse((at + self.step_length(), Act::Step)));
                 }
             }
-            self.revive(&mut agenda, at);
             if self.lock().verdict.is_some() {
                 break;
             }
@@ -188,6 +188,7 @@ impl Stage {
         }
         // Whatever the last one had open is closed when its parts are dropped.
         tokio::time::sleep(Duration::from_millis(1)).await;
+        sabotage::disarm();
         let mut config = self.config.clone();
         let mut watched = Vec::new();
         for (n, plan) in self.world.sources.iter().enumerate() {

@@ -102,6 +102,15 @@ pub(crate) enum Change {
     Narrow(usize),
 }
 
+impl Change {
+    /// The source whose configuration changes.
+    pub(crate) fn source(&mut self) -> &mut usize {
+        match self {
+            Self::Interval(source, _) | Self::Toggle(source) | Self::Narrow(source) => source,
+        }
+    }
+}
+
 impl World {
     /// The world of a seed.
     pub(crate) fn new(seed: u64, days: i64) -> Self {
@@ -227,7 +236,8 @@ impl World {
         // A clock that is wrong from the beginning to the end.
         if rng.u8(..8) == 0 {
             let mut fault = Fault::new(FaultKind::SkewedClock);
-            fault.offset = Offset(rng.i64(-3 * HOUR..3 * HOUR));
+            let most = if rng.bool() { 3 * HOUR } else { 15 * MINUTE };
+            fault.offset = Offset(rng.i64(-most..most));
             self.events.push(Event::Fault(n, fault));
         }
     }
