@@ -5,16 +5,22 @@
 //!
 //! - What a poll did not reach stays as it was; a failed poll drops nothing.
 //! - An unfinished task that no answer has named for `stale_after` is shown as unknown.
-//! - A task that a complete list leaves out, and that cannot be asked for, is unknown from then on.
-//!   Absence is never success.
+//! - A task that a complete list leaves out, and that cannot be asked for, is unknown from then on,
+//!   until it is seen again. Absence is never success.
 //! - Finished and vanished tasks stay for their retention, counted from the poll that first saw
 //!   them so, however old the vendor's end time. Unfinished tasks never expire by age.
+//! - A task has moved when the vendor gives another state, another progress, or steps that are
+//!   further on: a word that means the same state is no change, nor is silence, nor the time left.
+//! - An estimated end goes when its time has come, and with the state in which it was made.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::estimate::Progression;
 use crate::journal::{Batch, Contents, Table};
 use crate::ledger::Ledger;
 use crate::sabotage::{self, Bug};
@@ -35,7 +41,7 @@ pub struct Keeping {
     pub tasks: usize,
 }
 
-/// One row a task: what is [`Tracked`] of it.
+/// One row a task: an [`Entry`].
 const TASKS: Table = Table("task");
 /// How old the last sighting of an unfinished task in the journal may be: it need not be written at
 /// every poll only to say that nothing has changed.
@@ -44,17 +50,22 @@ const GRAIN: Duration = Duration::from_mins(5);
 /// The tasks of one source.
 #[derive(Debug, Default)]
 pub struct Book {
-    tasks: Vec<Tracked>,
-    saved: Saved,
+    entries: Vec<Entry>,
+    /// Tasks that are in the journal but no longer here.
+    dropped: Vec<Arc<str>>,
 }
 
-/// What the journal has of a [`Book`].
-#[derive(Debug, Default)]
-struct Saved {
-    /// When each task that it has as it is was last seen by then.
-    seen: BTreeMap<Arc<str>, Timestamp>,
-    /// Tasks that are no longer in the book.
-    dropped: Vec<Arc<str>>,
+/// A task, and what is to be remembered of it but not shown.
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    tracked: Tracked,
+    /// The last sighting that is in the journal, if the journal has all else as it is.
+    #[serde(skip)]
+    saved: Option<Timestamp>,
+    /// The state that the vendor gave last, whatever has become of it by our own rules.
+    said: TaskState,
+    #[serde(default, skip_serializing_if = "Progression::is_empty")]
+    progression: Progression,
 }
 
 /// What is to be shown of a [`Book`].
@@ -62,8 +73,8 @@ struct Saved {
 pub struct Shown {
     /// Ordered by id.
     pub tasks: Vec<Tracked>,
-    /// How many more there are.
-    pub truncated: u64,
+    /// The others, ordered by id.
+    pub hidden: Vec<Tracked>,
     /// How many tasks are in each state, as [`TaskState::ALL`].
     pub states: [u64; TaskState::ALL.len()],
 }
@@ -71,108 +82,111 @@ pub struct Shown {
 impl Book {
     /// The book that an earlier process left.
     pub fn restore(source: &str, contents: &mut Contents) -> Self {
-        let mut book = Self::default();
-        for (_, tracked) in contents.take::<Tracked>(TASKS, source) {
-            book.saved.seen.insert(Arc::clone(&tracked.task.id), tracked.last_seen);
-            book.tasks.push(tracked);
-        }
-        book
+        let rows = contents.take::<Entry>(TASKS, source).into_iter();
+        let entries = rows
+            .map(|(_, entry)| Entry { saved: Some(entry.tracked.last_seen), ..entry })
+            .collect();
+        Self { entries, ..Self::default() }
     }
 
     /// Puts what has changed since the last time into `batch`.
     pub fn save(&mut self, source: &str, batch: &mut Batch) {
-        for id in self.saved.dropped.drain(..) {
+        for id in self.dropped.drain(..) {
             batch.remove(TASKS, source, &id);
         }
-        for tracked in &self.tasks {
-            let old = |&seen: &Timestamp| {
-                tracked.settled.is_none() && tracked.last_seen.since(seen) >= GRAIN
-            };
-            if self.saved.seen.get(&tracked.task.id).is_none_or(old) {
-                batch.put(TASKS, source, &tracked.task.id, tracked);
-                self.saved.seen.insert(Arc::clone(&tracked.task.id), tracked.last_seen);
+        for entry in &mut self.entries {
+            let Tracked { task, last_seen, settled, .. } = &entry.tracked;
+            let old = |saved| settled.is_none() && last_seen.since(saved) >= GRAIN;
+            if entry.saved.is_none_or(old) {
+                batch.put(TASKS, source, &task.id, entry);
+                entry.saved = Some(*last_seen);
             }
         }
     }
 
     /// Every task, in no order.
     pub fn tasks(&self) -> impl Iterator<Item = &Tracked> {
-        self.tasks.iter()
+        self.entries.iter().map(|entry| &entry.tracked)
     }
 
     /// Whether any task is still to end.
     pub fn any_unfinished(&self) -> bool {
-        self.tasks.iter().any(|tracked| tracked.settled.is_none())
+        self.tasks().any(|tracked| tracked.settled.is_none())
     }
 
-    /// Enters what a poll found; `ledger` has entered it before.
-    pub fn enter(&mut self, fetched: Fetched, ledger: &Ledger, now: Timestamp) {
+    /// Enters what a poll found; `ledger` has entered it before. Returns the tasks that went out of
+    /// sight unfinished, as they were last seen.
+    pub fn enter(&mut self, fetched: Fetched, ledger: &Ledger, now: Timestamp) -> Vec<Task> {
         let mut found: BTreeMap<Arc<str>, Task> =
             fetched.tasks.into_iter().map(|task| (Arc::clone(&task.id), task)).collect();
         let gone: HashSet<Arc<str>> = fetched.gone.into_iter().collect();
-        for tracked in &mut self.tasks {
+        let left_over: HashSet<Arc<str>> = fetched.left_over.into_iter().collect();
+        let mut lost = Vec::new();
+        for entry in &mut self.entries {
+            let tracked = &mut entry.tracked;
             if let Some(task) = found.remove(&tracked.task.id) {
-                if tracked.see(task, ledger, now) {
-                    self.saved.seen.remove(&tracked.task.id);
-                }
+                entry.see(task, ledger, now);
             } else if tracked.settled.is_none()
-                && (fetched.complete || gone.contains(&tracked.task.id))
+                && (fetched.complete && !left_over.contains(&tracked.task.id)
+                    || gone.contains(&tracked.task.id))
                 && !sabotage::is(Bug::AbsenceIgnored)
             {
+                lost.push(tracked.task.clone());
                 tracked.task.state = if sabotage::is(Bug::AbsenceIsSuccess) {
                     TaskState::Succeeded
                 } else {
                     TaskState::Unknown
                 };
                 tracked.settled = Some(now);
-                self.saved.seen.remove(&tracked.task.id);
+                entry.saved = None;
             }
         }
-        self.tasks.extend(found.into_values().map(|task| Tracked {
-            last_seen: now,
-            progress_changed: now,
-            settled: ledger.settled(&task.id),
-            task,
-        }));
+        self.entries.extend(found.into_values().map(|task| Entry::new(task, ledger, now)));
+        lost
     }
 
     /// Drops what has been shown for its time, and calls unknown what has been silent for too long.
     pub fn age(&mut self, keeping: &Keeping, now: Timestamp) {
-        for tracked in &mut self.tasks {
+        for Entry { tracked, .. } in &mut self.entries {
             // A clock that is set back must not make anything younger than it is.
             tracked.last_seen = tracked.last_seen.min(now);
+            tracked.progress_changed = tracked.progress_changed.min(now);
             tracked.settled = tracked.settled.map(|settled| settled.min(now));
         }
-        let saved = &mut self.saved;
-        self.tasks.retain(|tracked| {
+        let dropped = &mut self.dropped;
+        self.entries.retain(|Entry { tracked, .. }| {
             let keep = tracked.expires(keeping).is_none_or(|expiry| now < expiry)
                 || sabotage::is(Bug::NoRetention);
             if !keep {
-                saved.seen.remove(&tracked.task.id);
-                saved.dropped.push(Arc::clone(&tracked.task.id));
+                dropped.push(Arc::clone(&tracked.task.id));
             }
             keep
         });
-        for tracked in &mut self.tasks {
+        for Entry { tracked, .. } in &mut self.entries {
             if tracked.settled.is_none()
                 && now.since(tracked.last_seen) > keeping.stale_after
                 && !sabotage::is(Bug::NeverStale)
             {
                 tracked.task.state = TaskState::Unknown;
             }
+            let running = tracked.task.state == TaskState::Running;
+            tracked.estimated_end = tracked.estimated_end.filter(|&end| running && now < end);
         }
     }
 
     /// When [`Book::age`] will next change something without a poll.
     pub fn next_change(&self, keeping: &Keeping) -> Option<Timestamp> {
         let one_second = Duration::from_secs(1);
-        self.tasks
-            .iter()
-            .filter_map(|tracked| match tracked.settled {
-                Some(_) => tracked.expires(keeping),
-                None if tracked.task.state == TaskState::Unknown => None,
-                None => Some(tracked.last_seen + keeping.stale_after + one_second),
+        self.tasks()
+            .flat_map(|tracked| {
+                let change = match tracked.settled {
+                    Some(_) => tracked.expires(keeping),
+                    None if tracked.task.state == TaskState::Unknown => None,
+                    None => Some(tracked.last_seen + keeping.stale_after + one_second),
+                };
+                [change, tracked.estimated_end]
             })
+            .flatten()
             .min()
     }
 
@@ -180,12 +194,12 @@ impl Book {
     pub fn show(&self, keeping: &Keeping) -> Shown {
         let mut states = [0; TaskState::ALL.len()];
         for (count, state) in states.iter_mut().zip(TaskState::ALL) {
-            let of_state = self.tasks.iter().filter(|tracked| tracked.task.state == state);
+            let of_state = self.tasks().filter(|tracked| tracked.task.state == state);
             *count = of_state.count() as u64;
         }
-        let mut tasks: Vec<&Tracked> = self.tasks.iter().collect();
-        let hidden = tasks.len().saturating_sub(keeping.tasks);
-        if hidden > 0 {
+        let mut tasks: Vec<&Tracked> = self.tasks().collect();
+        let mut hidden = Vec::new();
+        if tasks.len() > keeping.tasks {
             tasks.sort_by_key(|tracked| {
                 let task = &tracked.task;
                 let rank = match (tracked.settled, task.state) {
@@ -195,28 +209,49 @@ impl Book {
                 };
                 (rank, Reverse(task.started.or(task.created)), Arc::clone(&task.id))
             });
-            tasks.truncate(keeping.tasks);
+            hidden = tasks.split_off(keeping.tasks);
         }
-        let mut tasks: Vec<Tracked> = tasks.into_iter().cloned().collect();
-        tasks.sort_unstable_by(|a, b| a.task.id.cmp(&b.task.id));
-        Shown { tasks, truncated: hidden as u64, states }
+        let [tasks, hidden] = [tasks, hidden].map(|tasks| {
+            let mut tasks: Vec<Tracked> = tasks.into_iter().cloned().collect();
+            tasks.sort_unstable_by(|a, b| a.task.id.cmp(&b.task.id));
+            tasks
+        });
+        Shown { tasks, hidden, states }
     }
 }
 
-impl Tracked {
-    /// Takes in a new sighting. What an answer by id leaves out stays as the list had it. Returns
-    /// whether anything but the time of the sighting is new.
-    fn see(&mut self, mut task: Task, ledger: &Ledger, now: Timestamp) -> bool {
-        let old = &self.task;
-        let changed = old.vendor_status != task.vendor_status
-            || old.progress != task.progress
-            || !same_progress(&old.steps, &task.steps);
-        if changed {
-            self.progress_changed = now;
+impl Entry {
+    /// The first sighting.
+    fn new(task: Task, ledger: &Ledger, now: Timestamp) -> Self {
+        let mut progression = Progression::default();
+        progression.see(&task, now);
+        let tracked = Tracked {
+            last_seen: now,
+            progress_changed: now,
+            estimated_end: progression.estimated_end(&task, now),
+            settled: ledger.settled(&task.id),
+            task,
+        };
+        Self { said: tracked.task.state, tracked, saved: None, progression }
+    }
+
+    /// Takes in a new sighting. What an answer by id leaves out stays as the list had it.
+    fn see(&mut self, mut task: Task, ledger: &Ledger, now: Timestamp) {
+        let tracked = &mut self.tracked;
+        let old = &tracked.task;
+        if self.said != task.state || has_moved(old, &task) {
+            tracked.progress_changed = now;
         }
-        self.last_seen = now;
+        self.said = task.state;
+        if task.started.zip(old.started).is_some_and(|(new, old)| new > old) {
+            // Another run, whose predecessor nobody saw end.
+            self.progression = Progression::default();
+        }
+        self.progression.see(&task, now);
+        tracked.estimated_end = self.progression.estimated_end(&task, now);
+        tracked.last_seen = now;
         let settled = ledger.settled(&task.id);
-        let ended = std::mem::replace(&mut self.settled, settled) != settled;
+        let ended = std::mem::replace(&mut tracked.settled, settled) != settled;
         // The same text is kept once: answers repeat it at every poll.
         keep(&mut task.id, &old.id);
         keep(&mut task.vendor_status, &old.vendor_status);
@@ -231,11 +266,14 @@ impl Tracked {
             task.error.clone_from(&old.error);
         }
         task.created = task.created.or(old.created);
-        let changed = *old != task;
-        self.task = task;
-        ended || changed
+        if ended || *old != task {
+            self.saved = None;
+        }
+        tracked.task = task;
     }
+}
 
+impl Tracked {
     /// When it is no longer shown; `None` while it is unfinished.
     fn expires(&self, keeping: &Keeping) -> Option<Timestamp> {
         let retention = match self.task.state {
@@ -251,11 +289,19 @@ impl Tracked {
     }
 }
 
-/// Whether steps are as far as they were. The time that is left is no progress: it counts down, and
-/// is guessed anew, while a step hangs.
-fn same_progress(a: &[Step], b: &[Step]) -> bool {
+/// Whether the progress or a step of a task is another than it was. The time that is left is no
+/// progress: it counts down, and is guessed anew, while a task hangs. Nor is what an answer leaves
+/// out: some calls of a vendor say less than others.
+fn has_moved(old: &Task, new: &Task) -> bool {
+    (new.progress.is_some() && new.progress != old.progress)
+        || (!new.steps.is_empty() && !same_steps(&old.steps, &new.steps))
+}
+
+fn same_steps(a: &[Step], b: &[Step]) -> bool {
     a.len() == b.len()
-        && a.iter().zip(b).all(|(a, b)| (&a.name, a.progress) == (&b.name, b.progress))
+        && a.iter()
+            .zip(b)
+            .all(|(a, b)| (&a.name, a.state, a.progress) == (&b.name, b.state, b.progress))
 }
 
 fn keep(new: &mut Arc<str>, old: &Arc<str>) {
@@ -310,6 +356,22 @@ mod tests {
             self.look(minute)
         }
 
+        /// The only task there is.
+        fn only(&self) -> &Tracked {
+            let [entry] = &*self.book.entries else { panic!("{:?}", self.book) };
+            &entry.tracked
+        }
+
+        /// When the only task last moved.
+        fn moved(&self) -> Timestamp {
+            self.only().progress_changed
+        }
+
+        /// When the only task should end.
+        fn end(&self) -> Option<Timestamp> {
+            self.only().estimated_end
+        }
+
         /// `id=state` of what is shown, in order.
         fn look(&mut self, minute: u64) -> String {
             self.book.age(&KEEPING, at(minute));
@@ -324,6 +386,11 @@ mod tests {
 
     fn task(id: &str, state: TaskState) -> Task {
         Task::new(id, state, state.as_str())
+    }
+
+    fn running(percent: u32) -> Task {
+        let progress = Ratio::clamped(f64::from(percent) / 100.0);
+        Task { progress, ..task("a", TaskState::Running) }
     }
 
     #[test]
@@ -348,9 +415,78 @@ mod tests {
         desk.poll(0, vec![task("a", TaskState::Running)]);
         desk.failed_poll(16);
         desk.poll(17, vec![task("a", TaskState::Running)]);
-        assert_eq!(desk.book.tasks[0].progress_changed, at(0));
+        assert_eq!(desk.moved(), at(0));
         desk.poll(18, vec![task("a", TaskState::Paused)]);
-        assert_eq!(desk.book.tasks[0].progress_changed, at(18));
+        assert_eq!(desk.moved(), at(18));
+    }
+
+    #[test]
+    fn vanishing_and_coming_back_as_it_was_is_no_progress() {
+        let mut desk = Desk::default();
+        desk.poll(0, vec![task("a", TaskState::Running)]);
+        desk.poll(1, vec![]);
+        desk.poll(2, vec![task("a", TaskState::Running)]);
+        assert_eq!(desk.moved(), at(0));
+    }
+
+    #[test]
+    fn another_state_is_progress_and_another_word_for_the_same_state_is_not() {
+        let mut desk = Desk::default();
+        desk.poll(0, vec![Task::new("a", TaskState::Running, "Running")]);
+        desk.poll(1, vec![Task::new("a", TaskState::Running, "Retry")]);
+        assert_eq!(desk.moved(), at(0));
+        for (minute, state) in (2..).zip([TaskState::Paused, TaskState::Running, TaskState::Failed])
+        {
+            desk.poll(minute, vec![Task::new("a", state, "Running")]);
+            assert_eq!(desk.moved(), at(minute));
+        }
+    }
+
+    #[test]
+    fn progress_that_changes_is_progress_even_backwards() {
+        let mut desk = Desk::default();
+        for (minute, percent) in (0..).zip([10, 11, 3, 4]) {
+            desk.poll(minute, vec![running(percent)]);
+            assert_eq!(desk.moved(), at(minute));
+        }
+        desk.poll(4, vec![running(4)]);
+        assert_eq!(desk.moved(), at(3));
+    }
+
+    #[test]
+    fn progress_that_is_not_said_is_no_change() {
+        let mut desk = Desk::default();
+        let step = Step { name: "copy".into(), state: None, progress: None, remaining: None };
+        desk.poll(0, vec![Task { steps: [step].into(), ..running(10) }]);
+        desk.poll(1, vec![task("a", TaskState::Running)]);
+        assert_eq!(desk.moved(), at(0));
+    }
+
+    #[test]
+    fn a_step_that_comes_begins_goes_on_or_ends_is_progress() {
+        const WAITS: Option<TaskState> = Some(TaskState::Pending);
+        const RUNS: Option<TaskState> = Some(TaskState::Running);
+        let mut desk = Desk::default();
+        let steps: [&[(&str, Option<TaskState>, f64)]; 6] = [
+            &[("copy", WAITS, 0.0)],
+            &[("copy", RUNS, 0.0)],
+            &[("copy", RUNS, 0.5)],
+            &[("copy", RUNS, 1.0)],
+            &[("copy", Some(TaskState::Succeeded), 1.0)],
+            &[("copy", Some(TaskState::Succeeded), 1.0), ("switch", WAITS, 0.0)],
+        ];
+        for (minute, steps) in (0..).zip(steps) {
+            let step = |&(name, state, progress): &(&str, _, _)| Step {
+                name: name.into(),
+                state,
+                progress: Ratio::clamped(progress),
+                remaining: None,
+            };
+            let steps: Box<[Step]> = steps.iter().map(step).collect();
+            let of_steps = Task { steps, ..task("a", TaskState::Running) };
+            desk.poll(minute, vec![of_steps]);
+            assert_eq!(desk.moved(), at(minute));
+        }
     }
 
     #[test]
@@ -358,15 +494,16 @@ mod tests {
         let mut desk = Desk::default();
         let step = |progress, left| Step {
             name: "copy".into(),
+            state: None,
             progress: Ratio::clamped(progress),
             remaining: Some(Duration::from_secs(left)),
         };
         let with = |step| Task { steps: [step].into(), ..task("a", TaskState::Running) };
         desk.poll(0, vec![with(step(0.4, 90))]);
         desk.poll(1, vec![with(step(0.4, 30))]);
-        assert_eq!(desk.book.tasks[0].progress_changed, at(0));
+        assert_eq!(desk.moved(), at(0));
         desk.poll(2, vec![with(step(0.5, 30))]);
-        assert_eq!(desk.book.tasks[0].progress_changed, at(2));
+        assert_eq!(desk.moved(), at(2));
     }
 
     #[test]
@@ -376,6 +513,59 @@ mod tests {
         assert_eq!(desk.failed_poll(0), "a=running b=succeeded");
         assert_eq!(desk.failed_poll(16), "a=unknown b=succeeded");
         assert_eq!(desk.failed_poll(60), "a=unknown");
+        assert_eq!(desk.moved(), at(0), "not in the future");
+    }
+
+    #[test]
+    fn an_estimated_end_stands_until_its_time_has_come_and_wakes_the_poller_then() {
+        let mut desk = Desk::default();
+        for (minute, percent) in [(0, 70), (3, 80), (6, 90)] {
+            desk.poll(minute, vec![running(percent)]);
+        }
+        assert_eq!(desk.end(), Some(at(9)));
+        assert_eq!(desk.book.next_change(&KEEPING), Some(at(9)));
+        desk.failed_poll(8);
+        assert_eq!(desk.end(), Some(at(9)));
+        desk.look(9);
+        assert_eq!(desk.end(), None);
+        let stale = at(6) + KEEPING.stale_after + Duration::from_secs(1);
+        assert_eq!(desk.book.next_change(&KEEPING), Some(stale));
+    }
+
+    #[test]
+    fn an_estimated_end_goes_when_the_task_is_unknown_or_ends() {
+        let left = |state| Task { remaining: Some(Duration::from_hours(9)), ..task("a", state) };
+        let mut desk = Desk::default();
+        desk.poll(0, vec![left(TaskState::Running)]);
+        assert_eq!(desk.end(), Some(at(9 * 60)));
+        desk.failed_poll(16);
+        assert_eq!(desk.end(), None, "stale");
+        desk.poll(17, vec![left(TaskState::Running)]);
+        assert_eq!(desk.end(), Some(at(9 * 60 + 17)));
+        desk.poll(18, vec![]);
+        assert_eq!(desk.end(), None, "vanished");
+        desk.poll(19, vec![left(TaskState::Running)]);
+        desk.poll(20, vec![left(TaskState::Failed)]);
+        assert_eq!(desk.end(), None, "failed");
+    }
+
+    #[test]
+    fn a_new_run_has_a_pace_of_its_own() {
+        let started = |percent, minute| Task { started: Some(at(minute)), ..running(percent) };
+        let mut desk = Desk::default();
+        for (minute, percent) in [(0, 10), (3, 20), (6, 30)] {
+            desk.poll(minute, vec![started(percent, 0)]);
+        }
+        assert!(desk.end().is_some());
+        desk.poll(9, vec![started(40, 8)]);
+        assert_eq!(desk.end(), None, "another start");
+        for (minute, percent) in [(12, 50), (15, 60)] {
+            desk.poll(minute, vec![started(percent, 8)]);
+        }
+        assert!(desk.end().is_some());
+        desk.poll(16, vec![task("a", TaskState::Failed)]);
+        desk.poll(17, vec![started(70, 8)]);
+        assert_eq!(desk.end(), None, "an end in between");
     }
 
     #[test]
@@ -402,6 +592,15 @@ mod tests {
         desk.poll(0, vec![task("a", TaskState::Running)]);
         let part = Fetched { tasks: vec![task("b", TaskState::Running)], ..Fetched::default() };
         assert_eq!(desk.fetch(1, part), "a=running b=running");
+    }
+
+    #[test]
+    fn a_task_that_there_was_no_time_to_ask_for_stays_as_it_was() {
+        let mut desk = Desk::default();
+        desk.poll(0, vec![task("a", TaskState::Running)]);
+        let left_over = vec![Arc::from("a")];
+        let hasty = Fetched { left_over, complete: true, ..Fetched::default() };
+        assert_eq!(desk.fetch(1, hasty), "a=running");
     }
 
     #[test]
@@ -453,7 +652,7 @@ mod tests {
         );
         assert_eq!(shown, "b=succeeded c=failed d=running");
         let shown = desk.book.show(&KEEPING);
-        assert_eq!((shown.truncated, shown.states), (2, [0, 1, 0, 2, 1, 1, 0]));
+        assert_eq!((shown.hidden.len(), shown.states), (2, [0, 1, 0, 2, 1, 1, 0]));
     }
 
     #[test]
@@ -467,7 +666,7 @@ mod tests {
         desk.poll(0, vec![listed]);
         let by_id = Task { resource: Arc::new(Resource::new("r")), ..task("a", TaskState::Failed) };
         desk.poll(1, vec![by_id]);
-        let task = &desk.book.tasks[0].task;
+        let task = &desk.only().task;
         assert_eq!((&*task.kind, task.resource.name.as_deref()), ("Resize", Some("orders")));
     }
 

@@ -4,12 +4,14 @@
 //! cloud is known by name.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
 use tokio::time::Instant;
 
 use crate::api::{DecodeError, Page, Query, Target, TaskApi};
+use crate::budget::{Left, Need, Slowed, Spent};
 use crate::clock::Clock;
 use crate::cloud::{Credentials, Refusal, RefusalKind, Signing, SigningError};
 use crate::credentials::{CredentialsError, Provider};
@@ -61,6 +63,9 @@ pub enum FetchError {
     /// The answer made no sense.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// Not asked, to spare the account's budget.
+    #[error(transparent)]
+    Budget(#[from] Spent),
 }
 
 impl FetchError {
@@ -71,6 +76,7 @@ impl FetchError {
             Self::Transport(TransportError::Timeout) => Reason::Timeout,
             Self::Transport(TransportError::Network(_)) => Reason::Network,
             Self::Transport(TransportError::Body(_)) | Self::Decode(_) => Reason::Decode,
+            Self::Budget(_) => Reason::Budget,
             Self::Refused(refusal) => match refusal.kind {
                 RefusalKind::Unauthenticated
                 | RefusalKind::CredentialsExpired
@@ -89,14 +95,18 @@ impl FetchError {
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::Refused(refusal) => Some(refusal),
-            Self::Credentials(_) | Self::Signing(_) | Self::Transport(_) | Self::Decode(_) => None,
+            Self::Credentials(_)
+            | Self::Signing(_)
+            | Self::Transport(_)
+            | Self::Decode(_)
+            | Self::Budget(_) => None,
         }
     }
 
     /// Whether the rest of the poll would meet the same trouble.
     pub fn ends_the_poll(&self) -> bool {
         match self {
-            Self::Credentials(_) | Self::Signing(_) | Self::Transport(_) => true,
+            Self::Credentials(_) | Self::Signing(_) | Self::Transport(_) | Self::Budget(_) => true,
             Self::Decode(_) => false,
             Self::Refused(refusal) => match refusal.kind {
                 RefusalKind::Unauthenticated
@@ -138,6 +148,7 @@ impl Caller {
         let operation = query.operation;
         self.account.admit(operation).await;
         let credentials = self.credentials.get().await.map_err(|error| (error.into(), None))?;
+        self.spend().await.map_err(|error| (error, None))?;
         let begun = Instant::now();
         self.instruments.request_sent(&self.info.name, operation.name);
         let answer = self.exchange(query, &credentials).await;
@@ -173,6 +184,53 @@ impl Caller {
             }
         }
         result.map_err(|error| (error, offset))
+    }
+
+    /// Takes one call from the account's budget, if it has one.
+    async fn spend(&self) -> Result<(), FetchError> {
+        let source = self.info.name.as_str();
+        let left = match self.account.spend(source, self.clock).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(left)) => left,
+            Err(spent) => {
+                self.instruments.request_shed(source);
+                self.show_budget(Left { limit: spent.limit, remaining: 0 });
+                return Err(spent.into());
+            }
+        };
+        if left.has_become_scarce() {
+            tracing::warn!(
+                account = self.info.account,
+                limit = left.limit,
+                remaining = left.remaining,
+                "little is left of the daily budget; polls slow down until midnight UTC"
+            );
+        }
+        self.show_budget(left);
+        Ok(())
+    }
+
+    /// Shows what is left at every source that shares it.
+    fn show_budget(&self, Left { limit, remaining }: Left) {
+        self.account
+            .for_sources(|source| self.instruments.budget_changed(source, limit, remaining));
+    }
+
+    /// Makes the source, which would poll at `interval`, one of those that share the account's
+    /// budget, if it has one.
+    pub fn join_budget(&self, interval: Duration) {
+        let source = &self.info.name;
+        match self.account.join(source, interval, self.clock) {
+            Some(Left { limit, remaining }) => {
+                self.instruments.budget_changed(source, limit, remaining);
+            }
+            None => self.instruments.budget_removed(source),
+        }
+    }
+
+    /// How the budget slows the source down after a poll; `None` if it does not.
+    pub fn pace(&self, need: Need) -> Option<Slowed> {
+        self.account.pace(&self.info.name, need, self.clock)
     }
 
     async fn exchange(

@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::coverage::Gap;
 use crate::journal::{Batch, Contents, Journal, Table};
 use crate::ledger::Completion;
 use crate::metrics::{Amount, Instruments};
@@ -149,7 +150,7 @@ impl Counts {
         &self,
         source: &SourceInfo,
         completions: &[Completion],
-        gap: Option<Duration>,
+        gap: Option<Gap>,
         cancels: bool,
         now: Timestamp,
         mut batch: Batch,
@@ -163,7 +164,9 @@ impl Counts {
             }
         }
         if let Some(gap) = gap {
-            added.push((Series::Gaps, Amount { seconds: gap.as_secs_f64(), ..Amount::one() }));
+            let count = u64::from(!gap.goes_on);
+            let seconds = gap.duration().as_secs_f64();
+            added.push((Series::Gaps, Amount { count, seconds, ..Amount::default() }));
         }
         let failed = completions.iter().filter(|ended| ended.task.state == TaskState::Failed);
         let last_failure = failed.map(|ended| ended.task.ended.unwrap_or(now)).max();

@@ -1,7 +1,8 @@
 //! `Exporter`: pollers, publisher and servers for one configuration, until told to stop.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -10,20 +11,26 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::book::Keeping;
+use crate::budget::{Budget, Mark, Moment};
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::cloud::Cloud;
 use crate::config::{Config, SourceConfig};
 use crate::counts::Counts;
-use crate::journal::Journal;
+use crate::journal::{Batch, Contents, Journal, Table};
 use crate::metrics::{Instruments, Metrics, publish};
-use crate::pace::Account;
+use crate::pace::{Account, Keeper};
 use crate::poller::{Pace, Poller, Shelves, sweep};
-use crate::server::{App, serve};
+use crate::registration::{Limits, Registrable, Registrations};
+use crate::server::{App, Registering, Token, serve};
 use crate::source::{Learned, Source};
 use crate::store::{Snapshot, SourceInfo, Store};
+use crate::tasks_file::TasksFile;
 use crate::transport::{Network, NetworkOptions, Transport};
 use crate::watchlist::Watchlist;
+
+/// What each account may have spent of its budget, by cloud and name.
+const BUDGETS: Table = Table("budget");
 
 /// Everything that runs for one configuration.
 #[derive(Debug)]
@@ -32,6 +39,9 @@ pub struct Exporter {
     metrics: Arc<Metrics>,
     counts: Arc<Counts>,
     pollers: Vec<Poller>,
+    tasks_files: Vec<TasksFile>,
+    /// What is registered, and the file with the token that it takes.
+    registrations: Option<(Arc<Registrations>, PathBuf)>,
 }
 
 /// What surrounds an exporter.
@@ -95,8 +105,13 @@ impl Exporter {
         };
         let mut accounts: HashMap<(Cloud, &str), Arc<Account>> = HashMap::new();
         let mut pollers = Vec::with_capacity(config.sources.len());
+        let mut tasks_files = Vec::new();
+        let mut registrable = BTreeMap::new();
         for source in &config.sources {
-            let account = accounts.entry((source.api.cloud, &source.account)).or_default();
+            let account =
+                accounts.entry((source.api.cloud, &source.account)).or_insert_with(|| {
+                    Arc::new(account(source, clock, &shelves.journal, &mut contents))
+                });
             let caller = Caller {
                 info: Arc::new(info(source)),
                 api: source.api,
@@ -108,12 +123,22 @@ impl Exporter {
                 clock,
                 clock_offset: 0,
             };
+            let watchlist = Arc::new(Watchlist::new(source.all_tasks().cloned()));
+            tasks_files.extend(TasksFile::of(
+                source,
+                Arc::clone(&watchlist),
+                instruments.clone(),
+                clock,
+            ));
+            let to = Registrable { api: source.api, watchlist: Arc::clone(&watchlist) };
+            registrable.insert(source.name.clone(), to);
             let connected = Source {
                 caller,
                 resources: source.resources.clone(),
                 tags: source.tags.clone(),
-                watchlist: Arc::new(Watchlist::new(source.tasks.iter().cloned())),
+                watchlist,
                 lookback: source.poll.lookback,
+                by_id_time: source.poll.interval,
                 learned: Learned::default(),
             };
             let pace =
@@ -129,7 +154,22 @@ impl Exporter {
             pollers.push(Poller::new(connected, pace, keeping, shelves, &mut contents, random));
         }
         shelves.journal.note(sweep(&mut contents, clock.now()));
-        Ok(Self { store: shelves.store, metrics, counts: shelves.counts, pollers })
+        // Last, so that rows of sources that begin anew are gone.
+        let registrations = config.registration.as_ref().map(|registration| {
+            let limits = Limits { tasks: registration.max_tasks, ttl: registration.ttl };
+            let journal = Arc::clone(&shelves.journal);
+            let registrations = Registrations::restore(
+                registrable,
+                limits,
+                clock,
+                instruments,
+                journal,
+                &mut contents,
+            );
+            (Arc::new(registrations), registration.token_file.clone())
+        });
+        let Shelves { store, counts, .. } = shelves;
+        Ok(Self { store, metrics, counts, pollers, tasks_files, registrations })
     }
 
     /// What the servers of this exporter serve, with the metrics at `metrics_path`.
@@ -139,6 +179,10 @@ impl Exporter {
             metrics: Arc::clone(&self.metrics),
             counts: Arc::clone(&self.counts),
             metrics_path: metrics_path.to_owned(),
+            registering: self.registrations.as_ref().map(|(registrations, token_file)| {
+                let registrations = Arc::clone(registrations);
+                Registering { registrations, token: Token::new(token_file.clone()) }
+            }),
             stopping,
         })
     }
@@ -175,12 +219,18 @@ impl Exporter {
         until_all_end(self.begin(&shutdown), &shutdown).await
     }
 
-    /// Starts what polls and counts.
+    /// Starts what polls, counts and keeps registrations.
     fn begin(self, shutdown: &CancellationToken) -> JoinSet<()> {
         let mut parts = JoinSet::new();
         parts.spawn(self.counts.run(shutdown.clone()));
+        if let Some((registrations, _)) = self.registrations {
+            parts.spawn(registrations.run(Arc::clone(&self.store), shutdown.clone()));
+        }
         for poller in self.pollers {
             parts.spawn(poller.run(shutdown.clone()));
+        }
+        for tasks_file in self.tasks_files {
+            parts.spawn(tasks_file.run(shutdown.clone()));
         }
         parts
     }
@@ -192,6 +242,32 @@ async fn until_all_end(mut parts: JoinSet<()>, shutdown: &CancellationToken) -> 
         anyhow::ensure!(shutdown.is_cancelled(), "a part of the exporter has stopped");
     }
     Ok(())
+}
+
+/// The limits of the account that `source` belongs to, and what an earlier process left of them.
+fn account(
+    source: &SourceConfig,
+    clock: Clock,
+    journal: &Arc<Journal>,
+    contents: &mut Contents,
+) -> Account {
+    let Some(limit) = source.daily_budget else { return Account::default() };
+    // No source is called so.
+    let name = format!("{}/{}", source.api.cloud, source.account);
+    let mark = contents.take::<Mark>(BUDGETS, &name).pop().map(|(_, mark)| mark);
+    let budget = Budget::new(limit, &mark.unwrap_or_default(), Moment::now(clock));
+    let journal = Arc::clone(journal);
+    let keep = move |mark: Mark| {
+        let mut batch = Batch::default();
+        batch.put(BUDGETS, &name, "", &mark);
+        journal.note(batch);
+        let journal = Arc::clone(&journal);
+        let kept: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
+            journal.flush().await;
+        });
+        kept
+    };
+    Account::with_budget(budget, Some(Keeper(Box::new(keep))))
 }
 
 fn info(source: &SourceConfig) -> SourceInfo {

@@ -197,6 +197,11 @@ impl Journal {
         self
     }
 
+    /// Whether there is a folder to keep anything in.
+    pub fn has_folder(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// Notes changes that belong together; they are not durable yet.
     pub fn note(&self, batch: Batch) {
         if let Some(file) = &self.file {
@@ -208,7 +213,10 @@ impl Journal {
     /// journal there is nothing to wait for.
     pub async fn flush(&self) -> bool {
         let Some(file) = &self.file else { return true };
-        if lock(&file.pending).rows.is_empty() {
+        // While somebody else flushes, nothing is pending and nothing is durable yet.
+        if let Ok(_disk) = file.disk.try_lock()
+            && lock(&file.pending).rows.is_empty()
+        {
             return true;
         }
         let flushed = if file.inline {

@@ -22,14 +22,21 @@
 //! | [`document`] | JSON and XML as one tree |
 //! | [`config`] | What the operator writes, checked into a list of sources |
 //! | [`credentials`] | Where keys come from |
+//! | [`files`] | Small files that may change while the exporter runs |
 //! | [`transport`] | `Transport`, the crate's only trait, and the network behind it |
 //! | [`clock`] | The only place that asks what time it is |
+//! | [`budget`] | How many calls an account may make in a day, and who gets the last of them |
 //! | [`pace`] | Token buckets, the guard of refused keys, backoff |
 //! | [`caller`] | `Caller`: one query, admitted, signed, sent and decoded |
+//! | [`discovery`] | Which clusters there are, looked for at an interval of its own |
+//! | [`coverage`] | Over which time tasks have been seen, and where there are gaps |
 //! | [`source`] | `Source`: one API, account and region; `fetch` is one poll |
 //! | [`watchlist`] | The task ids that a source asks for besides what the vendor lists |
+//! | [`tasks_file`] | Keeps a watchlist as the source's tasks file has it |
 //! | [`journal`] | What survives a restart: rows in one SQLite file |
+//! | [`registration`] | `Registrations`: the task ids that people register at run time, and for how long |
 //! | [`ledger`] | Which ends of tasks have been counted |
+//! | [`estimate`] | When a running task should end, from the vendor's word or its pace. Pure |
 //! | [`book`] | What is kept of a source's tasks, what is unknown, what is forgotten |
 //! | [`counts`] | Counters of ended tasks, served at 0 before they are served at more |
 //! | [`poller`] | `Poller`: fetch, enter, publish, wait |
@@ -55,16 +62,21 @@
 
 pub mod api;
 pub mod book;
+pub mod budget;
 pub mod caller;
 pub mod cli;
 pub mod clock;
 pub mod cloud;
 pub mod config;
 pub mod counts;
+pub mod coverage;
 pub mod credentials;
+pub mod discovery;
 pub mod document;
 pub mod environment;
+pub mod estimate;
 pub mod exporter;
+pub mod files;
 pub mod journal;
 pub mod ledger;
 pub mod listen;
@@ -73,6 +85,7 @@ pub mod metrics;
 pub mod pace;
 pub mod poller;
 pub mod printable;
+pub mod registration;
 pub mod sabotage;
 pub mod scrapes;
 pub mod server;
@@ -81,5 +94,6 @@ pub mod source;
 pub mod store;
 pub mod table;
 pub mod task;
+pub mod tasks_file;
 pub mod transport;
 pub mod watchlist;

@@ -76,6 +76,9 @@ async fn serve(config: &Config, flags: &cli::Serve) -> anyhow::Result<()> {
         );
     }
     let exporter = Exporter::new(config, flags.storage_path.as_deref())?;
+    for budget in config.tight_budgets() {
+        tracing::warn!("{budget}");
+    }
     let mut listeners = Vec::with_capacity(flags.listen.len());
     for address in &flags.listen {
         let listener = bind(address).await?;

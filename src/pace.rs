@@ -1,9 +1,11 @@
-//! How fast we may ask: token buckets per account and operation, the guard that keeps a refused
-//! key from being locked, and the backoff after trouble. All of it in tokio's time.
+//! How fast we may ask: token buckets per account and operation, its daily budget, the guard that
+//! keeps a refused key from being locked, and the backoff after trouble. All of it in tokio's time.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +17,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::api::Operation;
+use crate::budget::{Budget, Left, Mark, Moment, Need, Slowed, Spent};
+use crate::clock::Clock;
 use crate::sabotage::{self, Bug};
 
 /// tokio's clock as `governor` wants it: the time since the limiter was made.
@@ -60,9 +64,69 @@ pub struct Account {
     buckets: Mutex<HashMap<&'static Operation, Arc<Bucket>>>,
     /// Keeps a refused key from being locked.
     pub guard: Guard,
+    /// The calls of a day; `None` if they are not limited.
+    budget: Option<Mutex<Budget>>,
+    /// Where the budget survives a restart; `None` if it does not.
+    keeper: Option<Keeper>,
+    /// Held while a mark is being kept, so that an older one never replaces a newer.
+    keeping: tokio::sync::Mutex<()>,
+}
+
+/// Keeps a mark where it survives a restart. Ends when the mark is safe, or cannot be kept, which
+/// whoever keeps it has to say: calls go on then, counted in memory alone.
+pub struct Keeper(pub Box<Keep>);
+
+/// What a [`Keeper`] does.
+pub type Keep = dyn Fn(Mark) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keeper").finish_non_exhaustive()
+    }
 }
 
 impl Account {
+    /// An account that may only make the calls that `budget` allows.
+    pub fn with_budget(budget: Budget, keeper: Option<Keeper>) -> Self {
+        Self { budget: Some(Mutex::new(budget)), keeper, ..Self::default() }
+    }
+
+    /// Adds a source, which would poll at `interval`. Returns what is left of the budget; `None`
+    /// if there is none.
+    pub fn join(&self, source: &str, interval: Duration, clock: Clock) -> Option<Left> {
+        let mut budget = lock(self.budget.as_ref()?);
+        budget.join(source, interval);
+        Some(budget.left(Moment::now(clock)))
+    }
+
+    /// Takes one call of `source` from the budget, to be made at once. `None` if there is no budget.
+    pub async fn spend(&self, source: &str, clock: Clock) -> Result<Option<Left>, Spent> {
+        let Some(budget) = &self.budget else { return Ok(None) };
+        if let Some(keeper) = &self.keeper {
+            // Until it is this source's turn and there is nothing left to be kept, no call is made.
+            let _turn = self.keeping.lock().await;
+            let unkept = lock(budget).unkept(Moment::now(clock));
+            if let Some(mark) = unkept {
+                (keeper.0)(mark.clone()).await;
+                lock(budget).kept(&mark);
+            }
+            return lock(budget).take(source, Moment::now(clock)).map(Some);
+        }
+        lock(budget).take(source, Moment::now(clock)).map(Some)
+    }
+
+    /// A poll of `source` has ended. `None` if its next may come as soon as it would like.
+    pub fn pace(&self, source: &str, need: Need, clock: Clock) -> Option<Slowed> {
+        lock(self.budget.as_ref()?).pace(source, need, Moment::now(clock))
+    }
+
+    /// Calls `each` with the name of every source that has joined the budget.
+    pub fn for_sources(&self, each: impl FnMut(&str)) {
+        if let Some(budget) = &self.budget {
+            lock(budget).sources().for_each(each);
+        }
+    }
+
     /// Waits until the account may call `operation` once more.
     pub async fn admit(&self, operation: &'static Operation) {
         if sabotage::is(Bug::NoRateLimit) {
@@ -198,6 +262,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task::Timestamp;
 
     static SLOW: Operation = Operation { name: "Slow", permission: "x:Slow", per_second: 2 };
     static OTHER: Operation = Operation { name: "Other", permission: "x:Other", per_second: 2 };
@@ -218,6 +283,48 @@ mod tests {
         let before = start.elapsed();
         account.admit(&OTHER).await;
         assert_eq!(start.elapsed(), before, "another operation has a bucket of its own");
+    }
+
+    /// An account with a budget whose marks are written down, each after a second.
+    fn kept(limit: u64) -> (Arc<Account>, Clock, Arc<Mutex<Vec<Mark>>>) {
+        let clock = Clock::starting_at(Timestamp::from_second(1_790_000_000).unwrap());
+        let marks = Arc::<Mutex<Vec<Mark>>>::default();
+        let log = Arc::clone(&marks);
+        let keep = move |mark: Mark| {
+            let log = Arc::clone(&log);
+            let kept: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                lock(&log).push(mark);
+            });
+            kept
+        };
+        let budget = Budget::new(limit, &Mark::default(), Moment::now(clock));
+        let account = Account::with_budget(budget, Some(Keeper(Box::new(keep))));
+        (Arc::new(account), clock, marks)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_call_is_made_before_its_mark_is_kept_and_marks_only_grow() {
+        let (account, clock, marks) = kept(1000);
+        let mut calls = tokio::task::JoinSet::new();
+        for _ in 0..1003 {
+            let (account, marks) = (Arc::clone(&account), Arc::clone(&marks));
+            calls.spawn(async move {
+                let left = account.spend("one", clock).await.ok()??;
+                let spent = left.limit - left.remaining;
+                let mark = lock(&marks).last().cloned();
+                Some((spent, mark))
+            });
+        }
+        let mut made: Vec<_> = calls.join_all().await.into_iter().flatten().collect();
+        made.sort_by_key(|(spent, _)| *spent);
+        assert_eq!(made.len(), 1000);
+        for (spent, mark) in made {
+            let reserved = format!("{mark:?}");
+            let expected = format!("Some(Mark([(20717, {})]))", spent.div_ceil(5) * 5);
+            assert_eq!(reserved, expected, "call {spent}");
+        }
+        assert_eq!(lock(&marks).len(), 200, "one write for five calls");
     }
 
     #[tokio::test(start_paused = true)]

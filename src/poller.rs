@@ -9,9 +9,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::book::{Book, Keeping};
+use crate::budget::{Need, Slowed};
 use crate::caller::FetchError;
 use crate::clock::Clock;
 use crate::counts::Counts;
+use crate::coverage::{Coverage, Gap};
 use crate::journal::{Batch, Contents, Journal, Table};
 use crate::ledger::{self, Completion, Ledger};
 use crate::metrics::{Instruments, Reason};
@@ -23,6 +25,9 @@ use crate::task::{Task, TaskState, Timestamp};
 
 /// The longest that a first poll is put off, so that many sources do not start as one.
 const LONGEST_JITTER: Duration = Duration::from_secs(5);
+/// The least time between a poll and the next one that a new id on the watchlist calls for: who
+/// registers a thousand in a row gets a few polls, not a thousand.
+const HURRY: Duration = Duration::from_secs(5);
 /// The most unknown status words that are logged for a source.
 const MAX_WORDS: usize = 100;
 /// One row a source: its [`Past`].
@@ -63,7 +68,10 @@ struct Watch {
     counts: Arc<Counts>,
     journal: Arc<Journal>,
     book: Book,
+    coverage: Coverage,
     backoff: Backoff,
+    /// How the account's budget slows the polls down; `None` while it does not.
+    slowed: Option<Slowed>,
     history: History,
     /// The last good poll that is in the journal.
     saved: Option<Timestamp>,
@@ -75,6 +83,8 @@ struct Past {
     /// What is polled: rows of another API or region say nothing about this one.
     identity: String,
     last_success: Timestamp,
+    /// By the vendor's clock.
+    covered_until: Option<Timestamp>,
 }
 
 /// Where pollers put what they find, all sources alike.
@@ -96,6 +106,7 @@ struct History {
     last_success: Option<Timestamp>,
     last_poll_duration: Option<Duration>,
     last_error: Option<String>,
+    missing_resources: Vec<Box<str>>,
     next_poll: Option<Timestamp>,
     /// The trouble that has been logged and is not over.
     trouble: Option<Reason>,
@@ -119,6 +130,7 @@ impl Poller {
         let info = Arc::clone(&caller.info);
         let operations: Vec<&str> = caller.api.operations.iter().map(|each| each.name).collect();
         caller.instruments.declare_source(&info, &operations);
+        caller.join_budget(pace.idle_interval);
         let past = contents.take::<Past>(PASTS, &info.name).pop().map(|(_, past)| past);
         if past.as_ref().is_some_and(|past| past.identity != identity(&info)) {
             tracing::warn!(
@@ -127,8 +139,8 @@ impl Poller {
             );
             shelves.journal.note(contents.forget(&info.name));
         }
-        let last_success =
-            past.filter(|past| past.identity == identity(&info)).map(|past| past.last_success);
+        let past = past.filter(|past| past.identity == identity(&info));
+        let last_success = past.as_ref().map(|past| past.last_success);
         let last_success = last_success.filter(|_| !sabotage::is(Bug::OutageForgotten));
         shelves.counts.restore(&info, contents);
         let ledger = Ledger::restore(&info.name, contents, caller.clock.now());
@@ -142,7 +154,9 @@ impl Poller {
             counts: shelves.counts,
             journal: shelves.journal,
             book: Book::restore(&info.name, contents),
+            coverage: Coverage::resumed(past.as_ref().and_then(|past| past.covered_until)),
             backoff: Backoff::default(),
+            slowed: None,
             history: History { last_success, ..History::default() },
             saved: last_success,
             info,
@@ -157,13 +171,18 @@ impl Poller {
         let mut next_poll = Instant::now() + jitter;
         let account = Arc::clone(&self.source.caller.account);
         let watchlist = Arc::clone(&self.source.watchlist);
+        let mut earliest = Instant::now();
         loop {
+            let hurried = async {
+                tokio::time::sleep_until(earliest).await;
+                watchlist.changed().await;
+            };
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep_until(next_poll) => {}
-                // Trouble is not hurried by somebody who registers a task.
-                () = watchlist.changed(), if self.watch.history.up => {}
+                // Somebody who registers a task hurries neither trouble nor a scarce budget.
+                () = hurried, if self.watch.may_hurry() => {}
                 () = account.guard.healed(), if self.watch.history.trouble == Some(Reason::Auth) => {}
                 () = tokio::time::sleep_until(self.watch.next_change()) => {
                     self.watch.publish();
@@ -180,6 +199,7 @@ impl Poller {
                 () = shutdown.cancelled() => return,
                 next = self.poll() => next_poll = next,
             }
+            earliest = Instant::now() + HURRY;
         }
     }
 
@@ -205,10 +225,10 @@ impl Poller {
         let Self { source, ledger, watch, random } = self;
         let known: Vec<Tracked> =
             watch.book.tasks().filter(|tracked| !tracked.task.state.is_final()).cloned().collect();
-        let last_success = watch.history.last_success;
+        let covered_until = watch.coverage.until();
         let fetched = {
             let settled = |id: &str| ledger.settled(id).is_some();
-            let fetch = source.fetch(&known, last_success, &settled);
+            let fetch = source.fetch(&known, covered_until, &settled);
             tokio::pin!(fetch);
             // While the vendor keeps us waiting, what is known grows old all the same.
             loop {
@@ -220,7 +240,13 @@ impl Poller {
             }
         };
         let failure = watch.take_in(ledger, fetched, begun).await;
-        let next = watch.next_poll(begun, failure.as_ref(), random);
+        watch.slowed = source.caller.pace(Need {
+            interval: watch.interval(),
+            unfinished: watch.book.any_unfinished(),
+            good: failure.is_none(),
+        });
+        let due = watch.next_poll(begun, failure.as_ref(), random);
+        let next = watch.when_affordable(due, begun, random);
         watch.schedule(next);
         next
     }
@@ -264,7 +290,14 @@ impl Watch {
         for completion in &completions {
             self.log_completion(completion);
         }
-        self.book.enter(fetched, ledger, now);
+        let gap = fetched.covers.and_then(|span| self.coverage.add(span));
+        if let Some(gap) = gap.filter(|gap| !gap.goes_on) {
+            self.log_gap(&gap);
+        }
+        self.history.missing_resources = std::mem::take(&mut fetched.missing);
+        for lost in self.book.enter(fetched, ledger, now) {
+            self.log_lost(&lost);
+        }
         self.log_trouble(failure.as_ref());
         let reason = failure.as_ref().map(|(_, error)| error.reason());
         self.instruments.poll_finished(&self.info.name, reason);
@@ -280,7 +313,7 @@ impl Watch {
         let mut batch = Batch::default();
         ledger.save(&self.info.name, &mut batch);
         self.save(&mut batch);
-        self.counts.enter(&self.info, &completions, None, self.cancels, now, batch);
+        self.counts.enter(&self.info, &completions, gap, self.cancels, now, batch);
         if !sabotage::is(Bug::NoFlushBeforePublish) {
             self.journal.flush().await;
         }
@@ -293,7 +326,11 @@ impl Watch {
         let Some(last_success) = self.history.last_success else { return };
         let old = |saved: Timestamp| last_success.since(saved) >= GRAIN || saved > last_success;
         if self.saved.is_none_or(old) || !batch.is_empty() {
-            let past = Past { identity: identity(&self.info), last_success };
+            let past = Past {
+                identity: identity(&self.info),
+                last_success,
+                covered_until: self.coverage.until(),
+            };
             batch.put(PASTS, &self.info.name, "", &past);
             self.saved = Some(last_success);
         }
@@ -333,6 +370,22 @@ impl Watch {
         }
     }
 
+    /// Whether the next poll may come before its time.
+    fn may_hurry(&self) -> bool {
+        self.history.up && self.slowed.is_none()
+    }
+
+    /// The poll that is `due`, put off as the budget demands.
+    fn when_affordable(&self, due: Instant, begun: Instant, random: &mut fastrand::Rng) -> Instant {
+        let Some(slowed) = self.slowed else { return due };
+        due.max(match slowed.until {
+            None => begun + slowed.interval,
+            // Else all sources of the account would poll as one.
+            Some(until) => until + self.interval().min(Backoff::LONGEST).mul_f64(random.f64()),
+        })
+    }
+
+    /// The interval without regard to the budget.
     fn interval(&self) -> Duration {
         if self.book.any_unfinished() { self.pace.interval } else { self.pace.idle_interval }
     }
@@ -361,12 +414,13 @@ impl Watch {
             up: self.history.up,
             last_success: self.history.last_success,
             last_poll_duration: self.history.last_poll_duration,
-            poll_interval: self.interval(),
+            poll_interval: self.slowed.map_or(self.interval(), |slowed| slowed.interval),
             next_poll: self.history.next_poll,
             last_error: self.history.last_error.clone(),
             credentials_expiry: None,
+            missing_resources: self.history.missing_resources.clone(),
             tasks: shown.tasks,
-            truncated: shown.truncated,
+            hidden: shown.hidden,
             states: shown.states,
         });
     }
@@ -419,6 +473,30 @@ impl Watch {
             error_code = &*error.code,
             error = &*error.message,
             "task"
+        );
+    }
+
+    /// One line for each task that went out of sight before its end was seen.
+    fn log_lost(&self, task: &Task) {
+        tracing::warn!(
+            source = self.info.name,
+            task_id = &*task.id,
+            kind = &*task.kind,
+            resource_id = &*task.resource.id,
+            from = task.state.as_str(),
+            to = TaskState::Unknown.as_str(),
+            "the vendor no longer shows this task, whose end has not been seen"
+        );
+    }
+
+    /// One line for each gap, however long it goes on.
+    fn log_gap(&self, gap: &Gap) {
+        tracing::warn!(
+            source = self.info.name,
+            from = %gap.from,
+            to = %gap.to,
+            seconds = gap.duration().as_secs(),
+            "tasks may have come and gone unseen: the list does not reach back to the last poll"
         );
     }
 

@@ -3,15 +3,18 @@
 //! It decides what to ask, and adds up the answers: what the vendor lists, page by page, then by id
 //! what the list leaves open.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::api::{DecodeError, Page, Query, Scope, TaskRef, Unreadable};
+use crate::api::{DecodeError, Filter, Page, Query, Scope, Subject, TaskRef, Unreadable};
 use crate::caller::{Caller, FetchError};
 use crate::cloud::RefusalKind;
+use crate::coverage::Span;
+use crate::discovery::Discovery;
 use crate::metrics::Reason;
 use crate::sabotage::{self, Bug};
 use crate::store::Tracked;
@@ -20,13 +23,16 @@ use crate::watchlist::{Wanted, Watchlist};
 
 /// The most pages that one list query may have.
 const MAX_PAGES: u32 = 100;
-/// How often resources are looked for where they must be known before tasks can be listed.
-const DISCOVERY_INTERVAL: Duration = Duration::from_mins(5);
 /// Finished tasks are asked for from a little before the last good poll, for the vendor's list may
 /// lag behind.
 const OVERLAP: Duration = Duration::from_mins(10);
+/// A list whose reach is not documented is trusted for the lookback, and at least for this long: a
+/// vendor forgets nothing that has ended between two polls.
+const TRUSTED: Duration = Duration::from_hours(1);
 /// The pause before a task id that the vendor does not know is asked for again; doubled each time.
 const UNKNOWN_ID_PAUSE: Duration = Duration::from_secs(10);
+/// What that pause grows to.
+const LONGEST_UNKNOWN_ID_PAUSE: Duration = Duration::from_mins(5);
 
 /// One API, account and region.
 #[derive(Debug)]
@@ -41,6 +47,10 @@ pub struct Source {
     pub watchlist: Arc<Watchlist>,
     /// How far back finished tasks are of interest.
     pub lookback: Duration,
+    /// How long one poll may ask by id. What is left over has its turn in the next polls, so that
+    /// neither the list nor a new id waits for ten thousand others. The poll interval: what is
+    /// shorter wastes time, what is longer delays the next poll.
+    pub by_id_time: Duration,
     /// What earlier polls taught.
     pub learned: Learned,
 }
@@ -48,12 +58,26 @@ pub struct Source {
 /// What a source has learned from the vendor's answers.
 #[derive(Debug, Default)]
 pub struct Learned {
-    /// The resources found, and when.
-    discovered: Option<(Instant, Vec<Arc<Resource>>)>,
+    /// The resources found.
+    discovery: Discovery,
+    /// Configured resources that the vendor does not know.
+    missing: BTreeSet<Box<str>>,
     /// Whether there is a list to ask.
     list: Listing,
+    /// Whether the list was longer, the last time, than is read.
+    cut: bool,
     /// Ids on the watchlist that the vendor did not know: when to ask again, and the pause then.
-    unknown_ids: HashMap<Arc<str>, (Instant, Duration)>,
+    unknown_ids: HashMap<TaskRef, (Instant, Duration)>,
+    /// The turns of the ids that are still of interest.
+    turns: HashMap<Arc<str>, Turn>,
+}
+
+/// When it is an id's turn to be asked for. Those first that have never been, the newest of them
+/// before all; then those that have waited longest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    asked: Option<Instant>,
+    noticed: Reverse<Instant>,
 }
 
 /// What is known of the list operation.
@@ -77,31 +101,42 @@ pub struct Fetched {
     pub tasks: Vec<Task>,
     /// Ids that were asked for and that the vendor does not know.
     pub gone: Vec<Arc<str>>,
+    /// Ids that there was no time to ask for: nothing new is known of them.
+    pub left_over: Vec<Arc<str>>,
     /// Whether the list was read to its end, so that what is not in it is not there.
     pub complete: bool,
+    /// When tasks that it shows began: all of them, whether ended or not. `None` where it failed,
+    /// and where the vendor has no list of what has ended.
+    pub covers: Option<Span>,
+    /// Configured clusters or instances that the vendor does not know, ordered.
+    pub missing: Vec<Box<str>>,
     /// The first thing that went wrong, and the operation it went wrong with.
     pub failure: Option<(&'static str, FetchError)>,
 }
 
 impl Source {
     /// One poll: lists what the vendor lists, and asks by id for what that leaves open. `known` are
-    /// the tasks of earlier polls whose end has not been seen, vanished ones among them; an id that
-    /// is `settled` needs no further asking.
+    /// the tasks of earlier polls whose end has not been seen, vanished ones among them;
+    /// `covered_until` is where earlier polls left off, by the vendor's clock; an id that is
+    /// `settled` needs no further asking.
     pub async fn fetch(
         &mut self,
         known: &[Tracked],
-        last_complete: Option<Timestamp>,
+        covered_until: Option<Timestamp>,
         settled: &Settled<'_>,
     ) -> Fetched {
         let mut found = Found::default();
-        self.poll(&mut found, known, last_complete, settled).await;
+        self.poll(&mut found, known, covered_until, settled).await;
         for (field, count) in found.unreadable.by_field() {
             self.caller.instruments.unknown_values_found(&self.caller.info.name, field, count);
         }
         Fetched {
             complete: found.is_complete(),
+            covers: found.covers.filter(|_| found.failure.is_none()),
+            missing: self.learned.missing.iter().cloned().collect(),
             tasks: found.tasks.into_values().collect(),
             gone: found.gone,
+            left_over: found.left_over,
             failure: found.failure,
         }
     }
@@ -110,21 +145,23 @@ impl Source {
         &mut self,
         found: &mut Found,
         known: &[Tracked],
-        last_complete: Option<Timestamp>,
+        covered_until: Option<Timestamp>,
         settled: &Settled<'_>,
     ) {
         if !self.learn_project(found).await || !self.discover(found).await {
             return;
         }
         let wanted = self.watchlist.wanted();
-        self.learned.unknown_ids.retain(|id, _| wanted.contains_key(id));
-        let offset = self.caller.clock_offset;
-        let mut goes_on = self.list(found, known, last_complete, &wanted).await;
-        if goes_on && self.caller.clock_offset != offset {
-            // The times that were asked for are those of a clock that has turned out to be wrong.
-            goes_on = self.list(found, known, last_complete, &wanted).await;
+        self.learned
+            .unknown_ids
+            .retain(|task, _| wanted.get(&task.id).is_some_and(|(wanted, _)| wanted == task));
+        let clock_offset = self.caller.clock_offset;
+        if !self.list(found, known, covered_until, &wanted).await {
+            return;
         }
-        if !goes_on {
+        // Asked by a clock that turned out to be wrong, it has shown what another time would.
+        let asked_wrongly = self.caller.clock_offset != clock_offset;
+        if asked_wrongly && !self.list(found, known, covered_until, &wanted).await {
             return;
         }
         self.ask_by_id(found, known, settled, &wanted).await;
@@ -158,35 +195,22 @@ impl Source {
     }
 
     /// Finds the resources, where tasks can only be listed by resource and none are configured.
-    /// What was found before stays in use while looking again fails.
     async fn discover(&mut self, found: &mut Found) -> bool {
         let Some(discover) = self.caller.api.discover.filter(|_| self.resources.is_empty()) else {
             return true;
         };
-        if let Some((at, _)) = &self.learned.discovered
-            && at.elapsed() < DISCOVERY_INTERVAL
-        {
-            return true;
-        }
-        let first = discover(&self.scope(self.caller.vendor_now(), self.caller.vendor_now()));
+        let now = self.caller.vendor_now();
+        let first = discover(&self.scope(now, now));
         let operation = first.operation.name;
-        let mut resources: Vec<Arc<Resource>> = Vec::new();
-        let mut next = Some(first);
-        while let Some(query) = next {
-            match self.caller.call(&query).await {
-                Ok(page) => {
-                    resources.extend(page.resources);
-                    next = page.next.into_iter().next().filter(|query| query.page <= MAX_PAGES);
-                }
-                Err(error) => {
-                    let ends = error.ends_the_poll();
-                    found.fail(operation, error);
-                    return !ends && self.learned.discovered.is_some();
-                }
-            }
-        }
-        self.learned.discovered = Some((Instant::now(), resources));
-        true
+        let looked = self.learned.discovery.refresh(&mut self.caller, first, MAX_PAGES).await;
+        found.cut = !self.learned.discovery.is_whole();
+        let Err(error) = looked else { return true };
+        // Vendors limit, and break, each operation by itself. The tasks of what is known need not
+        // wait for it.
+        let alone = matches!(error.reason(), Reason::Throttled | Reason::Server);
+        let ends = error.ends_the_poll() && !alone;
+        found.fail(operation, error);
+        !ends && self.learned.discovery.resources().is_some()
     }
 
     /// Works off the list queries. Returns whether asking on makes sense.
@@ -194,26 +218,23 @@ impl Source {
         &mut self,
         found: &mut Found,
         known: &[Tracked],
-        last_complete: Option<Timestamp>,
+        covered_until: Option<Timestamp>,
         wanted: &Wanted,
     ) -> bool {
         if self.learned.list == Listing::Missing {
             return true;
         }
         let now = self.caller.vendor_now();
-        let since = self.since(now, known, last_complete);
+        let since = self.since(now, known, covered_until);
         let mut queries: VecDeque<Query> = (self.caller.api.list)(&self.scope(now, since)).into();
         // No query where resources have been looked for means that there are none, and no tasks.
-        found.listed = !queries.is_empty() || self.caller.api.discover.is_some();
+        let no_resources = queries.is_empty() && self.caller.api.discover.is_some();
+        let since = if no_resources { Some(since) } else { narrowest(&queries) };
+        found.listed = no_resources || !queries.is_empty();
         let mut failed_before = false;
         while let Some(query) = queries.pop_front() {
             if query.page > MAX_PAGES {
-                tracing::warn!(
-                    source = self.caller.info.name,
-                    operation = query.operation.name,
-                    "the list goes on beyond {MAX_PAGES} pages; the rest is not read"
-                );
-                found.listed = false;
+                found.cut = true;
                 continue;
             }
             match self.caller.call(&query).await {
@@ -241,13 +262,10 @@ impl Source {
                     found.listed = false;
                     return true;
                 }
-                // Deleted between being found and being asked about.
-                Err(FetchError::Refused(refusal))
-                    if refusal.kind == RefusalKind::NotFound
-                        && self.caller.api.discover.is_some()
-                        && self.resources.is_empty() =>
-                {
-                    self.learned.discovered = None;
+                Err(error) if is_not_found(&error) && only_resource(&query).is_some() => {
+                    // What else there was to ask about the resource would be answered alike.
+                    queries.retain(|other| only_resource(other) != only_resource(&query));
+                    found.deny(&query, error);
                 }
                 Err(error) => {
                     // The vendor may stumble over one resource alone; twice in a row it is more.
@@ -261,7 +279,58 @@ impl Source {
                 }
             }
         }
+        self.note_cut(found.cut);
+        self.give_up_denied(found, known);
+        found.covers = since.map(|since| self.covers(since, now, found.cut));
         true
+    }
+
+    /// What a list that was asked at `now` for everything that began after `since` covers.
+    fn covers(&self, since: Timestamp, now: Timestamp, cut: bool) -> Span {
+        let reach = self.caller.api.list_window.unwrap_or(self.lookback.max(TRUSTED));
+        let since = if cut { now } else { since.max(now.saturating_sub(reach)) };
+        Span { since, until: now }
+    }
+
+    /// One line when the list becomes longer than is read.
+    fn note_cut(&mut self, cut: bool) {
+        if cut && !self.learned.cut {
+            tracing::warn!(
+                source = self.caller.info.name,
+                "the list is not read to its end: more than {MAX_PAGES} pages; a shorter lookback, \
+                 or several sources with some resources each, would help"
+            );
+        }
+        self.learned.cut = cut;
+    }
+
+    /// Resources that the vendor denies have been deleted, and their tasks with them. Configured
+    /// ones are named once; where none of them is left, nothing is watched, and the poll fails.
+    fn give_up_denied(&mut self, found: &mut Found, known: &[Tracked]) {
+        let source = self.caller.info.name.as_str();
+        let denied = std::mem::take(&mut found.denied);
+        let lost = known.iter().filter(|tracked| {
+            tracked.settled.is_none() && denied.contains_key(&tracked.task.resource.id)
+        });
+        found.gone.extend(lost.map(|tracked| Arc::clone(&tracked.task.id)));
+        if self.resources.is_empty() {
+            for id in denied.keys() {
+                self.learned.discovery.forget(id);
+            }
+            return;
+        }
+        let missing: BTreeSet<Box<str>> = denied.keys().cloned().collect();
+        for id in missing.difference(&self.learned.missing) {
+            tracing::warn!(source, resource_id = &**id, "the vendor does not know this resource");
+        }
+        for id in self.learned.missing.difference(&missing) {
+            tracing::info!(source, resource_id = &**id, "the vendor knows this resource again");
+        }
+        let none_left = self.resources.iter().all(|resource| missing.contains(&resource.id));
+        self.learned.missing = missing;
+        if let Some((operation, error)) = denied.into_values().next().filter(|_| none_left) {
+            found.fail(operation, error);
+        }
     }
 
     /// Asks by id for the tasks on the watchlist, and for unfinished ones that the list left out.
@@ -277,25 +346,43 @@ impl Source {
             .filter(|(task, _)| !settled(&task.id) && !found.tasks.contains_key(&task.id))
             .map(|(task, origin)| (task.clone(), Sought::Watched(*origin)))
             .collect();
-        // A list that was not read to its end says nothing about what it left out.
-        if found.is_complete() {
+        // A list that failed says nothing about what it left out.
+        if found.failure.is_none() {
             let unfinished = known.iter().filter(|tracked| tracked.settled.is_none());
             for Tracked { task, .. } in unfinished {
-                if !watchlist.contains_key(&task.id) && !found.tasks.contains_key(&task.id) {
-                    wanted.push((task_ref(task), Sought::Missed(task)));
+                if watchlist.contains_key(&task.id) || found.tasks.contains_key(&task.id) {
+                    continue;
+                }
+                match task.origin {
+                    Origin::Listed if found.listed => {
+                        wanted.push((task_ref(task), Sought::Missed(task)));
+                    }
+                    Origin::Listed => {}
+                    // Taken off the watchlist, so not to be asked for any more.
+                    Origin::Configured | Origin::Registered => {
+                        found.gone.push(Arc::clone(&task.id));
+                    }
                 }
             }
         }
+        self.learned.put_in_turn(&mut wanted);
+        let begun = Instant::now();
         for (wanted, sought) in wanted {
             let Some(query) = (self.caller.api.by_id)(&wanted) else { continue };
             let operation = query.operation.name;
-            if self.learned.unknown_ids.get(&wanted.id).is_some_and(|(at, _)| Instant::now() < *at)
-            {
+            if self.learned.unknown_ids.get(&wanted).is_some_and(|(at, _)| Instant::now() < *at) {
                 continue;
+            }
+            if begun.elapsed() >= self.by_id_time {
+                found.left_over.push(wanted.id);
+                continue;
+            }
+            if let Some(turn) = self.learned.turns.get_mut(&wanted.id) {
+                turn.asked = Some(Instant::now());
             }
             match self.find(query, &wanted.id).await {
                 Ok(Some((mut task, unreadable))) => {
-                    self.learned.unknown_ids.remove(&wanted.id);
+                    self.learned.unknown_ids.remove(&wanted);
                     match sought {
                         // By id some vendors use other words for the kind than in their list.
                         Sought::Missed(listed) => {
@@ -306,16 +393,18 @@ impl Source {
                     }
                     found.add(vec![task], unreadable);
                 }
-                Ok(None) => self.unknown_id(found, wanted.id, watchlist),
+                Ok(None) => self.unknown_id(found, wanted, watchlist),
                 Err(FetchError::Refused(refusal)) if refusal.kind == RefusalKind::NotFound => {
-                    self.unknown_id(found, wanted.id, watchlist);
+                    self.unknown_id(found, wanted, watchlist);
                 }
                 // Some vendors have no better word for an id that they do not know. After a list
                 // that went well there is nothing else that can be wrong with the question.
                 Err(FetchError::Refused(refusal))
-                    if refusal.kind == RefusalKind::Client && found.is_complete() =>
+                    if refusal.kind == RefusalKind::Client
+                        && refusal.has_code()
+                        && found.went_well() =>
                 {
-                    self.unknown_id(found, wanted.id, watchlist);
+                    self.unknown_id(found, wanted, watchlist);
                 }
                 Err(error) => {
                     let ends = error.ends_the_poll();
@@ -345,23 +434,24 @@ impl Source {
         Ok(None)
     }
 
-    fn unknown_id(&mut self, found: &mut Found, id: Arc<str>, watchlist: &Wanted) {
+    fn unknown_id(&mut self, found: &mut Found, task: TaskRef, watchlist: &Wanted) {
+        found.gone.push(Arc::clone(&task.id));
         // One that was listed is given up by the caller, and not asked for again.
-        if watchlist.contains_key(&id) {
+        if watchlist.contains_key(&task.id) {
             let pauses = &mut self.learned.unknown_ids;
-            let last = pauses.get(&id).map(|&(_, pause)| pause);
+            let last = pauses.get(&task).map(|&(_, pause)| pause);
             if last.is_none() {
                 tracing::warn!(
                     source = self.caller.info.name,
-                    task_id = &*id,
+                    task_id = &*task.id,
                     "the vendor does not know this task (yet)"
                 );
             }
-            let pause = last
-                .map_or(UNKNOWN_ID_PAUSE, |pause| pause.saturating_mul(2).min(DISCOVERY_INTERVAL));
-            pauses.insert(Arc::clone(&id), (Instant::now() + pause, pause));
+            let pause = last.map_or(UNKNOWN_ID_PAUSE, |pause| {
+                pause.saturating_mul(2).min(LONGEST_UNKNOWN_ID_PAUSE)
+            });
+            pauses.insert(task, (Instant::now() + pause, pause));
         }
-        found.gone.push(id);
     }
 
     /// Asks once for the error text of each task that has newly failed without one.
@@ -403,34 +493,37 @@ impl Source {
         &self,
         now: Timestamp,
         known: &[Tracked],
-        last_complete: Option<Timestamp>,
+        covered_until: Option<Timestamp>,
     ) -> Timestamp {
-        // By the vendor's clock, as are the times of the tasks.
-        let last_complete =
-            last_complete.map(|complete| complete.offset_by(self.caller.clock_offset));
         let unfinished = known
             .iter()
             .filter(|tracked| (self.caller.api.by_id)(&task_ref(&tracked.task)).is_none())
             .filter_map(|tracked| tracked.task.started.or(tracked.task.created));
-        let since = unfinished
-            .chain(last_complete.filter(|_| !sabotage::is(Bug::SinceNotWidened)))
+        unfinished
+            .chain(covered_until.filter(|_| !sabotage::is(Bug::SinceNotWidened)))
             .map(|time| time.saturating_sub(OVERLAP))
             .chain([now.saturating_sub(self.lookback)])
             .min()
-            .unwrap_or(now);
-        match self.caller.api.list_window {
-            Some(window) => since.max(now.saturating_sub(window)),
-            None => since,
-        }
+            .unwrap_or(now)
     }
 
     fn scope(&self, now: Timestamp, since: Timestamp) -> Scope<'_> {
-        let discovered = self.learned.discovered.as_ref().map(|(_, resources)| &**resources);
-        let resources = match discovered {
-            Some(discovered) if self.resources.is_empty() => discovered,
-            _ => &self.resources,
-        };
+        let discovered = self.learned.discovery.resources().filter(|_| self.resources.is_empty());
+        let resources = discovered.unwrap_or(&self.resources);
         Scope { now, since, resources, tags: &self.tags }
+    }
+}
+
+impl Learned {
+    /// Orders what is to be asked for by whose turn it is, and forgets the turns of all others.
+    fn put_in_turn(&mut self, wanted: &mut [(TaskRef, Sought<'_>)]) {
+        let new = Turn { asked: None, noticed: Reverse(Instant::now()) };
+        let mut before = std::mem::take(&mut self.turns);
+        for (task, _) in wanted.iter() {
+            let turn = before.remove(&task.id).unwrap_or(new);
+            self.turns.insert(Arc::clone(&task.id), turn);
+        }
+        wanted.sort_by_key(|(task, _)| self.turns.get(&task.id).copied());
     }
 }
 
@@ -448,8 +541,16 @@ struct Found {
     /// In order, so that the same answers lead to the same questions.
     tasks: BTreeMap<Arc<str>, Task>,
     gone: Vec<Arc<str>>,
+    left_over: Vec<Arc<str>>,
     unreadable: Unreadable,
+    /// Whether the list has answered.
     listed: bool,
+    /// Whether there was more of it than is read.
+    cut: bool,
+    /// As [`Fetched::covers`], if nothing fails.
+    covers: Option<Span>,
+    /// Resources that the vendor said there are none of, and how it did.
+    denied: BTreeMap<Box<str>, (&'static str, FetchError)>,
     failure: Option<(&'static str, FetchError)>,
 }
 
@@ -468,15 +569,52 @@ impl Found {
         self.unreadable.add(unreadable);
     }
 
-    /// Whether the list was read to its end, and nothing has gone wrong since.
-    fn is_complete(&self) -> bool {
+    /// Whether the list has answered, and nothing has gone wrong since.
+    fn went_well(&self) -> bool {
         self.listed && self.failure.is_none()
+    }
+
+    /// Whether, besides, the list was read to its end.
+    fn is_complete(&self) -> bool {
+        self.went_well() && !self.cut
+    }
+
+    /// The vendor says that there is no such resource as the one that `query` is about.
+    fn deny(&mut self, query: &Query, error: FetchError) {
+        if let Some(resource) = only_resource(query) {
+            self.denied.insert(resource.id.clone(), (query.operation.name, error));
+        }
     }
 
     /// Keeps the first failure: what comes after is often its consequence.
     fn fail(&mut self, operation: &'static str, error: FetchError) {
         self.failure.get_or_insert((operation, error));
     }
+}
+
+/// What a query lists; `None` where it lists no tasks.
+fn filter(query: &Query) -> Option<&Filter> {
+    match &query.subject {
+        Subject::Tasks(filter) => Some(filter),
+        Subject::Project | Subject::Resources { .. } | Subject::Task(_) => None,
+    }
+}
+
+/// From when on all the queries ask for what began; `None` where none asks for what has ended.
+fn narrowest(queries: &VecDeque<Query>) -> Option<Timestamp> {
+    queries.iter().filter_map(|query| filter(query)?.since).max()
+}
+
+/// The resource that a list query is about, where it is about one.
+fn only_resource(query: &Query) -> Option<&Resource> {
+    match filter(query)?.resources.as_slice() {
+        [only] => Some(only),
+        _ => None,
+    }
+}
+
+fn is_not_found(error: &FetchError) -> bool {
+    error.refusal().is_some_and(|refusal| refusal.kind == RefusalKind::NotFound)
 }
 
 fn task_ref(task: &Task) -> TaskRef {

@@ -35,6 +35,8 @@ pub struct Tracked {
     pub last_seen: Timestamp,
     /// When its state, progress or steps last changed.
     pub progress_changed: Timestamp,
+    /// When it should end, later than the snapshot; `None` unless it is running and that can be told.
+    pub estimated_end: Option<Timestamp>,
     /// The first poll that saw it in a final state, or gone; retention counts from here.
     pub settled: Option<Timestamp>,
 }
@@ -60,10 +62,12 @@ pub struct Snapshot {
     pub last_error: Option<String>,
     /// When the credentials in use end; `None` if they do not.
     pub credentials_expiry: Option<Timestamp>,
+    /// Configured clusters or instances that the vendor does not know, by id, ordered.
+    pub missing_resources: Vec<Box<str>>,
     /// The tasks that are shown, ordered by id.
     pub tasks: Vec<Tracked>,
-    /// How many more there are that the limit hides.
-    pub truncated: u64,
+    /// Those that the limit hides, ordered by id: not listed, but found by their id.
+    pub hidden: Vec<Tracked>,
     /// How many tasks there are in each state, the hidden ones included, as [`TaskState::ALL`].
     pub states: [u64; TaskState::ALL.len()],
 }
@@ -81,10 +85,19 @@ impl Snapshot {
             next_poll: None,
             last_error: None,
             credentials_expiry: None,
+            missing_resources: Vec::new(),
             tasks: Vec::new(),
-            truncated: 0,
+            hidden: Vec::new(),
             states: [0; TaskState::ALL.len()],
         }
+    }
+
+    /// The task with this id, shown or hidden.
+    pub fn task(&self, id: &str) -> Option<&Tracked> {
+        [&self.tasks, &self.hidden].into_iter().find_map(|tasks| {
+            let index = tasks.binary_search_by(|tracked| (*tracked.task.id).cmp(id)).ok()?;
+            tasks.get(index)
+        })
     }
 }
 
@@ -113,6 +126,11 @@ impl Store {
     /// Every snapshot, ordered by the source's name.
     pub fn snapshots(&self) -> Vec<Arc<Snapshot>> {
         self.lock().values().cloned().collect()
+    }
+
+    /// The newest snapshot of one source.
+    pub fn snapshot(&self, source: &str) -> Option<Arc<Snapshot>> {
+        self.lock().get(source).cloned()
     }
 
     /// Changes each time a snapshot is published.

@@ -42,9 +42,9 @@ pub fn tasks(snapshots: &[Arc<Snapshot>], is_terminal: bool) -> String {
     };
     for snapshot in snapshots {
         let name = printable(&snapshot.source.name);
-        if snapshot.truncated > 0 {
+        if !snapshot.hidden.is_empty() {
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "{name}: {} more not shown", snapshot.truncated);
+            let _ = writeln!(text, "{name}: {} more not shown", snapshot.hidden.len());
         }
         if !snapshot.up {
             let reason = snapshot.last_error.as_deref().unwrap_or("not polled yet");
@@ -99,7 +99,7 @@ fn remaining(duration: Duration) -> String {
     words.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
-/// What a configuration amounts to, one line for each source.
+/// What a configuration amounts to, one line for each source, and what will hurt though it is valid.
 pub fn sources(config: &Config) -> String {
     let rows: Vec<_> = config
         .sources
@@ -118,6 +118,9 @@ pub fn sources(config: &Config) -> String {
     let mut text = aligned(["SOURCE", "API", "CLOUD", "REGION", "ENDPOINT", "ACCOUNT"], &rows);
     for name in &config.disabled {
         let _ = writeln!(text, "{name}: disabled");
+    }
+    for budget in config.tight_budgets() {
+        let _ = writeln!(text, "warning: {budget}");
     }
     text
 }
@@ -160,7 +163,13 @@ mod tests {
     fn snapshot(tasks: Vec<Task>) -> Snapshot {
         let source = SourceInfo { name: "mysql-gz".to_owned(), ..SourceInfo::default() };
         let now = Timestamp::from_second(1_700_000_000).unwrap();
-        let tracked = |task| Tracked { task, last_seen: now, progress_changed: now, settled: None };
+        let tracked = |task| Tracked {
+            task,
+            last_seen: now,
+            progress_changed: now,
+            estimated_end: None,
+            settled: None,
+        };
         Snapshot {
             tried: true,
             up: true,
@@ -223,7 +232,7 @@ mysql-gz  \u{1b}[2J  -         -         failed   -         -          -        
     fn what_could_not_be_polled_is_said() {
         let down = Snapshot {
             up: false,
-            truncated: 3,
+            hidden: snapshot(["1", "2", "3"].map(running).into()).tasks,
             last_error: Some("AuthFailure: no\nsuch key".to_owned()),
             ..snapshot(Vec::new())
         };

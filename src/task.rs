@@ -217,6 +217,8 @@ impl Resource {
 pub struct Step {
     /// The vendor's name of the step.
     pub name: Box<str>,
+    /// Whether it waits, runs or has ended; `None` where the vendor says this of tasks only.
+    pub state: Option<TaskState>,
     /// 0 to 1.
     pub progress: Option<Ratio>,
     /// As reported by the vendor.

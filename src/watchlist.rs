@@ -63,7 +63,8 @@ impl Watchlist {
         wanted
     }
 
-    /// Waits until ids have been added since the last call.
+    /// Waits until the list has been changed by [`configure`](Self::configure) or
+    /// [`register`](Self::register) since the last call.
     pub async fn changed(&self) {
         self.changed.notified().await;
     }

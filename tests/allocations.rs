@@ -45,6 +45,7 @@ fn app(tasks: u32) -> Arc<App> {
         metrics: Arc::new(metrics),
         counts: Arc::new(Counts::new(instruments, Arc::default())),
         metrics_path: "/metrics".into(),
+        registering: None,
         stopping: CancellationToken::new(),
     })
 }

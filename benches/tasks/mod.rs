@@ -44,7 +44,9 @@ pub(crate) fn snapshot(source: &str, tasks: Range<u32>) -> Snapshot {
         task.remaining = Some(seconds(10_473, 7200));
         task.started = Some(start + seconds(31, 86_400));
         let progress_changed = last_seen.saturating_sub(seconds(1, 600));
-        snapshot.tasks.push(Tracked { task, last_seen, progress_changed, settled: None });
+        let estimated_end = task.remaining.map(|left| last_seen + left);
+        let settled = None;
+        snapshot.tasks.push(Tracked { task, last_seen, progress_changed, estimated_end, settled });
     }
     snapshot
 }

@@ -244,6 +244,8 @@ fn job_id(cluster: &str, kind: &str, started: Option<Timestamp>) -> String {
 fn step(row: &Value, unreadable: &mut Unreadable) -> Option<Step> {
     Some(Step {
         name: wire::text(row, "StepName")?.into(),
+        state: wire::text(row, "StepStatus")
+            .map(|_| wire::status(&API, row, "StepStatus", unreadable).0),
         progress: wire::percent(row, "StepProgress", unreadable),
         remaining: None,
     })
@@ -346,30 +348,46 @@ fn cluster_row(cluster: &Resource, world: &World<'_>) -> Value {
     row
 }
 
+/// The vendor's word for a step. Where the scripted task does not say, its progress does.
+fn step_status(state: Option<TaskState>, progress: Option<Ratio>) -> &'static str {
+    match state {
+        Some(TaskState::Pending) => "NOT_RUN",
+        Some(TaskState::Succeeded) => "SUCCEED",
+        Some(
+            TaskState::Running
+            | TaskState::Paused
+            | TaskState::Failed
+            | TaskState::Canceled
+            | TaskState::Unknown,
+        ) => "RUNNING",
+        None => match progress.map_or(0.0, Ratio::get) {
+            0.0 => "NOT_RUN",
+            1.0 => "SUCCEED",
+            _ => "RUNNING",
+        },
+    }
+}
+
 /// The first step carries the start of the job and the last one its end. A job without steps gets
 /// one for that purpose.
 fn job_info(task: &Task) -> Value {
     let percentage =
         |progress: Option<Ratio>| progress.map(alibaba::percentage).unwrap_or_default();
     let time = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
-    let mut steps: Vec<(&str, Option<Ratio>)> =
-        task.steps.iter().map(|step| (&*step.name, step.progress)).collect();
+    let mut steps: Vec<(&str, Option<TaskState>, Option<Ratio>)> =
+        task.steps.iter().map(|step| (&*step.name, step.state, step.progress)).collect();
     if steps.is_empty() {
-        steps.push((&task.kind, task.progress));
+        steps.push((&task.kind, None, task.progress));
     }
     let last = steps.len() - 1;
     let rows: Vec<Value> = steps
         .iter()
         .enumerate()
-        .map(|(n, &(name, progress))| {
+        .map(|(n, &(name, state, progress))| {
             json!({
                 "StepName": name,
                 "StepDesc": name,
-                "StepStatus": match progress.map_or(0.0, Ratio::get) {
-                    0.0 => "NOT_RUN",
-                    1.0 => "SUCCEED",
-                    _ => "RUNNING",
-                },
+                "StepStatus": step_status(state, progress),
                 "StepProgress": percentage(progress),
                 "StartTime": time(task.started.filter(|_| n == 0)),
                 "EndTime": time(task.ended.filter(|_| n == last)),

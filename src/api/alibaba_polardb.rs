@@ -43,7 +43,7 @@ pub(super) static API: TaskApi = TaskApi {
     doc: "https://www.alibabacloud.com/help/en/polardb/api-polardb-2017-08-01-describetasks",
     operations: &[&DESCRIBE_TASKS, &DESCRIBE_DB_CLUSTERS],
     statuses: STATUSES,
-    list_window: Some(WINDOW),
+    list_window: None,
     error_by_id: false,
     endpoint: |region| alibaba::endpoint("polardb", region, CENTRAL),
     project: None,
@@ -234,6 +234,7 @@ fn steps(row: &Value, unreadable: &mut Unreadable) -> Box<[Step]> {
     let step = |row: &Value| {
         Some(Step {
             name: wire::text(row, "name")?.into(),
+            state: None,
             progress: wire::percent(row, "progress", unreadable),
             remaining: wire::seconds(row, "remain", unreadable),
         })

@@ -7,6 +7,7 @@
 mod alibaba;
 mod alibaba_adb;
 mod alibaba_polardb;
+pub mod given;
 mod huawei_dds;
 mod tencent;
 mod tencent_cdb;
@@ -50,7 +51,8 @@ pub struct TaskApi {
     pub operations: &'static [&'static Operation],
     /// Every status word the vendor documents, with our state.
     pub statuses: &'static [(&'static str, TaskState)],
-    /// How far back the vendor's list reaches; `None` where there is no list, or no limit is known.
+    /// How far back the vendor documents that its list reaches; `None` where it documents nothing,
+    /// or keeps no list of what has ended.
     pub list_window: Option<Duration>,
     /// Whether a failed task in a list lacks its error text, so that [`TaskApi::by_id`] is worth a
     /// call for each newly failed task.

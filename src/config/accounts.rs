@@ -1,6 +1,7 @@
 //! `credentials`: who asks. The keys are each vendor's own words.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,13 +16,26 @@ use crate::environment::Environment;
 /// The label of sources that use their cloud's own chain; no credentials may be called so.
 pub(super) const DEFAULT: &str = "default";
 
+/// The key of an account's budget.
+pub(super) const BUDGET: &str = "daily_budget";
+/// What a budget may be. Nobody makes as many calls as the largest.
+const BUDGETS: RangeInclusive<usize> = 1..=1_000_000_000;
+
 /// Everybody who may ask.
 #[derive(Debug)]
 pub(super) struct Accounts {
     /// By name; `None` for an entry with problems, which have been reported.
-    named: BTreeMap<String, Option<Arc<Provider>>>,
+    named: BTreeMap<String, Option<Holder>>,
     /// The chain of each cloud, as in [`Cloud::ALL`].
-    chains: [(Cloud, Arc<Provider>); Cloud::ALL.len()],
+    chains: [(Cloud, Holder); Cloud::ALL.len()],
+}
+
+/// Who may ask, and how often.
+#[derive(Clone, Debug)]
+pub(super) struct Holder {
+    pub(super) credentials: Arc<Provider>,
+    /// Calls in a UTC day.
+    pub(super) daily_budget: Option<u64>,
 }
 
 impl Accounts {
@@ -38,25 +52,28 @@ impl Accounts {
                 }
                 Some(name)
             });
-            let provider = read(&section, folder, environment);
+            let holder = read(&section, folder, environment);
             if let Some(name) = name {
-                named.insert(name.to_owned(), provider);
+                named.insert(name.to_owned(), holder);
             }
         }
-        let chain = |cloud| Arc::new(Provider::default_chain(cloud, environment.clone()));
+        let chain = |cloud| Holder {
+            credentials: Arc::new(Provider::default_chain(cloud, environment.clone())),
+            daily_budget: None,
+        };
         Self { named, chains: Cloud::ALL.map(|cloud| (cloud, chain(cloud))) }
     }
 
     /// The cloud's own chain.
-    pub(super) fn chain(&self, cloud: Cloud) -> Option<Arc<Provider>> {
-        let (_, provider) = self.chains.iter().find(|(of, _)| *of == cloud)?;
-        Some(Arc::clone(provider))
+    pub(super) fn chain(&self, cloud: Cloud) -> Option<Holder> {
+        let (_, holder) = self.chains.iter().find(|(of, _)| *of == cloud)?;
+        Some(holder.clone())
     }
 
     /// The credentials that `field` names, if they are for `cloud`.
-    pub(super) fn named(&self, field: &Field<'_>, cloud: Cloud) -> Option<Arc<Provider>> {
+    pub(super) fn named(&self, field: &Field<'_>, cloud: Cloud) -> Option<Holder> {
         let name = field.text()?;
-        let Some(provider) = self.named.get(name) else {
+        let Some(holder) = self.named.get(name) else {
             let names: Vec<_> = self.named.keys().map(String::as_str).collect();
             field.wrong(match shape::nearest(name, &names) {
                 Some(meant) => format!("no credentials {name:?}; did you mean {meant:?}?"),
@@ -64,26 +81,26 @@ impl Accounts {
             });
             return None;
         };
-        let provider = provider.as_ref()?;
-        if provider.cloud() != cloud {
-            field.wrong(format!("the credentials {name:?} are for {}", provider.cloud()));
+        let holder = holder.as_ref()?;
+        let theirs = holder.credentials.cloud();
+        if theirs != cloud {
+            field.wrong(format!("the credentials {name:?} are for {theirs}"));
             return None;
         }
-        Some(Arc::clone(provider))
+        Some(holder.clone())
     }
 }
 
-fn read(section: &Section<'_>, folder: &Path, environment: &Environment) -> Option<Arc<Provider>> {
-    for key in ["daily_budget", "role_arn"] {
-        section.refuse(key, "is not supported by this version");
-    }
+fn read(section: &Section<'_>, folder: &Path, environment: &Environment) -> Option<Holder> {
+    section.refuse("role_arn", "is not supported by this version");
+    let daily_budget = section.get(BUDGET).and_then(|field| field.number(&BUDGETS));
     let cloud = section.required("cloud")?.parse(|text| {
         let names = Cloud::ALL.map(Cloud::as_str);
         let known = Cloud::ALL.into_iter().find(|cloud| cloud.as_str() == text);
         known.ok_or_else(|| format!("{text:?} is not a cloud; there are {}", names.join(", ")))
     })?;
     let words = Words::of(cloud);
-    let known: Vec<_> = ["name", "cloud", "daily_budget", "role_arn"]
+    let known: Vec<_> = ["name", "cloud", BUDGET, "role_arn"]
         .into_iter()
         .map(str::to_owned)
         .chain(words.all().into_iter().flat_map(spellings))
@@ -121,7 +138,9 @@ fn read(section: &Section<'_>, folder: &Path, environment: &Environment) -> Opti
             return None;
         }
     };
-    Some(Arc::new(Provider::configured(cloud, configured, environment.clone())))
+    let credentials = Arc::new(Provider::configured(cloud, configured, environment.clone()));
+    let daily_budget = daily_budget.and_then(|calls| u64::try_from(calls).ok());
+    Some(Holder { credentials, daily_budget })
 }
 
 /// The three ways to give one value.

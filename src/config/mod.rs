@@ -5,6 +5,8 @@
 //! problem is reported at once, each with its place. `docs/configuration.md` explains every key.
 
 mod accounts;
+mod calls;
+mod registration;
 mod report;
 mod shape;
 mod source;
@@ -13,8 +15,7 @@ mod variables;
 mod yaml;
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Read as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use self::accounts::Accounts;
+pub use self::calls::TightBudget;
 pub use self::report::{ConfigError, Problem};
 use self::report::{Field, Report};
 use self::timing::Timing;
@@ -29,10 +31,11 @@ use self::yaml::{Node, Place};
 use crate::api::{Target, TaskApi, TaskRef};
 use crate::credentials::Provider;
 use crate::environment::Environment;
+use crate::files;
 use crate::task::Resource;
 
 /// The largest file that is read.
-const MAX_FILE_BYTES: u64 = 1024 * 1024;
+pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// The sources to watch.
 #[derive(Clone, Debug)]
@@ -41,6 +44,19 @@ pub struct Config {
     pub sources: Vec<SourceConfig>,
     /// The names of those that have been checked but are not to be watched.
     pub disabled: Vec<String>,
+    /// Who may register task ids at run time; `None`: nobody.
+    pub registration: Option<RegistrationConfig>,
+}
+
+/// Who may register task ids at run time, how many, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistrationConfig {
+    /// A file that holds the bearer token and nothing else; it may change.
+    pub token_file: PathBuf,
+    /// How many ids may be registered at a time, over all sources; 10 000.
+    pub max_tasks: usize,
+    /// How long an id that the vendor does not know is asked for; 7 days.
+    pub ttl: Duration,
 }
 
 /// One API for one account in one region, and how to watch it.
@@ -56,12 +72,19 @@ pub struct SourceConfig {
     pub credentials: Arc<Provider>,
     /// The name of the credentials, or `default` for the cloud's own chain.
     pub account: String,
+    /// Calls that these credentials may make in a UTC day, over all their sources; `None` for as
+    /// many as it takes.
+    pub daily_budget: Option<u64>,
     /// Clusters or instances to watch; empty means all.
     pub resources: Vec<Arc<Resource>>,
     /// Only resources that carry all of these tags; empty means any.
     pub tags: Vec<(String, String)>,
-    /// Tasks to ask for by their id.
+    /// Tasks to ask for by their id, as the configuration itself lists them.
     pub tasks: Vec<TaskRef>,
+    /// A file that lists more of them, and may change.
+    pub tasks_file: Option<PathBuf>,
+    /// What that file listed when the configuration was read.
+    pub tasks_in_file: Vec<TaskRef>,
     /// How often to ask, and how far back.
     pub poll: PollConfig,
     /// How long ended tasks are shown.
@@ -75,6 +98,29 @@ pub struct SourceConfig {
     pub proxy_url: Option<SecretString>,
     /// A PEM file of authorities to trust besides the built-in ones.
     pub ca_file: Option<PathBuf>,
+}
+
+impl SourceConfig {
+    /// Every task to ask for by its id, as far as the configuration knows.
+    pub fn all_tasks(&self) -> impl Iterator<Item = &TaskRef> {
+        self.tasks.iter().chain(&self.tasks_in_file)
+    }
+
+    /// Every task to ask for by its id, now that `content` is what the tasks file `path` holds; or
+    /// everything that is wrong with it.
+    pub fn tasks_with(
+        &self,
+        path: &Path,
+        content: io::Result<Vec<u8>>,
+    ) -> Result<Vec<TaskRef>, ConfigError> {
+        let report = Report::new(path.display().to_string());
+        let mut tasks = source::Tasks::listed(self.api, self.tasks.clone());
+        match text(content) {
+            Ok(text) => tasks.read_file(&text, &report),
+            Err(message) => report.add(Place::default(), "", message),
+        }
+        report.finish(Some(tasks.into_list()))
+    }
 }
 
 /// How often a source is asked, and how far back.
@@ -109,7 +155,7 @@ pub struct LimitsConfig {
     pub tasks_per_source: usize,
 }
 
-/// Every key at the top of the file. The last is refused.
+/// Every key at the top of the file.
 const KEYS: &[&str] = &["poll", "retention", "limits", "credentials", "sources", "registration"];
 
 impl Config {
@@ -163,12 +209,13 @@ impl Config {
     ) -> Option<Self> {
         let root = Field::root(report, root).section();
         root.allow_or(KEYS, timing::misplaced);
-        root.refuse("registration", "is not supported by this version");
         let accounts = Accounts::read(root.get("credentials").as_ref(), folder, environment);
         let defaults = Timing::read(&root);
         let context = source::Context { accounts, defaults, folder, environment };
 
-        let mut config = Self { sources: Vec::new(), disabled: Vec::new() };
+        let registration =
+            root.get("registration").and_then(|field| registration::read(&field.section(), folder));
+        let mut config = Self { sources: Vec::new(), disabled: Vec::new(), registration };
         let mut places = HashMap::new();
         let sources = root.required("sources")?;
         if sources.is_empty() {
@@ -204,13 +251,11 @@ fn fail<T>(file: &str, place: Place, message: impl Into<String>) -> Result<T, Co
 
 /// The text of a file of ours, or why there is none.
 fn read_file(path: &Path) -> Result<String, String> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|error| format!("cannot be read: {error}"))?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err("is larger than 1 MiB".to_owned());
-    }
+    text(files::read(path, MAX_FILE_BYTES))
+}
+
+fn text(content: io::Result<Vec<u8>>) -> Result<String, String> {
+    let bytes = content.map_err(|error| format!("cannot be read: {error}"))?;
     String::from_utf8(bytes)
         .map_err(|error| format!("is not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))
 }

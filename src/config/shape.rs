@@ -1,4 +1,4 @@
-//! What names, ids, regions, durations and addresses look like. Pure.
+//! What names, regions, durations and addresses look like. Pure.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -30,19 +30,6 @@ pub(super) fn region(text: &str) -> Result<&str, String> {
         return Ok(text);
     }
     Err(format!("{text:?} is not a region; one looks like \"cn-hangzhou\" or \"ap-southeast-1\""))
-}
-
-/// `text`, if it can be the id of a task, a cluster or an instance: it becomes part of an address.
-pub(super) fn id(text: &str) -> Result<&str, String> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | ':');
-    let starts_well = text.starts_with(|c: char| c.is_ascii_alphanumeric());
-    if starts_well && text.len() <= crate::task::Task::MAX_ID_BYTES && text.chars().all(fits) {
-        return Ok(text);
-    }
-    Err(format!(
-        "{text:?} is not an id: letters, digits, \"_\", \".\", \"-\" or \":\", at most {}",
-        crate::task::Task::MAX_ID_BYTES
-    ))
 }
 
 /// `text`, if it can be a Huawei project.
@@ -192,16 +179,6 @@ mod tests {
         }
         for bad in ["cn", "cn-", "-cn", "CN-north", "cn_north", "cn-north/..", "1cn-a", "a-b.c"] {
             assert!(region(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn ids_cannot_break_an_address() {
-        for good in ["225685759", "cdb-qlfpnobr", "fd9a9a2c-1", "4fe9:1_2.3"] {
-            assert_eq!(id(good), Ok(good));
-        }
-        for bad in ["..", "a/b", "a?b", "a b", "a%2f", "a&b", "ä", "-x", &"x".repeat(129)] {
-            assert!(id(bad).is_err(), "{bad}");
         }
     }
 

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use jiff::tz::Offset;
 use secrecy::SecretString;
 
-use super::accounts::{Accounts, DEFAULT};
+use super::accounts::{Accounts, DEFAULT, Holder};
 use super::report::{Field, Report, Section};
 use super::timing::{self, Timing};
 use super::{SourceConfig, read_file, shape, yaml};
-use crate::api::{APIS, Format, Scope, Target, TaskApi, TaskRef};
+use crate::api::{APIS, Format, Scope, Target, TaskApi, TaskRef, given};
 use crate::cloud::Cloud;
 use crate::environment::Environment;
 use crate::task::{Resource, Timestamp};
@@ -71,11 +71,15 @@ pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Sourc
     let api = api?;
     let resources = resources(section);
     let tags = tags(section, api);
-    let tasks = tasks(section, api, context.folder);
+    let tasks_file = section
+        .get("tasks_file")
+        .and_then(|field| field.text())
+        .map(|path| context.folder.join(path));
+    let (tasks, tasks_in_file) = tasks(section, api, tasks_file.as_deref());
     let project_id = project_id(section, api, context.environment);
     let format = format(section, api);
     let utc_offset = utc_offset(section, api);
-    let credentials = match section.get("credentials") {
+    let holder = match section.get("credentials") {
         Some(field) => context.accounts.named(&field, api.cloud),
         None => context.accounts.chain(api.cloud),
     };
@@ -83,15 +87,19 @@ pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Sourc
     let (name, region) = (name?.to_owned(), region?.to_owned());
     let endpoint = endpoint.unwrap_or_else(|| Some((api.endpoint)(&region)))?;
     let account = section.get("credentials").and_then(|field| field.text()).unwrap_or(DEFAULT);
+    let Holder { credentials, daily_budget } = holder?;
     Some(SourceConfig {
         name,
         api,
         target: Target { endpoint, region, project_id, utc_offset, format },
-        credentials: credentials?,
+        credentials,
         account: account.to_owned(),
+        daily_budget,
         resources,
         tags,
         tasks,
+        tasks_file,
+        tasks_in_file,
         poll,
         retention,
         limits,
@@ -167,7 +175,7 @@ fn resources(section: &Section<'_>) -> Vec<Arc<Resource>> {
     let mut seen = HashSet::new();
     let mut resources = Vec::new();
     for field in section.get("resources").iter().flat_map(Field::items) {
-        let Some(id) = field.parse(shape::id) else { continue };
+        let Some(id) = field.parse(given::id) else { continue };
         if seen.insert(id) {
             resources.push(Arc::new(Resource::new(id)));
         } else {
@@ -209,77 +217,78 @@ fn goes_by_tags(api: &TaskApi) -> bool {
     queries(&[("key".to_owned(), "value".to_owned())]) != queries(&[])
 }
 
-/// What `tasks` and `tasks_file` list.
-fn tasks(section: &Section<'_>, api: &TaskApi, folder: &Path) -> Vec<TaskRef> {
-    let mut tasks = Vec::new();
-    let mut seen = HashSet::new();
-    if let Some(list) = section.get("tasks") {
-        read_tasks(&list, api, &mut seen, &mut tasks);
+/// Tasks to ask for by their id. Within a source the id alone tells tasks apart, in metrics as in
+/// everything that is remembered.
+pub(super) struct Tasks {
+    api: &'static TaskApi,
+    list: Vec<TaskRef>,
+    seen: HashSet<Arc<str>>,
+}
+
+impl Tasks {
+    /// A list that begins with `list`.
+    pub(super) fn listed(api: &'static TaskApi, list: Vec<TaskRef>) -> Self {
+        let seen = list.iter().map(|task| Arc::clone(&task.id)).collect();
+        Self { api, list, seen }
     }
-    let file =
-        section.get("tasks_file").and_then(|field| Some((folder.join(field.text()?), field)));
-    if let Some((path, field)) = file {
-        match read_file(&path) {
+
+    pub(super) fn into_list(self) -> Vec<TaskRef> {
+        self.list
+    }
+
+    /// Adds what a tasks file lists; `report` is that file's.
+    pub(super) fn read_file(&mut self, text: &str, report: &Report) {
+        match yaml::parse(text) {
+            Ok(root) => self.read(&Field::root(report, &root)),
+            Err((place, reason)) => report.add(place, "", reason),
+        }
+    }
+
+    /// Adds a list of `{id, resource}`.
+    fn read(&mut self, list: &Field<'_>) {
+        for entry in list.items() {
+            let section = entry.section();
+            section.allow(&["id", "resource"]);
+            let resource = section.get("resource").map(|field| field.parse(given::id));
+            let id = section.required("id").and_then(|field| field.parse(given::id));
+            let (Some(id), None | Some(Some(_))) = (id, resource) else { continue };
+            let task = TaskRef {
+                id: id.into(),
+                resource: resource.flatten().map(|id| Arc::new(Resource::new(id))),
+                started: None,
+            };
+            if let Err(problem) = self.api.can_ask_for(&task) {
+                entry.wrong(problem);
+            } else if self.seen.insert(Arc::clone(&task.id)) {
+                self.list.push(task);
+            } else {
+                entry.wrong(format!("the task {id:?} is listed twice"));
+            }
+        }
+    }
+}
+
+/// What `tasks` lists, and after it what `tasks_file` does.
+fn tasks(
+    section: &Section<'_>,
+    api: &'static TaskApi,
+    file: Option<&Path>,
+) -> (Vec<TaskRef>, Vec<TaskRef>) {
+    let mut tasks = Tasks::listed(api, Vec::new());
+    if let Some(list) = section.get("tasks") {
+        tasks.read(&list);
+    }
+    let inline = tasks.list.len();
+    if let (Some(path), Some(field)) = (file, section.get("tasks_file")) {
+        match read_file(path) {
             Err(message) => field.wrong(format!("{}: {message}", path.display())),
             Ok(text) => {
                 let report = Report::new(path.display().to_string());
-                match yaml::parse(&text) {
-                    Ok(root) => {
-                        let list = Field::root(&report, &root);
-                        read_tasks(&list, api, &mut seen, &mut tasks);
-                    }
-                    Err((place, reason)) => report.add(place, "", reason),
-                }
+                tasks.read_file(&text, &report);
                 field.report().absorb(report);
             }
         }
     }
-    tasks
-}
-
-/// Reads a list of `{id, resource}`. Within a source the id alone tells tasks apart, in metrics as in
-/// everything that is remembered.
-fn read_tasks(
-    list: &Field<'_>,
-    api: &TaskApi,
-    seen: &mut HashSet<Arc<str>>,
-    tasks: &mut Vec<TaskRef>,
-) {
-    for entry in list.items() {
-        let section = entry.section();
-        section.allow(&["id", "resource"]);
-        let resource = section.get("resource").map(|field| field.parse(shape::id));
-        let id = section.required("id").and_then(|field| field.parse(shape::id));
-        let (Some(id), None | Some(Some(_))) = (id, resource) else { continue };
-        let task = TaskRef {
-            id: id.into(),
-            resource: resource.flatten().map(|id| Arc::new(Resource::new(id))),
-            started: None,
-        };
-        if let Some(problem) = unaskable(api, &task) {
-            entry.wrong(problem);
-        } else if seen.insert(Arc::clone(&task.id)) {
-            tasks.push(task);
-        } else {
-            entry.wrong(format!("the task {id:?} is listed twice"));
-        }
-    }
-}
-
-/// Why `api` cannot be asked for `task`, if it cannot.
-fn unaskable(api: &TaskApi, task: &TaskRef) -> Option<String> {
-    if (api.by_id)(task).is_some() {
-        return None;
-    }
-    let resource = Some(Arc::new(Resource::new("example")));
-    let with_resource = TaskRef { resource, ..task.clone() };
-    let of_a_number = TaskRef { id: "225685759".into(), ..with_resource.clone() };
-    Some(if (api.by_id)(&with_resource).is_some() {
-        format!("needs a `resource`: {} finds a task only by both", api.name)
-    } else if (api.by_id)(&of_a_number).is_some() {
-        let (id, like) = (&task.id, &of_a_number.id);
-        format!("{id:?} is not a task id of {}; one looks like {like:?}", api.name)
-    } else {
-        format!("{} cannot be asked for one task", api.name)
-    })
+    let in_file = tasks.list.split_off(inline);
+    (tasks.list, in_file)
 }

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::accounts::BUDGET;
 use super::report::{Field, Section};
 use super::{LimitsConfig, PollConfig, RetentionConfig};
 
@@ -11,18 +12,21 @@ const WAITS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_
 /// One call.
 const CALLS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(10);
 /// How far back, and how long.
-const SPANS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(365 * 24);
+pub(super) const SPANS: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_hours(365 * 24);
 
 const POLL_KEYS: &[&str] = &["interval", "idle_interval", "timeout", "lookback", "stale_after"];
 const RETENTION_KEYS: &[&str] = &["finished", "failed"];
 const LIMITS_KEYS: &[&str] = &["tasks_per_source"];
 
-/// What to say about a key of the three sections that is written outside of them.
+/// What to say about a key of the three sections, or of an account, that is written outside of
+/// them.
 pub(super) fn misplaced(key: &str) -> Option<String> {
     [("poll", POLL_KEYS), ("retention", RETENTION_KEYS), ("limits", LIMITS_KEYS)]
         .into_iter()
         .find(|(_, keys)| keys.contains(&key))
         .map(|(section, _)| format!("belongs under `{section}`"))
+        .or_else(|| (key == BUDGET).then(|| "belongs to an entry of `credentials`".to_owned()))
 }
 
 /// What one place of the file says; `None` for what it leaves to others.

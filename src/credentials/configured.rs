@@ -1,7 +1,6 @@
 //! Keys that an entry of `credentials` gives: in the file itself, in a variable, or in a file.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -9,6 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{CredentialsError, checked};
 use crate::cloud::{AccessKeys, Credentials};
 use crate::environment::Environment;
+use crate::files;
 
 /// More than any vendor's token is long.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
@@ -78,28 +78,27 @@ impl Secret {
                 })?;
                 checked(variable, value)
             }
-            Origin::File(path) => {
-                let error = |reason| {
-                    let (key, path) = (self.key.clone(), path.clone());
-                    CredentialsError::File { key, path, reason }
-                };
-                let reading = path.clone();
-                // A file system may hang; a poll that waits for it may not stop the others.
-                let text = tokio::task::spawn_blocking(move || read_short(&reading))
-                    .await
-                    .unwrap_or_else(|stopped| Err(io::Error::other(stopped)))
-                    .map_err(error)?;
-                checked(&path.display().to_string(), &text)
-            }
+            Origin::File(path) => read_file(&self.key, path).await,
         }
     }
 }
 
-fn read_short(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(io::Error::other("longer than any key"));
-    }
-    Ok(text)
+/// The secret that a file holds and nothing else, without the line end; `key` is the key of the
+/// configuration that names the file.
+pub async fn read_file(key: &str, path: &Path) -> Result<SecretString, CredentialsError> {
+    let reading = path.to_owned();
+    // A file system may hang; what waits for it may not stop anything else.
+    let text = tokio::task::spawn_blocking(move || read(&reading))
+        .await
+        .unwrap_or_else(|stopped| Err(io::Error::other(stopped)))
+        .map_err(|reason| {
+            let (key, path) = (key.to_owned(), path.to_owned());
+            CredentialsError::File { key, path, reason }
+        })?;
+    checked(&path.display().to_string(), &text)
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let bytes = files::read(path, MAX_FILE_BYTES)?;
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use secrecy::{ExposeSecret, SecretString};
 
-pub use self::configured::{Configured, Origin, Secret};
+pub use self::configured::{Configured, Origin, Secret, read_file};
 use crate::cloud::{AccessKeys, Cloud, Credentials};
 use crate::environment::Environment;
 

@@ -1,6 +1,6 @@
 //! `Instruments`: what outlives a poll. Its methods are named after what happened.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -79,6 +79,14 @@ pub const FIELDS: [&str; 4] = ["status", "time", "progress", "task_id"];
 /// Every value of the label `outcome`.
 pub const OUTCOMES: [TaskState; 3] = [TaskState::Succeeded, TaskState::Failed, TaskState::Canceled];
 
+/// What does not run as it was written last.
+#[derive(Debug, Default, PartialEq)]
+struct Refused {
+    configuration: bool,
+    /// The sources whose tasks file it is.
+    tasks_files: BTreeSet<String>,
+}
+
 /// Counters, histograms and the few gauges that belong to no snapshot. A clone is another handle
 /// to the same ones.
 #[derive(Clone)]
@@ -89,6 +97,7 @@ pub struct Instruments {
     changes: Arc<AtomicU64>,
     /// By source.
     kinds: Arc<Mutex<BTreeMap<String, Kinds>>>,
+    refused: Arc<Mutex<Refused>>,
     polls: IntCounterVec,
     poll_failures: IntCounterVec,
     unknown_values: IntCounterVec,
@@ -110,6 +119,7 @@ pub struct Instruments {
     journal_successful: IntGaugeVec,
     journals_set_aside: IntGaugeVec,
     registrations: IntGaugeVec,
+    registration_requests: IntCounterVec,
 }
 
 impl fmt::Debug for Instruments {
@@ -126,6 +136,7 @@ impl Instruments {
             process: Arc::new(ProcessCollector::for_self()),
             changes: Arc::default(),
             kinds: Arc::default(),
+            refused: Arc::default(),
             polls: counter(&registry, "dbtask_source_polls_total")?,
             poll_failures: counter(&registry, "dbtask_source_poll_failures_total")?,
             unknown_values: counter(&registry, "dbtask_source_unknown_values_total")?,
@@ -162,6 +173,10 @@ impl Instruments {
             journal_successful: gauge(&registry, "dbtask_exporter_journal_last_write_successful")?,
             journals_set_aside: gauge(&registry, "dbtask_exporter_journals_set_aside")?,
             registrations: gauge(&registry, "dbtask_exporter_registrations")?,
+            registration_requests: counter(
+                &registry,
+                "dbtask_exporter_registration_requests_total",
+            )?,
             registry,
         };
         let build: GaugeVec =
@@ -169,6 +184,9 @@ impl Instruments {
         let revision = option_env!("DBTASK_REVISION").unwrap_or("unknown");
         build.with_label_values(&[env!("CARGO_PKG_VERSION"), revision]).set(1.0);
         made.registrations.with_label_values::<&str>(&[]).set(0);
+        for outcome in ["accepted", "rejected"] {
+            made.registration_requests.with_label_values(&[outcome]);
+        }
         Ok(made)
     }
 
@@ -235,7 +253,9 @@ impl Instruments {
         }
         remove_source(&self.coverage_gap_seconds, source);
         self.task_duration.remove(source);
-        self.changed();
+        self.refused(|refused| {
+            refused.tasks_files.remove(source);
+        });
     }
 
     /// A poll ended.
@@ -333,17 +353,30 @@ impl Instruments {
         self.changed();
     }
 
-    /// The configuration was read.
+    /// The configuration was read, tasks files and all.
     pub fn config_loaded(&self, now: Timestamp) {
-        self.reload_successful.with_label_values::<&str>(&[]).set(1);
         self.reload_success_time.with_label_values::<&str>(&[]).set(now.as_second());
-        self.changed();
+        self.refused(|refused| *refused = Refused::default());
     }
 
     /// A new configuration was refused.
     pub fn config_refused(&self) {
-        self.reload_successful.with_label_values::<&str>(&[]).set(0);
-        self.changed();
+        self.refused(|refused| refused.configuration = true);
+    }
+
+    /// The tasks file of a source was read.
+    pub fn tasks_file_loaded(&self, source: &str, now: Timestamp) {
+        self.reload_success_time.with_label_values::<&str>(&[]).set(now.as_second());
+        self.refused(|refused| {
+            refused.tasks_files.remove(source);
+        });
+    }
+
+    /// A new version of the tasks file of a source was refused.
+    pub fn tasks_file_refused(&self, source: &str) {
+        self.refused(|refused| {
+            refused.tasks_files.insert(source.to_owned());
+        });
     }
 
     /// The journal was written, or was not.
@@ -364,6 +397,13 @@ impl Instruments {
         self.changed();
     }
 
+    /// A request to register a task id, or to take one back, was answered.
+    pub fn registration_answered(&self, accepted: bool) {
+        let outcome = if accepted { "accepted" } else { "rejected" };
+        self.registration_requests.with_label_values(&[outcome]).inc();
+        self.changed();
+    }
+
     /// Everything that is counted, ordered by name.
     pub(super) fn gather(&self) -> Vec<MetricFamily> {
         self.registry.gather()
@@ -381,6 +421,15 @@ impl Instruments {
 
     fn changed(&self) {
         self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// Changes what is refused. The lock is held to the end, so that the gauge agrees with it.
+    fn refused(&self, change: impl FnOnce(&mut Refused)) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut refused);
+        let successful = *refused == Refused::default();
+        self.reload_successful.with_label_values::<&str>(&[]).set(i64::from(successful));
+        self.changed();
     }
 
     /// Lets `use_it` use the label of a kind; the lock is held, so that a source that is removed
@@ -525,6 +574,8 @@ mod tests {
             "dbtask_task_duration_seconds_count{outcome=\"canceled\",source=\"mysql\"} 0",
             "dbtask_api_request_duration_seconds_count{cloud=\"tencent\",operation=\"DescribeTasks\"} 0",
             "dbtask_exporter_registrations 0",
+            "dbtask_exporter_registration_requests_total{outcome=\"accepted\"} 0",
+            "dbtask_exporter_registration_requests_total{outcome=\"rejected\"} 0",
         ] {
             assert!(series.iter().any(|one| one == line), "{line}");
         }
@@ -536,6 +587,7 @@ mod tests {
     #[test]
     fn a_removed_source_leaves_nothing_of_its_own() {
         let instruments = Instruments::new().unwrap();
+        instruments.config_loaded(Timestamp::from_second(1).unwrap());
         let other = SourceInfo { name: "redis".into(), cloud: "tencent", ..SourceInfo::default() };
         instruments.declare_source(&other, &["DescribeTaskList"]);
         let before = series(&instruments);
@@ -545,6 +597,30 @@ mod tests {
         instruments.task_failed_at("mysql", Timestamp::from_second(7).unwrap());
         instruments.source_removed("mysql");
         assert_eq!(series(&instruments), before);
+    }
+
+    #[test]
+    fn the_last_reading_went_well_only_if_nothing_is_refused() {
+        let instruments = Instruments::new().unwrap();
+        let good = || {
+            let line = "dbtask_exporter_config_last_reload_successful 1".to_owned();
+            series(&instruments).contains(&line)
+        };
+        let now = Timestamp::from_second(1).unwrap();
+        instruments.config_loaded(now);
+        assert!(good());
+        instruments.tasks_file_refused("mysql");
+        instruments.tasks_file_refused("redis");
+        instruments.tasks_file_loaded("mysql", now);
+        assert!(!good(), "redis is still refused");
+        instruments.config_refused();
+        instruments.tasks_file_loaded("redis", now);
+        assert!(!good(), "the configuration is still refused");
+        instruments.config_loaded(now);
+        assert!(good());
+        instruments.tasks_file_refused("mysql");
+        instruments.source_removed("mysql");
+        assert!(good());
     }
 
     #[test]

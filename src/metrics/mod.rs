@@ -162,13 +162,9 @@ pub static FAMILIES: &[Family] = &[
     ),
     per_task(
         "dbtask_task_estimated_end_timestamp_seconds",
-        "When a running task should end, from the time left at the last poll; absent if not known.",
+        "When a running task should end, by the vendor's time left or by its pace; absent if not known.",
         &["source", "task_id"],
-        Samples::Task(|tracked| {
-            let running = tracked.task.state == TaskState::Running;
-            let remaining = tracked.task.remaining.filter(|_| running)?;
-            Some((tracked.last_seen + remaining).into())
-        }),
+        Samples::Task(|tracked| tracked.estimated_end.map(Value::from)),
     ),
     per_task(
         "dbtask_task_created_timestamp_seconds",
@@ -264,7 +260,13 @@ pub static FAMILIES: &[Family] = &[
         "dbtask_source_tasks_truncated",
         "Tasks that the limit hid at the last poll.",
         &["source"],
-        Samples::Source(|snapshot| Some(snapshot.truncated.into())),
+        Samples::Source(|snapshot| Some((snapshot.hidden.len() as u64).into())),
+    ),
+    per_source(
+        "dbtask_source_resources_missing",
+        "Configured clusters or instances that the vendor did not know at the last poll.",
+        &["source"],
+        Samples::Source(|snapshot| Some((snapshot.missing_resources.len() as u64).into())),
     ),
     per_source(
         "dbtask_source_credentials_expiry_timestamp_seconds",
@@ -285,7 +287,7 @@ pub static FAMILIES: &[Family] = &[
     ),
     counted(
         "dbtask_source_coverage_gaps_total",
-        "Times that polling was down for longer than the vendor's list reaches back.",
+        "Times that polls were apart by more than the vendor's list reaches back.",
         &["source"],
     ),
     counted(
@@ -355,12 +357,12 @@ pub static FAMILIES: &[Family] = &[
     ),
     gauged(
         "dbtask_exporter_config_last_reload_successful",
-        "Whether the last reading of the configuration went well.",
+        "Whether the last reading of the configuration, and that of every tasks file, went well.",
         &[],
     ),
     gauged(
         "dbtask_exporter_config_last_reload_success_timestamp_seconds",
-        "When a reading of the configuration last went well; absent if none has.",
+        "When a reading of the configuration or of a tasks file last went well.",
         &[],
     ),
     gauged(
@@ -374,6 +376,11 @@ pub static FAMILIES: &[Family] = &[
         &[],
     ),
     gauged("dbtask_exporter_registrations", "Task ids that are registered now.", &[]),
+    counted(
+        "dbtask_exporter_registration_requests_total",
+        "Requests to register a task id or to take one back, by outcome: accepted or rejected.",
+        &["outcome"],
+    ),
     counted("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", &[]),
     gauged("process_max_fds", "Maximum number of open file descriptors.", &[]),
     gauged("process_open_fds", "Number of open file descriptors.", &[]),

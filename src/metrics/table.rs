@@ -330,7 +330,7 @@ mod tests {
     fn names(steps: &[&str]) -> Vec<String> {
         let steps: Vec<_> = steps
             .iter()
-            .map(|&name| Step { name: name.into(), progress: None, remaining: None })
+            .map(|&name| Step { name: name.into(), state: None, progress: None, remaining: None })
             .collect();
         let mut names = Vec::new();
         name_steps(&steps, |_, name| names.push(name.to_owned()));

@@ -10,6 +10,7 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
+use crate::registration::Registration;
 use crate::store::{Snapshot, SourceInfo, Tracked};
 use crate::task::{Origin, Ratio, Resource, Step, TaskError, TaskState, Timestamp};
 
@@ -68,6 +69,37 @@ pub(super) fn tasks(snapshots: &[Arc<Snapshot>], filter: &Filter) -> Vec<u8> {
     write(&TasksView { tasks })
 }
 
+/// `{"task": …, "registration": …}`, either of which may be `null`.
+pub(super) fn task(
+    source: &str,
+    id: &str,
+    tracked: Option<&Tracked>,
+    registration: Option<&Registration>,
+) -> Vec<u8> {
+    write(&OneTaskView {
+        task: tracked.map(|tracked| TaskView::new(source, tracked)),
+        registration: registration.map(|it| RegistrationView::new(source, id, it)),
+    })
+}
+
+/// What is now registered, and what to mind.
+pub(super) fn registered(
+    source: &str,
+    id: &str,
+    registration: &Registration,
+    warning: Option<&str>,
+) -> Vec<u8> {
+    write(&RegisteredView {
+        registration: RegistrationView::new(source, id, registration),
+        warning,
+    })
+}
+
+/// `{"warning": "…"}`.
+pub(super) fn warning(sentence: &str) -> Vec<u8> {
+    write(&WarningView { warning: sentence })
+}
+
 /// `{"sources": […]}`, ordered by name. A filter by state leaves those that have such a task.
 pub(super) fn sources(snapshots: &[Arc<Snapshot>], filter: &Filter) -> Vec<u8> {
     let counts = |snapshot: &Snapshot| TaskState::ALL.into_iter().zip(snapshot.states);
@@ -91,8 +123,9 @@ pub(super) fn sources(snapshots: &[Arc<Snapshot>], filter: &Filter) -> Vec<u8> {
             poll_interval_seconds: snapshot.poll_interval.as_secs_f64(),
             next_poll: snapshot.next_poll,
             credentials_expiry: snapshot.credentials_expiry,
+            missing_resources: &snapshot.missing_resources,
             tasks: counts(snapshot).map(|(state, count)| (state.as_str(), count)).collect(),
-            tasks_truncated: snapshot.truncated,
+            tasks_truncated: snapshot.hidden.len(),
         })
         .collect();
     write(&SourcesView { sources })
@@ -116,6 +149,33 @@ struct ErrorView<'a> {
 }
 
 #[derive(Serialize)]
+struct WarningView<'a> {
+    warning: &'a str,
+}
+
+#[derive(Serialize)]
+struct OneTaskView<'a> {
+    task: Option<TaskView<'a>>,
+    registration: Option<RegistrationView<'a>>,
+}
+
+#[derive(Serialize)]
+struct RegistrationView<'a> {
+    source: &'a str,
+    id: &'a str,
+    resource: Option<&'a str>,
+    registered: Timestamp,
+}
+
+#[derive(Serialize)]
+struct RegisteredView<'a> {
+    #[serde(flatten)]
+    registration: RegistrationView<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<&'a str>,
+}
+
+#[derive(Serialize)]
 struct TasksView<'a> {
     tasks: Vec<TaskView<'a>>,
 }
@@ -136,6 +196,7 @@ struct TaskView<'a> {
     vendor_status: &'a str,
     progress: Option<Ratio>,
     remaining_seconds: Option<f64>,
+    estimated_end: Option<Timestamp>,
     created: Option<Timestamp>,
     started: Option<Timestamp>,
     ended: Option<Timestamp>,
@@ -148,6 +209,7 @@ struct TaskView<'a> {
 #[derive(Serialize)]
 struct StepView<'a> {
     name: &'a str,
+    state: Option<TaskState>,
     progress: Option<Ratio>,
     remaining_seconds: Option<f64>,
 }
@@ -167,9 +229,10 @@ struct SourceView<'a> {
     poll_interval_seconds: f64,
     next_poll: Option<Timestamp>,
     credentials_expiry: Option<Timestamp>,
+    missing_resources: &'a [Box<str>],
     /// How many there are in each state, the truncated included.
     tasks: BTreeMap<&'static str, u64>,
-    tasks_truncated: u64,
+    tasks_truncated: usize,
 }
 
 impl<'a> TaskView<'a> {
@@ -185,6 +248,7 @@ impl<'a> TaskView<'a> {
             vendor_status: &task.vendor_status,
             progress: task.progress,
             remaining_seconds: task.remaining.map(|left| left.as_secs_f64()),
+            estimated_end: tracked.estimated_end,
             created: task.created,
             started: task.started,
             ended: task.ended,
@@ -196,10 +260,18 @@ impl<'a> TaskView<'a> {
     }
 }
 
+impl<'a> RegistrationView<'a> {
+    fn new(source: &'a str, id: &'a str, registration: &'a Registration) -> Self {
+        let resource = registration.resource.as_deref();
+        Self { source, id, resource, registered: registration.registered }
+    }
+}
+
 impl<'a> StepView<'a> {
     fn new(step: &'a Step) -> Self {
         Self {
             name: &step.name,
+            state: step.state,
             progress: step.progress,
             remaining_seconds: step.remaining.as_ref().map(Duration::as_secs_f64),
         }

@@ -1,12 +1,15 @@
-//! What is served over HTTP: the metrics, health, the tasks as JSON, and a page for people.
+//! What is served over HTTP: the metrics, health, the tasks as JSON, and a page for people; and how
+//! task ids are registered.
 //!
 //! Knows no metric: it asks [`Metrics`] for bytes. Nothing that is served waits for a poll.
 
 mod json;
 mod negotiate;
 mod page;
+mod registration;
 mod routes;
 mod stall;
+mod token;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -24,8 +27,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::counts::Counts;
 use crate::metrics::Metrics;
+use crate::registration::Registrations;
 use crate::store::{Snapshot, Store};
 use stall::Stall;
+pub use token::Token;
 
 /// Connections at a time on one listener. More wait in the kernel: a scrape that comes late is
 /// better than one that fails.
@@ -37,6 +42,8 @@ pub const MAX_BODY_BYTES: u64 = 64 * 1024;
 /// The time in which the head of a request must have come, counted from the end of the last
 /// answer. An idle connection is closed by it too.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The time in which the body of a request must have come; 408 beyond.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time in which an answer must have been taken.
 pub const READER_TIMEOUT: Duration = Duration::from_mins(1);
 /// The time that answers under way get once the server is told to stop. With what else there is to
@@ -61,8 +68,19 @@ pub struct App {
     pub counts: Arc<Counts>,
     /// Where: `/metrics`.
     pub metrics_path: String,
+    /// How task ids are registered; `None` where that is not configured.
+    pub registering: Option<Registering>,
     /// Cancelled when the program begins to stop: not ready any more, though still serving.
     pub stopping: CancellationToken,
+}
+
+/// How task ids are registered.
+#[derive(Debug)]
+pub struct Registering {
+    /// What is registered.
+    pub registrations: Arc<Registrations>,
+    /// What it takes to change that.
+    pub token: Token,
 }
 
 /// What `/api/v1/tasks` answers without a filter.
@@ -139,5 +157,71 @@ where
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a connection broke off");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::journal::{Contents, Journal};
+    use crate::metrics::Instruments;
+    use crate::registration::Limits;
+
+    /// An exporter without a source, on which ids could be registered with the token `t`.
+    fn app(token_file: std::path::PathBuf) -> Arc<App> {
+        let instruments = Instruments::new().unwrap();
+        let journal = Arc::new(Journal::default());
+        let registrations = Registrations::restore(
+            std::collections::BTreeMap::new(),
+            Limits { tasks: 1, ttl: Duration::from_secs(1) },
+            Clock::System,
+            instruments.clone(),
+            Arc::clone(&journal),
+            &mut Contents::default(),
+        );
+        std::fs::write(&token_file, "t").unwrap();
+        Arc::new(App {
+            store: Arc::default(),
+            metrics: Arc::new(Metrics::new(instruments.clone())),
+            counts: Arc::new(Counts::new(instruments, journal)),
+            metrics_path: "/metrics".into(),
+            registering: Some(Registering {
+                registrations: Arc::new(registrations),
+                token: Token::new(token_file),
+            }),
+            stopping: CancellationToken::new(),
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let (near, far) = duplex(1024);
+        let peer = IpAddr::from([127, 0, 0, 1]);
+        let app = app(folder.path().join("token"));
+        tokio::spawn(serve_connection(far, peer, app, CancellationToken::new()));
+        let (mut read, mut write) = tokio::io::split(near);
+        write
+            .write_all(
+                b"POST /api/v1/tasks HTTP/1.1\r\nhost: here\r\nauthorization: Bearer t\r\n\
+                  content-type: application/json\r\ncontent-length: 100\r\n\r\n",
+            )
+            .await
+            .unwrap();
+        let trickle = tokio::spawn(async move {
+            while write.write_all(b" ").await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let begun = Instant::now();
+        let mut answer = String::new();
+        read.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        assert_eq!(begun.elapsed(), BODY_TIMEOUT);
+        trickle.abort();
     }
 }

@@ -11,8 +11,9 @@ use http::header::{
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
 
-use super::{App, MAX_BODY_BYTES, json, negotiate, page};
+use super::{App, MAX_BODY_BYTES, json, negotiate, page, registration};
 use crate::metrics::{Encoding, ScrapeBody};
 use crate::store::Snapshot;
 
@@ -25,7 +26,7 @@ const JSON: &str = "application/json";
 /// Answers one request.
 pub(super) async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Answer {
     let is_head = request.method() == Method::HEAD;
-    let mut answer = route(&app, peer, &request).await;
+    let mut answer = route(&app, peer, request).await;
     let headers = answer.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -40,12 +41,12 @@ pub(super) async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incomin
 }
 
 /// Something that is served.
-#[derive(Clone, Copy)]
 enum Route {
     Metrics,
     Healthy,
     Ready,
     Tasks,
+    Task { source: String, id: String },
     Sources,
     Page,
     Style,
@@ -61,36 +62,70 @@ impl Route {
             "/api/v1/sources" => Self::Sources,
             "/" => Self::Page,
             "/style.css" => Self::Style,
-            _ => return None,
+            path => {
+                let (source, id) = path.strip_prefix("/api/v1/tasks/")?.split_once('/')?;
+                // A slash in an id is written %2F.
+                if id.contains('/') {
+                    return None;
+                }
+                let decoded =
+                    |part| Some(percent_decode_str(part).decode_utf8().ok()?.into_owned());
+                Self::Task { source: decoded(source)?, id: decoded(id)? }
+            }
         })
+    }
+
+    /// What can be done with it.
+    fn methods(&self) -> &'static str {
+        match self {
+            Self::Tasks => "GET, HEAD, POST",
+            Self::Task { .. } => "GET, HEAD, DELETE",
+            Self::Metrics
+            | Self::Healthy
+            | Self::Ready
+            | Self::Sources
+            | Self::Page
+            | Self::Style => "GET, HEAD",
+        }
     }
 }
 
-async fn route(app: &Arc<App>, peer: IpAddr, request: &Request<Incoming>) -> Answer {
+async fn route(app: &Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Answer {
+    let path = request.uri().path();
+    let refuse = |status, sentence: &str| {
+        if path.starts_with("/api/") {
+            json(status, json::error(sentence))
+        } else {
+            plain(status, format!("{sentence}\n"))
+        }
+    };
     let length = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if length.is_some_and(|length| length.parse().is_ok_and(|length: u64| length > MAX_BODY_BYTES))
     {
-        return plain(StatusCode::PAYLOAD_TOO_LARGE, "a request may have 64 KiB\n");
+        return refuse(StatusCode::PAYLOAD_TOO_LARGE, "a request may have 64 KiB");
     }
-    let path = request.uri().path();
     let Some(route) = Route::new(app, path) else {
-        return if path.starts_with("/api/") {
-            json(StatusCode::NOT_FOUND, json::error("there is nothing here"))
-        } else {
-            plain(StatusCode::NOT_FOUND, "there is nothing here\n")
-        };
+        return refuse(StatusCode::NOT_FOUND, "there is nothing here");
     };
-    if request.method() != Method::GET && request.method() != Method::HEAD {
-        let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-        set(&mut answer, ALLOW, "GET, HEAD");
+    let methods = route.methods();
+    if !methods.split(", ").any(|method| method == request.method().as_str()) {
+        let mut answer = refuse(StatusCode::METHOD_NOT_ALLOWED, &format!("only {methods}"));
+        set(&mut answer, ALLOW, methods);
         return answer;
     }
     match route {
-        Route::Metrics => metrics(app, peer, request),
+        Route::Metrics => metrics(app, peer, &request),
         Route::Healthy => plain(StatusCode::OK, "healthy\n"),
         Route::Ready => ready(app),
-        Route::Tasks => filtered(app, request, json::tasks).await,
-        Route::Sources => filtered(app, request, json::sources).await,
+        Route::Tasks if request.method() == Method::POST => {
+            registration::post(app, peer, request).await
+        }
+        Route::Tasks => filtered(app, &request, json::tasks).await,
+        Route::Task { source, id } if request.method() == Method::DELETE => {
+            registration::delete(app, peer, request.headers(), &source, &id).await
+        }
+        Route::Task { source, id } => registration::get(app, &source, &id),
+        Route::Sources => filtered(app, &request, json::sources).await,
         Route::Page => {
             let text = |app: &App, snapshots: &[_]| page::page(snapshots, &app.metrics_path).into();
             written(app, "text/html; charset=utf-8", text).await
@@ -163,7 +198,7 @@ fn plain(status: StatusCode, text: impl Into<Bytes>) -> Answer {
     full(status, TEXT, text)
 }
 
-fn json(status: StatusCode, text: Vec<u8>) -> Answer {
+pub(super) fn json(status: StatusCode, text: Vec<u8>) -> Answer {
     full(status, JSON, text)
 }
 

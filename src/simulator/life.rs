@@ -34,7 +34,8 @@ pub struct Failure {
 pub(super) struct Lives {
     api: &'static TaskApi,
     script: SourceScript,
-    resources: Vec<Arc<Resource>>,
+    /// All that exist at some time.
+    resources: Vec<(ResourceScript, Arc<Resource>)>,
     start: Timestamp,
     seed: u64,
 }
@@ -74,8 +75,11 @@ impl Lives {
         let resources = script
             .resources
             .iter()
-            .flat_map(ResourceScript::all)
-            .map(|(id, name)| Arc::new(Resource { id: id.into(), name: name.map(Into::into) }))
+            .flat_map(|script| script.all().map(move |named| (script, named)))
+            .map(|(script, (id, name))| {
+                let resource = Resource { id: id.into(), name: name.map(Into::into) };
+                (script.clone(), Arc::new(resource))
+            })
             .collect();
         Self { api, script, resources, start, seed }
     }
@@ -84,8 +88,11 @@ impl Lives {
         &self.script
     }
 
-    pub(super) fn resources(&self) -> &[Arc<Resource>] {
-        &self.resources
+    /// Every resource that exists at `now`.
+    pub(super) fn resources(&self, now: Timestamp) -> Vec<Arc<Resource>> {
+        let elapsed = now.as_second().saturating_sub(self.start.as_second());
+        let existing = self.resources.iter().filter(|(script, _)| script.exists(elapsed));
+        existing.map(|(_, resource)| Arc::clone(resource)).collect()
     }
 
     /// Every task that exists at `now`, newest first.
@@ -147,7 +154,7 @@ impl Lives {
         let mut rng = Rng::with_seed(self.seed ^ hash(chance.as_bytes()));
         let outcome = draw(&rule.outcomes, &mut rng)?;
         let resource = if rule.resources.is_empty() {
-            self.resources.get(rng.usize(..self.resources.len().max(1)))?.clone()
+            self.resources.get(rng.usize(..self.resources.len().max(1)))?.1.clone()
         } else {
             self.resource(rule.resources.get(rng.usize(..rule.resources.len()))?)
         };
@@ -163,7 +170,8 @@ impl Lives {
     }
 
     fn resource(&self, id: &str) -> Arc<Resource> {
-        self.resources.iter().find(|resource| *resource.id == *id).cloned().unwrap_or_default()
+        let found = self.resources.iter().find(|(_, resource)| *resource.id == *id);
+        found.map(|(_, resource)| Arc::clone(resource)).unwrap_or_default()
     }
 
     /// The instant `second` of the simulation.
@@ -262,6 +270,7 @@ impl<'a> Life<'a> {
             let part = share * (1.0 - done) / left;
             Step {
                 name: step.name.as_str().into(),
+                state: None,
                 progress: Ratio::clamped(done),
                 remaining: remaining.map(|whole| {
                     Duration::from_secs(whole.mul_f64(part.clamp(0.0, 1.0)).as_secs())

@@ -129,9 +129,10 @@ impl SimulatedCloud {
         self.region(source).map(|region| region.lives.tasks(now)).unwrap_or_default()
     }
 
-    /// The resources of a source; empty for a source that does not exist.
-    pub fn resources(&self, source: &str) -> &[Arc<Resource>] {
-        self.region(source).map(|region| region.lives.resources()).unwrap_or_default()
+    /// The resources that a source has now; empty for a source that does not exist.
+    pub fn resources(&self, source: &str) -> Vec<Arc<Resource>> {
+        let now = self.clock.now();
+        self.region(source).map(|region| region.lives.resources(now)).unwrap_or_default()
     }
 
     /// The credentials that a source's account takes; `None` for a source that does not exist.

@@ -81,7 +81,7 @@ impl Region {
         let world = World {
             now: shifted(now, skew),
             target: &self.target,
-            resources: self.lives.resources(),
+            resources: &self.lives.resources(now),
             tasks: &tasks,
         };
         (self.api.answer)(request, &world)

@@ -92,6 +92,10 @@ pub struct ResourceScript {
     pub name: Option<String>,
     /// This many of them instead of one: `0001`, `0002` and so on is added to id and name.
     pub count: Option<u32>,
+    /// When it is created, relative to the start of the simulation; left out: long before.
+    pub from: Option<Offset>,
+    /// When it is deleted; left out: never.
+    pub until: Option<Offset>,
 }
 
 /// One task and its life.
@@ -378,6 +382,13 @@ impl SourceScript {
             "only Alibaba answers in XML"
         );
         unique(self.resources.iter().map(|resource| resource.id.as_str()), "resource")?;
+        for resource in &self.resources {
+            ensure!(
+                resource.from.zip(resource.until).is_none_or(|(from, until)| from < until),
+                "resource {:?}: `until` is not later than `from`",
+                resource.id
+            );
+        }
         unique(self.tasks.iter().map(|task| task.id.as_str()), "task")?;
         for task in &self.tasks {
             self.check_task(api, task).with_context(|| format!("task {:?}", task.id))?;
@@ -431,6 +442,12 @@ impl SourceScript {
 }
 
 impl ResourceScript {
+    /// Whether it exists `elapsed` seconds after the start.
+    pub(super) fn exists(&self, elapsed: i64) -> bool {
+        self.from.is_none_or(|from| from.0 <= elapsed)
+            && self.until.is_none_or(|until| elapsed < until.0)
+    }
+
     /// The ids and names it stands for.
     pub(super) fn all(&self) -> impl Iterator<Item = (String, Option<String>)> + '_ {
         let number = move |n: u32, text: &str| match self.count {

@@ -118,7 +118,8 @@ fn text(page: &Page) -> String {
         for step in &task.steps {
             let progress = or_dash(step.progress.map(Ratio::get));
             let left = or_dash(step.remaining.map(|left| format!("{}s", left.as_secs())));
-            writeln!(out, "  {} {progress} {left}", step.name).unwrap();
+            let state = step.state.map(|state| format!(" {}", state.as_str())).unwrap_or_default();
+            writeln!(out, "  {} {progress} {left}{state}", step.name).unwrap();
         }
         if let Some(error) = &task.error {
             writeln!(out, "  {}: {}", error.code, error.message.escape_debug()).unwrap();
@@ -218,9 +219,9 @@ fn the_jobs_that_clusters_carry_are_read() {
         "list",
         "
         am-bp1example000002/analyticDBFlexibleScaleOut/2026-03-01T07:00:00Z analyticDBFlexibleScaleOut on am-bp1example000002 (-) | running RUNNING | 0.5 - | 2026-03-01T07:00:00Z to -
-          ApplyResource 1 -
-          MigrateData 0.2 -
-          SwitchCluster 0 -
+          ApplyResource 1 - succeeded
+          MigrateData 0.2 - running
+          SwitchCluster 0 - pending
         ",
     );
     assert_text(
@@ -229,7 +230,7 @@ fn the_jobs_that_clusters_carry_are_read() {
         "list",
         "
         am-bp1example000002/analyticDBFlexibleScaleOut/2026-03-01T07:00:00Z analyticDBFlexibleScaleOut on am-bp1example000002 (a & b) | running RUNNING | 0.5 - | 2026-03-01T07:00:00Z to -
-          ApplyResource 0.5 -
+          ApplyResource 0.5 - running
         ",
     );
     let steps: Vec<String> = (0..20).map(|n| format!("          step {n} 0 -")).collect();
@@ -1033,6 +1034,7 @@ fn recently() -> impl Strategy<Value = Option<Timestamp>> {
 fn step(remaining: impl Strategy<Value = Option<Duration>>) -> impl Strategy<Value = Step> {
     (text_of_a_person(), whole_percent(), remaining).prop_map(|(name, progress, remaining)| Step {
         name: name.into(),
+        state: None,
         progress,
         remaining,
     })
@@ -1085,6 +1087,12 @@ fn adb_task() -> impl Strategy<Value = Task> {
     )
 }
 
+/// A step of a job, whose status the vendor says in three words.
+fn job_step() -> impl Strategy<Value = Step> {
+    let states = &[TaskState::Pending, TaskState::Running, TaskState::Succeeded];
+    (step(Just(None)), select(states)).prop_map(|(step, state)| Step { state: Some(state), ..step })
+}
+
 /// A job of a cluster, which has at least one step.
 fn adb_job(cluster: &'static str) -> impl Strategy<Value = Task> {
     (
@@ -1095,7 +1103,7 @@ fn adb_job(cluster: &'static str) -> impl Strategy<Value = Task> {
             ("SUCCEED", TaskState::Succeeded),
         ]),
         (whole_percent(), recently(), recently()),
-        proptest::collection::vec(step(Just(None)), 1..=Task::MAX_STEPS),
+        proptest::collection::vec(job_step(), 1..=Task::MAX_STEPS),
     )
         .prop_map(move |(kind, (status, state), (progress, started, ended), steps)| {
             let id = match started {
@@ -1157,6 +1165,7 @@ fn any_task() -> impl Strategy<Value = Task> {
                     .into_iter()
                     .map(|(name, progress)| Step {
                         name: name.into(),
+                        state: None,
                         progress: Ratio::clamped(progress),
                         remaining: Some(Duration::from_secs(left)),
                     })

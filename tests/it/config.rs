@@ -106,9 +106,12 @@ fn the_design_s_example_means_what_it_says() {
     let adb = source(&config, "adb-hangzhou");
     assert_eq!((adb.account.as_str(), adb.target.format), ("default", Format::Xml));
     let tasks: Vec<_> =
-        adb.tasks.iter().map(|t| (&*t.id, &*t.resource.as_ref().unwrap().id)).collect();
+        adb.all_tasks().map(|t| (&*t.id, &*t.resource.as_ref().unwrap().id)).collect();
     let cluster = "am-bp1xxxxxxxx47";
     assert_eq!(tasks, [("225685759", cluster), ("225685760", cluster), ("0123", cluster)]);
+    let registration = config.registration.unwrap();
+    assert_eq!(registration.token_file, Path::new("/run/secrets/registration-token"));
+    assert_eq!((registration.max_tasks, registration.ttl), (10_000, Duration::from_hours(7 * 24)));
 }
 
 #[test]
@@ -232,7 +235,7 @@ fn a_file_that_cannot_be_read_is_a_problem() {
     fs::write(folder.path().join("y.yml"), b"a: \xff").unwrap();
     assert_eq!(load("y.yml"), "y.yml: is not UTF-8 from byte 3 on");
     fs::write(folder.path().join("z.yml"), " ".repeat(1024 * 1024 + 1)).unwrap();
-    assert_eq!(load("z.yml"), "z.yml: is larger than 1 MiB");
+    assert_eq!(load("z.yml"), "z.yml: cannot be read: it is larger than 1024 KiB");
 }
 
 #[test]
@@ -488,6 +491,24 @@ local: disabled
     );
     let error = cli::check(None, &environment([("DBTASK_API", "tencent_cdb")])).unwrap_err();
     assert_eq!(error.to_string(), "environment: DBTASK_REGION: is required");
+}
+
+#[test]
+fn check_names_a_budget_that_does_not_suffice_even_while_nothing_runs() {
+    let file = fixtures().join("budgets.ok.yml");
+    let printed = cli::check(Some(&file), &Environment::default()).unwrap();
+    let (_, after) = printed.split_once("d: disabled\n").unwrap();
+    assert_eq!(
+        after,
+        "warning: small: daily_budget 1000 is too small: polls at the idle interval alone make at least 1488 calls a day\n"
+    );
+}
+
+#[test]
+fn a_budget_belongs_to_the_credentials_and_so_to_all_their_sources() {
+    let config = Config::load(&fixtures().join("budgets.ok.yml"), &Environment::default()).unwrap();
+    let budgets: Vec<_> = config.sources.iter().map(|source| source.daily_budget).collect();
+    assert_eq!(budgets, [Some(100_000), Some(1000), Some(1000), None]);
 }
 
 #[test]

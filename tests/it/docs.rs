@@ -1,9 +1,10 @@
 //! Documents that repeat what the code says are written from it.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
-use dbtask_exporter::api::{APIS, TaskApi};
-use dbtask_exporter::task::TaskState;
+use dbtask_exporter::api::{APIS, Scope, Subject, TaskApi};
+use dbtask_exporter::task::{Resource, TaskState, Timestamp};
 
 /// `docs/apis.md`, from `APIS`.
 fn apis() -> String {
@@ -29,6 +30,35 @@ The exporter makes one from the cluster's id, the job's name and the start of it
 step on, for before that it has no lasting id. It cannot be asked for by id: once the cluster no
 longer shows it, it is `unknown`.
 
+## Which clusters and instances
+
+| | without `resources` | `resources` | `tags` | a configured resource that does not exist |
+| --- | --- | --- | --- | --- |
+| `alibaba_adb` | all of the region | asked for | asked for | left out by the vendor without a word |
+| `alibaba_polardb` | discovered | one call each and status | filter the discovery | named in the log, counted in `dbtask_source_resources_missing` |
+| `huawei_dds` | all of the project | filtered here | - | not noticed |
+| `tencent_redis`, `tencent_cdb` | all of the region | two calls each | - | named in the log, counted |
+
+Discovery reads every page, up to 100, every five minutes, whatever becomes of the polls in between;
+a discovery that fails is tried again by the next poll, and what was found before is polled on. The
+unfinished tasks of a cluster that has been deleted become `unknown` and go after
+`retention.finished`. A poll fails for configured resources that do not exist only if none is left.
+
+## What may be missed
+
+`dbtask_source_coverage_gaps_total` counts the times that the list, at the first complete poll after
+an outage, did not reach back to the last complete poll before it; the seconds between the two are
+added to `dbtask_source_coverage_gap_seconds_total`, and one line is logged. Tasks that began and
+ended in between may be missing. Where the vendor does not document how far its list reaches, the
+exporter asks back to the last complete poll but vouches for the `lookback` only, or for an hour if
+that is longer. A list of more than 100 pages is not read to its end, and covers nothing: the gap
+goes on until a list is. What is asked for by id, and AnalyticDB's jobs, which are shown while they
+go on and no longer, have no such list, and no gaps are counted for them.
+
+An unfinished task that a complete list leaves out is asked for by its id. PolarDB has no such call
+and is asked 30 days back: a task that runs for longer becomes `unknown`, with a warning in the log,
+and its end is not seen.
+
 ## Not tried
 
 No live account was at hand. Requests and answers follow the vendors' documentation and official
@@ -41,9 +71,17 @@ reading of each API.
 
 fn describe(page: &mut String, api: &TaskApi) {
     let yes_no = |yes| if yes { "yes" } else { "no" };
-    let window = api.list_window.map_or("no limit known".to_owned(), |window| {
-        format!("{} days", window.as_secs() / 86_400)
-    });
+    let now = Timestamp::from_second(1_790_000_000).unwrap();
+    let resources = [Arc::new(Resource::new("any"))];
+    let queries = (api.list)(&Scope { now, since: now, resources: &resources, tags: &[] });
+    let lists_ended = queries
+        .iter()
+        .any(|query| matches!(&query.subject, Subject::Tasks(filter) if filter.since.is_some()));
+    let window = match api.list_window {
+        Some(window) => format!("{} days, as the vendor documents", window.as_secs() / 86_400),
+        None if lists_ended => "not documented; trusted for the `lookback`".to_owned(),
+        None => "not at all; it shows what goes on now".to_owned(),
+    };
     writeln!(page, "\n## {} (`{}`)\n", api.product, api.name).unwrap();
     writeln!(page, "<{}>\n", api.doc).unwrap();
     writeln!(page, "| Operation | Permission | Calls a second |\n| --- | --- | --- |").unwrap();
@@ -51,7 +89,7 @@ fn describe(page: &mut String, api: &TaskApi) {
         let (name, permission) = (operation.name, operation.permission);
         writeln!(page, "| `{name}` | `{permission}` | {} |", operation.per_second).unwrap();
     }
-    writeln!(page, "\n- Its list reaches back: {window}.").unwrap();
+    writeln!(page, "\n- Its list of ended tasks reaches back: {window}.").unwrap();
     writeln!(
         page,
         "- Clusters must be known before tasks can be listed, and are discovered: {}.",

@@ -55,13 +55,21 @@ pub(crate) fn failed(id: &str) -> Task {
 pub(crate) fn step(name: &str, progress: f64) -> Step {
     Step {
         name: name.into(),
+        state: None,
         progress: Ratio::clamped(progress),
         remaining: Some(Duration::from_millis(1500)),
     }
 }
 
 pub(crate) fn seen(task: Task) -> Tracked {
-    Tracked { task, last_seen: time(NOW), progress_changed: time(NOW - 30), settled: None }
+    let running = task.state == TaskState::Running;
+    Tracked {
+        estimated_end: task.remaining.filter(|_| running).map(|left| time(NOW) + left),
+        last_seen: time(NOW),
+        progress_changed: time(NOW - 30),
+        settled: None,
+        task,
+    }
 }
 
 /// A snapshot after a good poll.

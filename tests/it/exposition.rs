@@ -69,7 +69,7 @@ dbtask_task_progress_ratio{source="mysql",task_id="225685759"} 0.37
 # HELP dbtask_task_remaining_seconds Time left as the vendor estimated it at the last poll; absent if the vendor does not say.
 # TYPE dbtask_task_remaining_seconds gauge
 dbtask_task_remaining_seconds{source="mysql",task_id="225685759"} 90
-# HELP dbtask_task_estimated_end_timestamp_seconds When a running task should end, from the time left at the last poll; absent if not known.
+# HELP dbtask_task_estimated_end_timestamp_seconds When a running task should end, by the vendor's time left or by its pace; absent if not known.
 # TYPE dbtask_task_estimated_end_timestamp_seconds gauge
 dbtask_task_estimated_end_timestamp_seconds{source="mysql",task_id="225685759"} 1772352090
 # HELP dbtask_task_created_timestamp_seconds When the task was asked for, as of the last poll; absent if the vendor does not say.
@@ -121,6 +121,9 @@ dbtask_source_last_poll_duration_seconds{source="mysql"} 0.25
 # HELP dbtask_source_tasks_truncated Tasks that the limit hid at the last poll.
 # TYPE dbtask_source_tasks_truncated gauge
 dbtask_source_tasks_truncated{source="mysql"} 0
+# HELP dbtask_source_resources_missing Configured clusters or instances that the vendor did not know at the last poll.
+# TYPE dbtask_source_resources_missing gauge
+dbtask_source_resources_missing{source="mysql"} 0
 "#
     );
 }
@@ -313,6 +316,7 @@ fn hostile() -> impl Strategy<Value = String> {
 fn any_step() -> impl Strategy<Value = Step> {
     (hostile(), option::of(-1.0..2.0), option::of(any::<u32>())).prop_map(
         |(name, progress, left)| Step {
+            state: None,
             name: name.into(),
             progress: progress.and_then(Ratio::clamped),
             remaining: left.map(|ms| Duration::from_millis(ms.into())),

@@ -49,3 +49,31 @@ async fn a_failure_while_the_exporter_is_down_is_counted_once_and_served_after_t
     assert_eq!(lab.value(series), Some(2), "not again");
     lab.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_pace_of_a_task_and_when_it_last_moved_are_known_at_once_after_a_restart() {
+    let scenario = "
+sources:
+  - name: one
+    api: tencent_cdb
+    region: ap-guangzhou
+    resources: [{id: cdb-1}]
+    tasks: [{id: '1', resource: cdb-1, life: [{run: {for: 60m, curve: even}}, {finish: {}}]}]
+";
+    let folder = tempfile::tempdir().unwrap();
+    let lab = Lab::stored(scenario, folder.path(), |_| {}).await;
+    lab.minutes(20).await;
+    let before = lab.task("one", "1").unwrap();
+
+    let lab = lab.crash().await.start();
+    lab.seconds(1).await;
+    let after = lab.task("one", "1").unwrap();
+    assert_eq!(after.progress_changed, before.progress_changed);
+    assert_eq!(after.estimated_end, before.estimated_end);
+    lab.minutes(1).await;
+    let polled = lab.task("one", "1").unwrap();
+    let moved =
+        polled.estimated_end.unwrap().as_second() - before.estimated_end.unwrap().as_second();
+    assert!(polled.last_seen > before.last_seen && moved.abs() < 60, "{before:?}, {polled:?}");
+    lab.stop().await;
+}

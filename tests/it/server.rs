@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dbtask_exporter::counts::Counts;
 use dbtask_exporter::metrics::{Exposition, Instruments, Metrics};
-use dbtask_exporter::server::{App, MAX_CONNECTIONS, serve};
+use dbtask_exporter::server::{App, MAX_CONNECTIONS, Registering, serve};
 use dbtask_exporter::store::{Snapshot, Store};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -17,15 +17,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exposed::{NOW, Parsed, failed, gunzip, snapshot, source, step, task, time};
 
-struct Server {
-    app: Arc<App>,
+pub(crate) struct Server {
+    pub(crate) app: Arc<App>,
     address: SocketAddr,
     shutdown: CancellationToken,
     served: JoinHandle<()>,
 }
 
 /// One answer, its head in lower case.
-struct Answer {
+pub(crate) struct Answer {
     head: String,
     body: Vec<u8>,
 }
@@ -41,11 +41,19 @@ impl Server {
     }
 
     async fn with(snapshots: Vec<Snapshot>) -> Self {
+        Self::registering(snapshots, Instruments::new().unwrap(), None).await
+    }
+
+    /// Serves these sources, and perhaps lets people register tasks.
+    pub(crate) async fn registering(
+        snapshots: Vec<Snapshot>,
+        instruments: Instruments,
+        registering: Option<Registering>,
+    ) -> Self {
         let store = Arc::new(Store::default());
         for snapshot in snapshots {
             store.publish(snapshot);
         }
-        let instruments = Instruments::new().unwrap();
         let metrics = Metrics::new(instruments.clone());
         metrics.replace(Exposition::new(store.snapshots(), None));
         let app = Arc::new(App {
@@ -53,6 +61,7 @@ impl Server {
             metrics: Arc::new(metrics),
             counts: Arc::new(Counts::new(instruments, Arc::default())),
             metrics_path: "/metrics".into(),
+            registering,
             stopping: CancellationToken::new(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -67,7 +76,7 @@ impl Server {
     }
 
     /// Sends a request as it is written and reads until the server closes.
-    async fn send(&self, request: &str) -> Answer {
+    pub(crate) async fn send(&self, request: &str) -> Answer {
         let mut stream = self.connect().await;
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut bytes = Vec::new();
@@ -77,31 +86,31 @@ impl Server {
         Answer { head, body: bytes.split_off(end + 4) }
     }
 
-    async fn ask(&self, method: &str, path: &str, headers: &str) -> Answer {
+    pub(crate) async fn ask(&self, method: &str, path: &str, headers: &str) -> Answer {
         let head = format!("{method} {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n");
         self.send(&format!("{head}{headers}\r\n")).await
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, "").await
     }
 }
 
 impl Answer {
-    fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.head.split(' ').nth(1).unwrap().parse().unwrap()
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
         lines.find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
-    fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         assert_eq!(self.header("content-type"), Some("application/json"));
         serde_json::from_slice(&self.body).unwrap()
     }
@@ -188,6 +197,7 @@ async fn tasks_are_there_as_json_with_their_error_text() {
             "vendor_status": "FAILED",
             "progress": 0.37,
             "remaining_seconds": null,
+            "estimated_end": null,
             "created": "2026-03-01T07:48:20Z",
             "started": "2026-03-01T07:50:00Z",
             "ended": "2026-03-01T07:59:00Z",
@@ -199,7 +209,8 @@ async fn tasks_are_there_as_json_with_their_error_text() {
     );
     let running = server.get("/api/v1/tasks?state=running").await.json();
     assert_eq!(running["tasks"][0]["remaining_seconds"], 90.0);
-    let step = json!({"name": "Copy", "progress": 0.5, "remaining_seconds": 1.5});
+    assert_eq!(running["tasks"][0]["estimated_end"], "2026-03-01T08:01:30Z");
+    let step = json!({"name": "Copy", "state": null, "progress": 0.5, "remaining_seconds": 1.5});
     assert_eq!(running["tasks"][0]["steps"], json!([step]));
     let none = server.get("/api/v1/tasks?source=nobody").await.json();
     assert_eq!(none, json!({"tasks": []}));
@@ -227,6 +238,7 @@ async fn sources_are_there_as_json() {
             "poll_interval_seconds": 30.0,
             "next_poll": "2026-03-01T08:00:30Z",
             "credentials_expiry": null,
+            "missing_resources": [],
             "tasks": {"pending": 0, "running": 1, "paused": 0, "succeeded": 0, "failed": 0,
                 "canceled": 0, "unknown": 0},
             "tasks_truncated": 0,

@@ -1,9 +1,10 @@
 //! A whole exporter in virtual time: real sources, pollers and exposition over a simulated cloud
 //! that is called directly, without sockets.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +12,9 @@ use dbtask_exporter::clock::Clock;
 use dbtask_exporter::config::Config;
 use dbtask_exporter::environment::Environment;
 use dbtask_exporter::exporter::{Exporter, Setting};
+use dbtask_exporter::log::{self, Level};
 use dbtask_exporter::metrics::{Encoding, Format};
+use dbtask_exporter::registration::Registrations;
 use dbtask_exporter::server::App;
 use dbtask_exporter::simulator::{Fault, FaultKind, Scenario, SimulatedCloud};
 use dbtask_exporter::store::{Snapshot, Tracked};
@@ -116,6 +119,11 @@ impl Lab {
         (exporter, cloud)
     }
 
+    /// What is registered, where that is configured.
+    pub(crate) fn registrations(&self) -> &Registrations {
+        &self.app.registering.as_ref().unwrap().registrations
+    }
+
     /// Lets this much time pass.
     pub(crate) async fn seconds(&self, seconds: u64) {
         assert!(!self.running.is_finished(), "the exporter has stopped");
@@ -169,6 +177,20 @@ impl Lab {
         value_in(&self.text(), series)
     }
 
+    /// How often an operation was asked for.
+    pub(crate) fn calls(&self, operation: &str) -> u64 {
+        let requests = self.cloud.requests();
+        let of_it = requests.iter().filter(|(handled, _)| handled.operation == operation);
+        of_it.map(|(_, count)| count).sum()
+    }
+
+    /// The value of every series of a metric, added up, as nobody notices.
+    pub(crate) fn sum(&self, metric: &str) -> u64 {
+        let text = self.text();
+        let series = text.lines().filter(|line| line.starts_with(&format!("{metric}{{")));
+        series.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    }
+
     /// Ends the exporter.
     pub(crate) async fn stop(self) {
         self.shutdown.cancel();
@@ -179,6 +201,71 @@ impl Lab {
 /// The value of a series in an exposition; all that are asked for are whole.
 pub(crate) fn value_in(text: &str, series: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+}
+
+/// Region and resource, as each API wants them.
+pub(crate) fn place(api: &str) -> (&'static str, &'static str) {
+    match api {
+        "alibaba_adb" => ("cn-hangzhou", "am-1"),
+        "alibaba_polardb" => ("cn-hangzhou", "pc-1"),
+        "huawei_dds" => ("cn-north-4", "0123456789abcdef0123456789abcdein02"),
+        "tencent_redis" => ("ap-guangzhou", "crs-1"),
+        "tencent_cdb" => ("ap-guangzhou", "cdb-1"),
+        api => panic!("where is {api}?"),
+    }
+}
+
+/// A source `one` with one task `1` that lives as told.
+pub(crate) fn one_task(api: &str, life: &str) -> String {
+    let (region, resource) = place(api);
+    // By its id alone.
+    let configured = api == "alibaba_adb";
+    format!(
+        "
+sources:
+  - name: one
+    api: {api}
+    region: {region}
+    resources: [{{id: {resource}, name: orders}}]
+    tasks: [{{id: '1', resource: {resource}, kind: ROLLBACK, configured: {configured}, life: {life}}}]
+"
+    )
+}
+
+/// What is logged by this thread, from information on, while it exists.
+pub(crate) struct Log {
+    written: Written,
+    _guard: tracing::subscriber::DefaultGuard,
+}
+
+impl Log {
+    pub(crate) fn listen() -> Self {
+        let written = Written::default();
+        let writer = written.clone();
+        let format = log::Format::Logfmt;
+        let subscriber = log::subscriber(Level::Info, format, move || writer.clone());
+        Self { written, _guard: tracing::subscriber::set_default(subscriber) }
+    }
+
+    /// The lines that contain `text`.
+    pub(crate) fn lines(&self, text: &str) -> Vec<String> {
+        let written = String::from_utf8(self.written.0.lock().unwrap().clone()).unwrap();
+        written.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
+    }
+}
+
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 type Tamper = Box<dyn Fn(&Request<Bytes>) -> Option<Response<Bytes>> + Send + Sync>;

@@ -6,40 +6,7 @@ use bytes::Bytes;
 use dbtask_exporter::simulator::{Fault, FaultKind};
 use http::{Request, Response, StatusCode};
 
-use crate::support::Lab;
-
-/// A source with one task that lives as told.
-fn one_task(api: &str, life: &str) -> String {
-    let (region, resource) = match api {
-        "alibaba_polardb" => ("cn-hangzhou", "pc-1"),
-        "huawei_dds" => ("cn-north-4", "0123456789abcdef0123456789abcdein02"),
-        _ => ("ap-guangzhou", "res-1"),
-    };
-    format!(
-        "
-sources:
-  - name: one
-    api: {api}
-    region: {region}
-    resources: [{{id: {resource}}}]
-    tasks: [{{id: '1', resource: {resource}, kind: RESIZE, life: {life}}}]
-"
-    )
-}
-
-/// The value of every series of a metric, added up, as nobody notices.
-fn sum(lab: &Lab, metric: &str) -> u64 {
-    let text = lab.text();
-    let series = text.lines().filter(|line| line.starts_with(&format!("{metric}{{")));
-    series.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
-}
-
-/// How often an operation was asked for.
-fn calls(lab: &Lab, operation: &str) -> u64 {
-    let requests = lab.cloud.requests();
-    let of_it = requests.iter().filter(|(handled, _)| handled.operation == operation);
-    of_it.map(|(_, count)| count).sum()
-}
+use crate::support::{Lab, one_task};
 
 fn refused(status: StatusCode, body: &'static str) -> Response<Bytes> {
     Response::builder().status(status).body(Bytes::from_static(body.as_bytes())).unwrap()
@@ -77,7 +44,7 @@ async fn a_broken_list_is_no_reason_to_ask_for_each_task() {
     let fault = Fault { operation: list, ..Fault::new(FaultKind::Malformed) };
     lab.cloud.inject("one", fault);
     lab.minutes(10).await;
-    assert_eq!(calls(&lab, "DescribeTaskInfo"), 0);
+    assert_eq!(lab.calls("DescribeTaskInfo"), 0);
     assert_eq!(lab.state("one", "7"), "running");
     lab.stop().await;
 }
@@ -90,7 +57,7 @@ async fn a_failure_is_asked_for_its_text_once_though_it_is_listed_longer_than_it
     });
     lab.minutes(10 * 60).await;
     assert_eq!(lab.state("one", "1"), "-");
-    assert_eq!(calls(&lab, "DescribeTaskInfo"), 1);
+    assert_eq!(lab.calls("DescribeTaskInfo"), 1);
     lab.stop().await;
 }
 
@@ -170,7 +137,7 @@ async fn a_failure_after_the_start_counts_though_no_poll_had_gone_well_before_it
     lab.minutes(30).await;
     assert_eq!(lab.state("one", "1"), "failed");
     lab.scrape_by(1);
-    assert_eq!(sum(&lab, "dbtask_task_failures_total"), 1);
+    assert_eq!(lab.sum("dbtask_task_failures_total"), 1);
     lab.stop().await;
 }
 
@@ -217,7 +184,7 @@ async fn a_failure_is_seen_though_the_task_could_not_be_found_for_a_while() {
     lab.minutes(30).await;
     assert_eq!(lab.state("one", "1"), "failed");
     lab.scrape_by(1);
-    assert_eq!(sum(&lab, "dbtask_task_failures_total"), 1);
+    assert_eq!(lab.sum("dbtask_task_failures_total"), 1);
     lab.stop().await;
 }
 

@@ -83,6 +83,9 @@ impl std::fmt::Display for Tally {
 
 /// How long what is to be shown may wait: five minutes, and a second for every step on the way.
 const SETTLED: i64 = 305_000;
+/// How exactly it is known where a vendor's list begins: clocks differ, and lists are asked for a
+/// little less than they would give.
+const GAP_EDGE: i64 = 20 * 60 * 1000;
 /// How long a scraper may be silent and still be waited for.
 const PATIENCE: i64 = 300_000;
 
@@ -96,6 +99,8 @@ pub(crate) struct Judge {
     process: Process,
     rates: HashMap<(String, String), VecDeque<i64>>,
     keys: HashMap<String, Key>,
+    /// Calls of each account on each day.
+    spent: HashMap<(String, i64), u64>,
     /// The last value of each series that must never fall, across restarts.
     lasting: HashMap<String, f64>,
     scrapers: BTreeMap<u8, VecDeque<i64>>,
@@ -131,6 +136,8 @@ struct Watch {
     /// When requests last ended, and when polls have begun since the last good answer.
     quiet_since: i64,
     troubled: VecDeque<i64>,
+    /// Gaps in what could be seen, and the polls that ended them: certain ones and likely ones.
+    gaps: Vec<(i64, bool)>,
     /// Whether all trouble since then was of the sort that is backed off from.
     backs_off: bool,
     snapshot: Option<Arc<Snapshot>>,
@@ -172,6 +179,7 @@ impl Judge {
             longest: 0,
             quiet_since: i64::MIN / 2,
             troubled: VecDeque::new(),
+            gaps: Vec::new(),
             backs_off: true,
             snapshot: None,
         });
@@ -184,6 +192,7 @@ impl Judge {
             process: Process::default(),
             rates: HashMap::new(),
             keys: HashMap::new(),
+            spent: HashMap::new(),
             lasting: HashMap::new(),
             scrapers: BTreeMap::new(),
             hot_until: 0,
@@ -238,6 +247,7 @@ impl Judge {
             self.process.inherited = was_read.then(|| self.lasting.clone());
         } else {
             self.lasting.clear();
+            self.spent.clear();
             self.settled.clear();
             self.lives.iter_mut().for_each(Life::forgotten);
         }
@@ -250,6 +260,7 @@ impl Judge {
             watch.quiet_since = i64::MIN / 2;
             if !inherits {
                 (watch.last, watch.baseline, watch.last_success) = (None, None, None);
+                watch.gaps.clear();
             }
             let Some((resources, interval)) = watched else { continue };
             (watch.resources, watch.interval) = (resources.clone(), *interval);
@@ -271,6 +282,18 @@ impl Judge {
     pub(crate) fn ended(&mut self, looked: bool) {
         self.process.up = false;
         self.process.was_read &= looked;
+    }
+
+    /// A task has been registered, durably; or that was taken back.
+    pub(crate) fn registered(&mut self, source: usize, id: &str, is: bool) {
+        let second = self.second();
+        for life in self.lives.iter_mut().filter(|it| it.source == source && it.id == id) {
+            if is {
+                life.watched.get_or_insert(second);
+            } else {
+                life.watched = None;
+            }
+        }
     }
 
     // Requests.
@@ -313,6 +336,14 @@ impl Judge {
                 (now - key.last) / 1000
             );
             return self.broken("guard", text);
+        }
+        if let Some(budget) = self.world.sources[source].daily_budget {
+            let day = (self.epoch + now / 1000) / (24 * 3600);
+            let spent = self.spent.entry((cloud_account.clone(), day)).or_default();
+            *spent += 1;
+            if *spent > budget {
+                return self.broken("budget", format!("{name}: more than {budget} calls in a day"));
+            }
         }
         let Some(known) = api.operations.iter().find(|known| known.name == operation) else {
             return self.broken("rate", format!("{name}: {operation} is no operation of its API"));
@@ -418,6 +449,15 @@ impl Judge {
                 life.polled(poll, &known, has_start);
             }
         }
+        if let (Some(window), Some(last)) = (planned.api.list_window, watch.last)
+            && !planned.is_otc()
+        {
+            let window = window.as_millis() as i64;
+            let unseen = poll.begun - window - last.ended;
+            if unseen > -GAP_EDGE {
+                watch.gaps.push((poll.ended, unseen > GAP_EDGE));
+            }
+        }
         watch.last = Some(poll);
         watch.baseline.get_or_insert(poll.ended);
         Some(poll)
@@ -474,7 +514,7 @@ impl Judge {
                 && !life.is_job
                 && !life.by_id
                 && self.watches[n].resources.contains(&life.resource)
-                && snapshot.truncated == 0
+                && snapshot.hidden.is_empty()
                 && stage.is_some_and(|stage| {
                     stage.state == Some(TaskState::Running)
                         && stage.from < poll.begun / 1000
@@ -566,7 +606,8 @@ impl Judge {
         if snapshot.up || second - self.process.began / 1000 < needs {
             return;
         }
-        if planned.is_otc() && !self.lives.iter().any(|life| life.source == n && life.by_id) {
+        let asks = self.lives.iter().any(|life| life.source == n && life.watched.is_some());
+        if (planned.is_otc() && !asks) || planned.daily_budget.is_some() {
             return;
         }
         let account = &planned.account;
@@ -727,6 +768,14 @@ impl Judge {
             if !watch.present {
                 continue;
             }
+            let gaps = format!("dbtask_source_coverage_gaps_total{{source=\"{}\"}}", source.name);
+            let value = samples.get(gaps.as_str()).copied().unwrap_or(0.0);
+            let by = if now - self.process.began >= SETTLED { now - SETTLED } else { -1 };
+            let least = watch.gaps.iter().filter(|(at, certain)| *certain && *at <= by).count();
+            if !(f64_of(least)..=f64_of(watch.gaps.len())).contains(&value) {
+                let text = format!("{gaps} is {value}, and there were {:?}", watch.gaps);
+                wrong.get_or_insert(("gap", text));
+            }
             let kinds: BTreeSet<&str> = self
                 .lives
                 .iter()
@@ -745,7 +794,6 @@ impl Judge {
                         .collect();
                     // What had to be seen before this process must have been shown a while after
                     // it began; what it saw itself, a while after it saw it.
-                    let by = if now - self.process.began >= SETTLED { now - SETTLED } else { -1 };
                     let must = ends.iter().filter(|end| end.must(by)).count();
                     let skew = self.world.skew(n);
                     let may =
@@ -754,8 +802,7 @@ impl Judge {
                         "dbtask_task_{family}_total{{source=\"{name}\",task_kind=\"{label}\"}}"
                     );
                     let value = samples.get(series.as_str()).copied().unwrap_or(0.0);
-                    #[allow(clippy::cast_precision_loss, reason = "small")]
-                    let (must, may) = (must as f64, may as f64);
+                    let (must, may) = (f64_of(must), f64_of(may));
                     if value < must {
                         let lives =
                             self.lives.iter().filter(|it| it.source == n && it.kind == kind);
@@ -812,6 +859,10 @@ impl Judge {
         failures.sort();
         failures
     }
+}
+
+fn f64_of(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 /// The part of an exposition that counts the ends of tasks.

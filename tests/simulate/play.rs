@@ -10,10 +10,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use dbtask_exporter::clock::Clock;
 use dbtask_exporter::cloud::{Cloud, RefusalKind};
-use dbtask_exporter::config::Config;
+use dbtask_exporter::config::{Config, RegistrationConfig};
 use dbtask_exporter::environment::Environment;
 use dbtask_exporter::exporter::{Exporter, Setting};
 use dbtask_exporter::metrics::{Encoding, Exposition, Format};
+use dbtask_exporter::registration::Kept;
 use dbtask_exporter::sabotage;
 use dbtask_exporter::server::App;
 use dbtask_exporter::simulator::SimulatedCloud;
@@ -25,7 +26,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::judge::{Answer, Judge, Tally, Violation};
-use crate::world::{Change, Down, Event, How, World};
+use crate::world::{Change, DAY, Down, Event, How, Registration, World};
 
 /// How a world went.
 #[derive(Debug)]
@@ -84,6 +85,8 @@ enum Act {
     Start,
     /// It ends: an index of the world's events.
     Down(usize),
+    /// A task is registered, or that is taken back: an index of the world's events.
+    Register(usize, bool),
     /// A scraper comes: an index of the world's events.
     Scrape(usize),
 }
@@ -104,7 +107,14 @@ impl Stage {
             source.poll.stale_after = seconds(plan.stale_after);
             source.retention.finished = seconds(plan.finished);
             source.retention.failed = seconds(plan.failed);
+            source.daily_budget = plan.daily_budget;
         }
+        let registers = world.events.iter().any(|event| matches!(event, Event::Register(_)));
+        config.registration = registers.then(|| RegistrationConfig {
+            token_file: folder.join("token"),
+            max_tasks: 1000,
+            ttl: seconds(7 * DAY),
+        });
         let storage = world.has_journal.then_some(folder);
         Self {
             start,
@@ -146,6 +156,11 @@ impl Stage {
                         }
                     }
                 }
+                Act::Register(index, is) => {
+                    if !self.register(index, is).await {
+                        agenda.push(Reverse((at + 60_000, act)));
+                    }
+                }
                 Act::Step => {
                     self.step(at);
                     agenda.push(Reverse((at + self.step_length(), Act::Step)));
@@ -166,10 +181,52 @@ impl Stage {
             match event {
                 Event::Scraper(_) => agenda.push(Reverse((at, Act::Scrape(index)))),
                 Event::Down(_) => agenda.push(Reverse((at, Act::Down(index)))),
+                Event::Register(registration) => {
+                    agenda.push(Reverse((at, Act::Register(index, true))));
+                    if let Some(forgotten) = registration.forgotten {
+                        agenda.push(Reverse((forgotten * 1000 + 411, Act::Register(index, false))));
+                    }
+                }
                 Event::Task(..) | Event::Fault(..) => {}
             }
         }
         agenda
+    }
+
+    /// Registers a task or takes that back. Returns whether it is done; an operator whose call fails
+    /// tries again.
+    async fn register(&self, index: usize, is: bool) -> bool {
+        let (Some(process), Some(Event::Register(registration))) =
+            (&self.process, self.world.events.get(index).cloned())
+        else {
+            return false;
+        };
+        let Some(registering) = &process.app.registering else { return true };
+        let registrations = Arc::clone(&registering.registrations);
+        let source = self.world.sources[registration.source].name.clone();
+        let (n, id) = (registration.source, registration.id.clone());
+        // On a task of its own, as a server does: the process may die of it.
+        let call = tokio::spawn(async move {
+            let Registration { id, resource, .. } = registration;
+            if is {
+                let registered = registrations.register(&source, &id, Some(&resource)).await;
+                registered.is_ok_and(|registered| registered.kept == Kept::Durably)
+            } else {
+                registrations.forget(&source, &id).await.is_ok_and(|kept| kept == Kept::Durably)
+            }
+        });
+        match call.await {
+            Ok(done) => {
+                if done {
+                    self.lock().registered(n, &id, is);
+                }
+                done
+            }
+            Err(_) => {
+                process.running.abort();
+                false
+            }
+        }
     }
 
     fn step_length(&self) -> i64 {

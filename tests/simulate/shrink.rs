@@ -85,6 +85,7 @@ impl Search {
 fn without(event: &mut Event, n: usize) -> bool {
     let source = match event {
         Event::Task(source, _) | Event::Fault(source, _) => source,
+        Event::Register(registration) => &mut registration.source,
         Event::Down(down) => match &mut down.change {
             Some(change) => change.source(),
             None => return true,

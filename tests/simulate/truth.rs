@@ -16,7 +16,7 @@
 use dbtask_exporter::simulator::{Phase, TaskScript};
 use dbtask_exporter::task::TaskState;
 
-use crate::world::{Event, HOUR, World, lasts};
+use crate::world::{Event, HOUR, Watched, World, lasts};
 
 /// The longest that an id that the vendor did not know is not asked for.
 const UNKNOWN_ID_PAUSE: i64 = 301;
@@ -34,6 +34,8 @@ pub(crate) struct Life {
     pub(crate) resource: String,
     /// Found by its id alone.
     pub(crate) by_id: bool,
+    /// Since when it is asked for, in seconds; `None` while nobody has asked for that.
+    pub(crate) watched: Option<i64>,
     /// The job that a cluster carries, shown under an id that is made.
     pub(crate) is_job: bool,
     pub(crate) stages: Vec<Stage>,
@@ -100,9 +102,11 @@ pub(crate) struct Known {
 }
 
 impl Life {
-    fn new(source: usize, api: &str, script: &TaskScript) -> Self {
-        let by_id = script.configured;
+    fn new(source: usize, watched: &Watched, script: &TaskScript) -> Self {
+        let api = watched.api.name;
         let is_job = script.id.starts_with("job-");
+        let by_id = watched.is_otc() || (api == "alibaba_adb" && !is_job);
+        let watched = (!by_id || script.configured).then_some(i64::MIN);
         let mut stages: Vec<Stage> = Vec::new();
         let (mut from, mut created, mut started, mut over) =
             (script.at.0, script.at.0, None, false);
@@ -164,7 +168,7 @@ impl Life {
         }
         let (id, kind, resource) =
             (script.id.clone(), script.kind.clone(), script.resource.clone());
-        Self { source, id, kind, resource, by_id, is_job, stages, ends }
+        Self { source, id, kind, resource, by_id, watched, is_job, stages, ends }
     }
 
     /// The stage at a second.
@@ -181,15 +185,16 @@ impl Life {
 
     /// A good poll has happened, with this task's resource watched.
     pub(crate) fn polled(&mut self, poll: Poll, known: &Known, has_start: bool) {
+        let Some(watched) = self.watched else { return };
+        let pause = if self.by_id { UNKNOWN_ID_PAUSE } else { 0 };
         let within = |from: i64, until: i64| {
-            (from + 1).saturating_mul(1000) <= poll.begun
+            (from.max(watched.saturating_add(pause)) + 1).saturating_mul(1000) <= poll.begun
                 && poll.ended <= until.saturating_sub(1).saturating_mul(1000)
         };
         let begun = poll.begun / 1000;
         let asked_from = (begun - known.lookback)
             .min(known.last.map_or(i64::MAX, |last| last.ended / 1000 - OVERLAP))
             .max(begun - WINDOW);
-        let pause = if self.by_id { UNKNOWN_ID_PAUSE } else { 0 };
         let skew = known.skew.abs();
         let mut before: Option<Seen> = None;
         for end in &mut self.ends {
@@ -251,8 +256,8 @@ pub(crate) fn lives(world: &World) -> Vec<Life> {
         .events
         .iter()
         .filter_map(|event| match event {
-            Event::Task(n, script) => Some(Life::new(*n, world.sources[*n].api.name, script)),
-            Event::Fault(..) | Event::Scraper(_) | Event::Down(_) => None,
+            Event::Task(n, script) => Some(Life::new(*n, &world.sources[*n], script)),
+            Event::Register(_) | Event::Fault(..) | Event::Scraper(_) | Event::Down(_) => None,
         })
         .collect();
     // A cluster carries its newest job only.

@@ -45,6 +45,8 @@ pub(crate) struct Watched {
     pub(crate) stale_after: i64,
     pub(crate) finished: i64,
     pub(crate) failed: i64,
+    /// Calls a day that its account may make.
+    pub(crate) daily_budget: Option<u64>,
 }
 
 /// Something that happens, and that a shorter history may do without.
@@ -52,12 +54,24 @@ pub(crate) struct Watched {
 pub(crate) enum Event {
     /// A task lives.
     Task(usize, TaskScript),
+    /// An operator registers a task, and may take that back.
+    Register(Registration),
     /// A cloud breaks for a while.
     Fault(usize, Fault),
     /// Somebody scrapes.
     Scraper(Scraper),
     /// The process ends, and comes back.
     Down(Down),
+}
+
+/// A task that is registered.
+#[derive(Clone, Debug)]
+pub(crate) struct Registration {
+    pub(crate) source: usize,
+    pub(crate) id: String,
+    pub(crate) resource: String,
+    pub(crate) at: i64,
+    pub(crate) forgotten: Option<i64>,
 }
 
 /// Somebody who scrapes from one address.
@@ -167,7 +181,7 @@ impl World {
                 "huawei_dds" => format!("{:08x}-0000-4000-8000-{n:012x}", number + 1),
                 _ => (1_000_000 * (n + 1) + usize::try_from(number).unwrap_or(0)).to_string(),
             };
-            let script = TaskScript {
+            let mut script = TaskScript {
                 id,
                 resource: source.resources[resource].clone(),
                 kind,
@@ -176,6 +190,14 @@ impl World {
                 steps: Vec::new(),
                 configured: by_id,
             };
+            if by_id && self.has_journal && rng.bool() {
+                let (id, resource) = (script.id.clone(), script.resource.clone());
+                let at = (at + rng.i64(-HOUR..HOUR)).max(MINUTE);
+                let forgotten = (rng.u8(..4) == 0).then(|| at + rng.i64(MINUTE..5 * HOUR));
+                let registration = Registration { source: n, id, resource, at, forgotten };
+                self.events.push(Event::Register(registration));
+                script.configured = false;
+            }
             self.events.push(Event::Task(n, script));
         }
         if source.api.name != "alibaba_adb" && !source.is_otc() && rng.u8(..15) == 0 {
@@ -260,6 +282,13 @@ impl World {
 
     fn downs(&mut self, rng: &mut Rng) {
         let mut at = 0;
+        if self.days > 1 && rng.u8(..3) == 0 {
+            // Longer than any list reaches back.
+            let (lasts, change) = (rng.i64(30 * DAY..32 * DAY), None);
+            at = rng.i64(HOUR..5 * DAY);
+            self.events.push(Event::Down(Down { at, lasts, how: How::Killed, change }));
+            at += lasts;
+        }
         let gap = self.length / rng.i64(1..=8);
         loop {
             at += rng.i64(MINUTE..=gap.max(2 * MINUTE));
@@ -276,7 +305,6 @@ impl World {
                 4..8 => rng.i64(1..20 * MINUTE),
                 _ => rng.i64(20 * MINUTE..DAY),
             };
-            let lasts = if self.days > 1 && rng.u8(..12) == 0 { lasts + 31 * DAY } else { lasts };
             let change = (rng.u8(..3) == 0).then(|| {
                 let source = rng.usize(..self.sources.len());
                 match rng.u8(..3) {
@@ -297,7 +325,7 @@ impl World {
             match event {
                 Event::Task(n, task) => sources[*n].tasks.push(task.clone()),
                 Event::Fault(n, fault) => sources[*n].faults.push(fault.clone()),
-                Event::Scraper(_) | Event::Down(_) => {}
+                Event::Register(_) | Event::Scraper(_) | Event::Down(_) => {}
             }
         }
         Scenario { seed: Some(self.seed), accounts: Vec::new(), sources }
@@ -317,7 +345,13 @@ impl World {
 
 impl Watched {
     fn script(&self) -> SourceScript {
-        let resource = |id: &String| ResourceScript { id: id.clone(), name: None, count: None };
+        let resource = |id: &String| ResourceScript {
+            id: id.clone(),
+            name: None,
+            count: None,
+            from: None,
+            until: None,
+        };
         SourceScript {
             name: self.name.clone(),
             api: self.api.name.to_owned(),
@@ -367,6 +401,7 @@ fn watched(n: usize, shared: bool, days: i64, rng: &mut Rng) -> Watched {
     let intervals: &[i64] =
         if days == 1 { &[60, 120, 180, 300, 300, 600] } else { &[900, 1800, 1800, 3600] };
     let interval = *rng.choice(intervals).unwrap_or(&300);
+    let daily_budget = (days == 1 && !shared && rng.u8(..10) == 0).then(|| rng.u64(30..2000));
     let resources = (1..=rng.usize(1..=3)).map(|r| format!("{letter}-{n}{r}")).collect();
     Watched {
         name: format!("{}-{n}", api.name),
@@ -387,6 +422,7 @@ fn watched(n: usize, shared: bool, days: i64, rng: &mut Rng) -> Watched {
         stale_after: (3 * interval).max(15 * MINUTE),
         finished: rng.i64(1..=3) * HOUR,
         failed: rng.i64(1..=24) * HOUR,
+        daily_budget,
     }
 }
 
@@ -511,6 +547,14 @@ impl World {
                 let (id, kind, on) = (&task.id, &task.kind, &task.resource);
                 format!("{}: task {id} {kind:?} on {on}{configured}: {}", name(*n), life.join(", "))
             }
+            Event::Register(Registration { source, id, forgotten, .. }) => {
+                let forgotten = forgotten.map(|at| format!(", and forgotten at {}", clock(at)));
+                format!(
+                    "{}: task {id} is registered{}",
+                    name(*source),
+                    forgotten.unwrap_or_default()
+                )
+            }
             Event::Fault(n, fault) => {
                 let lasts = fault.r#for.map_or("ever".to_owned(), |lasts| lasts.to_string());
                 let operation = fault.operation.as_deref().unwrap_or("any operation");
@@ -545,6 +589,7 @@ impl Event {
     pub(crate) fn at(&self) -> i64 {
         match self {
             Self::Task(_, task) => task.at.0,
+            Self::Register(registration) => registration.at,
             Self::Fault(_, fault) => fault.from.seconds(),
             Self::Scraper(scraper) => scraper.from,
             Self::Down(down) => down.at,
@@ -577,7 +622,7 @@ impl fmt::Display for Watched {
         write!(
             f,
             "source {} in {} of {}: {} resources{}, interval {} s, idle {} s, lookback {} h, \
-             stale after {} s, retention {} h and {} h, {:?}",
+             stale after {} s, retention {} h and {} h, {:?}{}",
             self.name,
             self.region,
             self.account,
@@ -590,6 +635,7 @@ impl fmt::Display for Watched {
             self.finished / HOUR,
             self.failed / HOUR,
             self.format,
+            self.daily_budget.map_or(String::new(), |calls| format!(", {calls} calls a day")),
         )
     }
 }
