@@ -106,6 +106,8 @@ pub(crate) struct Judge {
     scrapers: BTreeMap<u8, VecDeque<i64>>,
     /// Scrapes are read until then, in milliseconds.
     hot_until: i64,
+    /// Sources of which nobody has seen what the last process showed at its end.
+    unsure: BTreeSet<usize>,
     /// The part of the last exposition that counts tasks.
     counted: String,
     /// When each end was first shown: by source, id and time.
@@ -153,7 +155,7 @@ struct Process {
     /// What each counter must not fall below.
     counters: HashMap<String, f64>,
     /// What was shown when the last process ended.
-    inherited: Option<HashMap<String, f64>>,
+    inherited: HashMap<String, f64>,
     was_read: bool,
 }
 
@@ -196,6 +198,7 @@ impl Judge {
             lasting: HashMap::new(),
             scrapers: BTreeMap::new(),
             hot_until: 0,
+            unsure: BTreeSet::new(),
             counted: String::new(),
             settled: HashMap::new(),
             verdict: None,
@@ -244,7 +247,10 @@ impl Judge {
         if inherits {
             let reborn = born.into_iter().map(|(key, (ever, _))| (key, (ever, self.now)));
             self.process.born = reborn.collect();
-            self.process.inherited = was_read.then(|| self.lasting.clone());
+            self.process.inherited = self.lasting.clone();
+            if !was_read {
+                self.unsure = (0..self.watches.len()).collect();
+            }
         } else {
             self.lasting.clear();
             self.spent.clear();
@@ -449,10 +455,15 @@ impl Judge {
                 life.polled(poll, &known, has_start);
             }
         }
-        if let (Some(window), Some(last)) = (planned.api.list_window, watch.last)
-            && !planned.is_otc()
+        // Where the vendor documents no window, no more is claimed than the lookback.
+        let window = planned
+            .api
+            .list_window
+            .map_or(planned.lookback, |window| i64::try_from(window.as_secs()).unwrap_or(i64::MAX));
+        if let Some(last) =
+            watch.last.filter(|_| !planned.is_otc() && planned.api.name != "alibaba_adb")
         {
-            let window = window.as_millis() as i64;
+            let window = window * 1000;
             let unseen = poll.begun - window - last.ended;
             if unseen > -GAP_EDGE {
                 watch.gaps.push((poll.ended, unseen > GAP_EDGE));
@@ -517,7 +528,7 @@ impl Judge {
                 && snapshot.hidden.is_empty()
                 && stage.is_some_and(|stage| {
                     stage.state == Some(TaskState::Running)
-                        && stage.from < poll.begun / 1000
+                        && stage.from < poll.begun / 1000 - truth::unnoticed(self.world.skew(n))
                         && stage.until > poll.ended / 1000 + 1
                         && second - stage.created < 29 * 24 * 3600
                 })
@@ -577,6 +588,7 @@ impl Judge {
         let Some(poll) = poll else { return Ok(()) };
         let (begun, ended) = (poll.begun / 1000, poll.ended / 1000 + 1);
         let Some(stage) = life.stage(begun) else { return Ok(()) };
+        let begun = begun - truth::unnoticed(self.world.skew(n));
         let old =
             stage.started.or(Some(stage.created)).is_some_and(|at| second - at > 29 * 24 * 3600);
         if stage.from >= begun
@@ -706,10 +718,15 @@ impl Judge {
     /// An old value is served before a new one.
     fn gate(&mut self, samples: &Samples<'_>, by: Option<u8>) {
         let now = self.now;
-        if self.world.has_journal && self.process.inherited.is_none() && self.tally.lives > 1 {
-            // Nobody has seen what the last process showed at its end.
-            self.process.inherited =
-                Some(samples.iter().map(|(series, &value)| (series.to_string(), value)).collect());
+        for n in std::mem::take(&mut self.unsure) {
+            if !self.watches[n].present {
+                self.unsure.insert(n);
+                continue;
+            }
+            let label = format!("source=\"{}\"", self.world.sources[n].name);
+            let of_source = samples.iter().filter(|(series, _)| series.contains(&label));
+            let shown = of_source.map(|(series, &value)| (series.to_string(), value));
+            self.process.inherited.extend(shown);
         }
         let mut early = None;
         for (n, source) in self.world.sources.iter().enumerate() {
@@ -724,8 +741,7 @@ impl Judge {
                         "dbtask_task_{family}_total{{source=\"{name}\",task_kind=\"{kind}\"}}"
                     );
                     let Some(&value) = samples.get(series.as_str()) else { continue };
-                    let inherited = self.process.inherited.as_ref();
-                    let base = inherited.and_then(|old| old.get(&series)).copied().unwrap_or(0.0);
+                    let base = self.process.inherited.get(&series).copied().unwrap_or(0.0);
                     if value <= base || now - born >= PATIENCE - 2000 {
                         continue;
                     }

@@ -339,7 +339,8 @@ impl Stage {
                 let poll = &mut self.config.sources[n].poll;
                 poll.interval = seconds(interval);
                 poll.idle_interval = poll.idle_interval.max(poll.interval);
-                poll.stale_after = poll.stale_after.max(poll.interval * 3);
+                poll.stale_after =
+                    seconds(self.world.sources[n].stale_after).max(poll.interval * 3);
             }
             Some(Change::Toggle(n)) => self.present[n] = !self.present[n],
             Some(Change::Narrow(n)) => self.narrow[n] = !self.narrow[n],
@@ -370,6 +371,7 @@ impl Stage {
         let metrics = &process.app.metrics;
         if client.is_none() {
             let previous = metrics.exposition();
+            self.lock().look(&process.app.store.snapshots(), false);
             metrics.replace(Exposition::new(process.app.store.snapshots(), Some(&previous)));
         }
         let mut scrape = metrics.scrape(Format::Text, Encoding::Identity);

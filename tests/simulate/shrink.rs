@@ -5,7 +5,7 @@ use crate::play::play;
 use crate::world::{Event, World};
 
 /// Worlds that are tried at most.
-const TRIES: u32 = 400;
+const TRIES: u32 = 150;
 
 /// The shortest history found, and what it breaks.
 pub(crate) fn shortest(world: &World, violation: &Violation) -> (World, Violation) {

@@ -187,8 +187,9 @@ impl Life {
     pub(crate) fn polled(&mut self, poll: Poll, known: &Known, has_start: bool) {
         let Some(watched) = self.watched else { return };
         let pause = if self.by_id { UNKNOWN_ID_PAUSE } else { 0 };
+        let late = unnoticed(known.skew);
         let within = |from: i64, until: i64| {
-            (from.max(watched.saturating_add(pause)) + 1).saturating_mul(1000) <= poll.begun
+            (from.max(watched.saturating_add(pause)) + 1 + late).saturating_mul(1000) <= poll.begun
                 && poll.ended <= until.saturating_sub(1).saturating_mul(1000)
         };
         let begun = poll.begun / 1000;
@@ -248,6 +249,12 @@ impl Ended {
         let watched = self.at >= since - 1 - skew.abs() || self.known_at >= since - 1;
         watched && self.at <= now
     }
+}
+
+/// How far ahead a cloud's clock is without anybody being told. Lists are asked for up to now, so
+/// that what is new is listed so much later.
+pub(crate) fn unnoticed(skew: i64) -> i64 {
+    if (0..=15 * 60).contains(&skew) { skew } else { 0 }
 }
 
 /// The lives of all tasks of a world.
