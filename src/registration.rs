@@ -21,6 +21,7 @@ use crate::api::{TaskApi, TaskRef, given};
 use crate::clock::Clock;
 use crate::journal::{Batch, Contents, Journal, Table};
 use crate::metrics::Instruments;
+use crate::sabotage::{self, Bug};
 use crate::store::{Snapshot, Store, Tracked};
 use crate::task::{Resource, Timestamp};
 use crate::watchlist::Watchlist;
@@ -145,6 +146,9 @@ impl Registrations {
                 .into_iter()
                 .map(|(id, registration)| (id.into(), Entry::new(registration)))
                 .collect();
+            if sabotage::is(Bug::RegistrationsForgotten) {
+                continue;
+            }
             if let Some(source) = sources.get(&name) {
                 for (id, entry) in &ids {
                     source.watchlist.register(entry.registration.task(id));

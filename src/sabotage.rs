@@ -45,6 +45,12 @@ pub enum Bug {
     OnePage,
     /// A label is written without its escapes.
     NoEscapes,
+    /// What a budget has left is known to one process only.
+    BudgetForgotten,
+    /// A gap in what could be seen is not declared.
+    GapNotDeclared,
+    /// A restart forgets what was registered.
+    RegistrationsForgotten,
 }
 
 impl Bug {
@@ -69,6 +75,9 @@ impl Bug {
         Self::NoRetention,
         Self::OnePage,
         Self::NoEscapes,
+        Self::BudgetForgotten,
+        Self::GapNotDeclared,
+        Self::RegistrationsForgotten,
     ];
 }
 

@@ -4,7 +4,7 @@ use dbtask_exporter::sabotage::{self, Bug};
 
 use crate::play::play;
 use crate::world::World;
-use crate::{Results, in_parallel};
+use crate::{MONTH, Results, in_parallel};
 
 /// Seeds in which a bug has to be found.
 const SEEDS: u64 = 300;
@@ -17,6 +17,11 @@ fn known_seed(bug: Bug) -> Option<u64> {
 /// The first seed that finds each bug, as `make simulate PLANTS=1` says.
 const KNOWN: &[(Bug, u64)] = &[];
 
+/// How long the worlds last in which the bug can be met.
+fn days(bug: Bug) -> i64 {
+    if bug == Bug::GapNotDeclared { MONTH } else { 1 }
+}
+
 /// Looks for every bug; with `hurry` the known seed first.
 pub(crate) fn look_for_all(results: &mut Results, hurry: bool) {
     let found = in_parallel(Bug::ALL, |&bug| {
@@ -25,15 +30,13 @@ pub(crate) fn look_for_all(results: &mut Results, hurry: bool) {
         let found = hint
             .into_iter()
             .chain(0..SEEDS)
-            .find_map(|seed| Some((seed, play(&World::new(seed, 1)).violation?)));
+            .find_map(|seed| Some((seed, play(&World::new(seed, days(bug))).violation?)));
         sabotage::plant(None);
-        found
-    });
-    for (bug, found) in Bug::ALL.iter().zip(found) {
         match &found {
             Some((seed, violation)) => println!("plant {bug:?}: seed {seed}, {violation}"),
             None => println!("plant {bug:?}: NOT FOUND in {SEEDS} seeds"),
         }
-        results.add(found.is_some());
-    }
+        found.is_some()
+    });
+    found.into_iter().for_each(|found| results.add(found));
 }

@@ -77,6 +77,7 @@ pub(crate) struct Ended {
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     unfinished: bool,
+    ended: bool,
     known_end: bool,
     /// Since when the end must be counted, in milliseconds.
     counted: Option<i64>,
@@ -208,9 +209,11 @@ impl Life {
                 let asked = if self.by_id {
                     end.seen.unfinished || within(end.at + pause, end.until)
                 } else {
-                    (end.seen.unfinished && !end.vanished && recent)
+                    // Once it has been seen to end, nobody asks for it any more.
+                    (end.seen.unfinished && !end.vanished && recent && !end.seen.ended)
                         || end.started - 2 >= asked_from
                 };
+                end.seen.ended |= asked;
                 let is_new = end.is_first
                     || end.seen.unfinished
                     || (has_start && known_end && before.is_some_and(|run| run.known_end));
