@@ -140,11 +140,14 @@ impl World {
         };
         let shared = rng.u8(..4) == 0;
         for n in 0..rng.usize(1..=3) {
-            let source = watched(n, shared, days, &mut rng);
+            let same = world.sources.first().map(|first: &Watched| first.api);
+            let same = same.filter(|_| shared && rng.bool());
+            let source = watched(n, same, shared, days, &mut rng);
             world.tasks_of(n, &source, &mut rng);
             world.faults_of(n, &source, &mut rng);
             world.sources.push(source);
         }
+        world.long_refusals(&mut rng);
         world.scrapers(&mut rng);
         world.downs(&mut rng);
         world
@@ -261,6 +264,30 @@ impl World {
             let most = if rng.bool() { 3 * HOUR } else { 15 * MINUTE };
             fault.offset = Offset(rng.i64(-most..most));
             self.events.push(Event::Fault(n, fault));
+        }
+    }
+
+    /// Some worlds have a cloud that refuses everything for hours, or a key that is refused to all
+    /// its sources.
+    fn long_refusals(&mut self, rng: &mut Rng) {
+        let from = rng.i64(0..self.length);
+        let mut refuse = |n: usize, kind, lasts: i64| {
+            let mut fault = Fault::new(kind);
+            (fault.from, fault.r#for) = (span(from), Some(span(lasts)));
+            self.events.push(Event::Fault(n, fault));
+        };
+        match rng.u8(..12) {
+            0 if self.days == 1 => {
+                let kinds = [FaultKind::Throttle, FaultKind::ServerError, FaultKind::Reset];
+                let kind = kinds[rng.usize(..kinds.len())];
+                refuse(0, kind, rng.i64(2 * HOUR..5 * HOUR));
+                (self.sources[0].interval, self.sources[0].idle_interval) = (MINUTE, MINUTE);
+            }
+            1..4 => {
+                let lasts = rng.i64(HOUR..4 * HOUR);
+                (0..self.sources.len()).for_each(|n| refuse(n, FaultKind::Unauthorized, lasts));
+            }
+            _ => {}
         }
     }
 
@@ -381,8 +408,14 @@ impl Watched {
     }
 }
 
-fn watched(n: usize, shared: bool, days: i64, rng: &mut Rng) -> Watched {
-    let api = APIS[rng.usize(..APIS.len())];
+fn watched(
+    n: usize,
+    same: Option<&'static TaskApi>,
+    shared: bool,
+    days: i64,
+    rng: &mut Rng,
+) -> Watched {
+    let api = same.unwrap_or(APIS[rng.usize(..APIS.len())]);
     let letter = match api.name {
         "alibaba_adb" => "am",
         "alibaba_polardb" => "pc",
