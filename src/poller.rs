@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -194,6 +195,8 @@ impl Poller {
                 self.watch.schedule(next_poll);
                 continue;
             }
+            // This poll answers whatever has been added until now.
+            let _ = watchlist.changed().now_or_never();
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
@@ -486,7 +489,7 @@ impl Watch {
             resource_id = &*task.resource.id,
             from = task.state.as_str(),
             to = TaskState::Unknown.as_str(),
-            "the vendor no longer shows this task, whose end has not been seen"
+            "this task is out of sight, and its end has not been seen"
         );
     }
 

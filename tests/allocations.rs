@@ -70,8 +70,10 @@ fn allocations_of_a_scrape(app: Arc<App>, encoding: &str) -> u64 {
     client.join().unwrap()
 }
 
-/// Scrapes over one connection and counts around each; the least, for what the kernel says about
-/// the process is read with one allocation more or less.
+/// What the kernel says about the process is read with one allocation more or less.
+const PROCESS: u64 = 2;
+
+/// Scrapes over one connection and counts around each; the least.
 fn scrape(address: SocketAddr, request: &[u8]) -> u64 {
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     let mut buffer = vec![0; 64 * 1024];
@@ -114,6 +116,6 @@ fn a_task_is_small_and_a_scrape_allocates_the_same_for_any_number_of_them() {
         let few = allocations_of_a_scrape(Arc::clone(&hundred), encoding);
         let many = allocations_of_a_scrape(Arc::clone(&ten_thousand), encoding);
         println!("{few} allocations in a scrape as {encoding}");
-        assert_eq!(few, many, "100 and 10,000 tasks as {encoding}");
+        assert!(few.abs_diff(many) <= PROCESS, "100: {few}, 10,000: {many} as {encoding}");
     }
 }

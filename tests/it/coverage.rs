@@ -215,7 +215,7 @@ async fn a_list_that_was_asked_by_a_wrong_clock_makes_nothing_vanish() {
     assert!(lab.snapshot("one").up);
     assert_eq!(lab.state("one", "1"), "running");
     assert_eq!(log.lines("clock differs").len(), 1);
-    assert_eq!(log.lines("no longer shows this task"), [""; 0]);
+    assert_eq!(log.lines("out of sight, and its end has not"), [""; 0]);
     lab.stop().await;
 }
 

@@ -13,7 +13,7 @@ use dbtask_exporter::config::Config;
 use dbtask_exporter::environment::Environment;
 use dbtask_exporter::exporter::{Exporter, Setting};
 use dbtask_exporter::log::{self, Level};
-use dbtask_exporter::metrics::{Encoding, Format};
+use dbtask_exporter::metrics::{Encoding, Format, Metrics};
 use dbtask_exporter::registration::Registrations;
 use dbtask_exporter::server::App;
 use dbtask_exporter::simulator::{Fault, FaultKind, Scenario, SimulatedCloud};
@@ -164,12 +164,7 @@ impl Lab {
 
     /// What a scrape would show, without anybody noticing it.
     pub(crate) fn text(&self) -> String {
-        let mut scrape = self.app.metrics.scrape(Format::Text, Encoding::Identity);
-        let mut text = Vec::new();
-        for bytes in scrape.body.by_ref() {
-            text.extend_from_slice(&bytes);
-        }
-        String::from_utf8(text).unwrap()
+        text_of(&self.app.metrics)
     }
 
     /// The value of a series now, in a scrape that the exporter does not notice.
@@ -196,6 +191,16 @@ impl Lab {
         self.shutdown.cancel();
         self.running.await.unwrap().unwrap();
     }
+}
+
+/// What is served, as text.
+pub(crate) fn text_of(metrics: &Metrics) -> String {
+    let mut scrape = metrics.scrape(Format::Text, Encoding::Identity);
+    let mut text = Vec::new();
+    for bytes in scrape.body.by_ref() {
+        text.extend_from_slice(&bytes);
+    }
+    String::from_utf8(text).unwrap()
 }
 
 /// The value of a series in an exposition; all that are asked for are whole.
