@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use crate::api::Operation;
 use crate::budget::{Budget, Left, Mark, Moment, Need, Slowed, Spent};
 use crate::clock::Clock;
+use crate::sabotage::{self, Bug};
 
 /// tokio's clock as `governor` wants it: the time since the limiter was made.
 #[derive(Clone, Copy, Debug)]
@@ -128,6 +129,9 @@ impl Account {
 
     /// Waits until the account may call `operation` once more.
     pub async fn admit(&self, operation: &'static Operation) {
+        if sabotage::is(Bug::NoRateLimit) {
+            return;
+        }
         let bucket = Arc::clone(
             lock(&self.buckets)
                 .entry(operation)
@@ -191,6 +195,9 @@ impl Guard {
 
     /// The vendor refused the key.
     pub fn refused(&self) {
+        if sabotage::is(Bug::NoGuard) {
+            return;
+        }
         let mut key = lock(&self.key);
         key.proven = false;
         key.tries.pop();
