@@ -15,6 +15,7 @@ mod api_tencent;
 mod budget;
 mod config;
 mod coverage;
+mod credentials;
 mod discovery;
 mod docs;
 mod estimates;
