@@ -22,8 +22,8 @@ unit: ## Unit and integration tests
 sdk: setup ## The vendors' official SDK clients against the simulated clouds
 	@tests/run.sh sdk
 
-metrics: setup ## promtool on what the demo serves
-	@tests/run.sh promtool
+metrics: setup ## promtool on what the demo serves, and a real Prometheus over a kill
+	@tests/run.sh release promtool prometheus
 
 deny: setup ## Licences, bans and sources of the dependencies
 	@tests/run.sh deny

@@ -115,7 +115,13 @@ impl Book {
 
     /// Enters what a poll found; `ledger` has entered it before. Returns the tasks that went out of
     /// sight unfinished, as they were last seen.
-    pub fn enter(&mut self, fetched: Fetched, ledger: &Ledger, now: Timestamp) -> Vec<Task> {
+    pub fn enter(
+        &mut self,
+        fetched: Fetched,
+        ledger: &Ledger,
+        keeping: &Keeping,
+        now: Timestamp,
+    ) -> Vec<Task> {
         let mut found: BTreeMap<Arc<str>, Task> =
             fetched.tasks.into_iter().map(|task| (Arc::clone(&task.id), task)).collect();
         let gone: HashSet<Arc<str>> = fetched.gone.into_iter().collect();
@@ -135,7 +141,9 @@ impl Book {
                 entry.saved = None;
             }
         }
-        self.entries.extend(found.into_values().map(|task| Entry::new(task, ledger, now)));
+        let new = found.into_values().map(|task| Entry::new(task, ledger, now));
+        // What has been shown for its time does not come back, though the vendor still lists it.
+        self.entries.extend(new.filter(|entry| !entry.tracked.has_expired(keeping, now)));
         lost
     }
 
@@ -149,7 +157,7 @@ impl Book {
         }
         let dropped = &mut self.dropped;
         self.entries.retain(|Entry { tracked, .. }| {
-            let keep = tracked.expires(keeping).is_none_or(|expiry| now < expiry);
+            let keep = !tracked.has_expired(keeping, now);
             if !keep {
                 dropped.push(Arc::clone(&tracked.task.id));
             }
@@ -277,6 +285,10 @@ impl Tracked {
         };
         Some(self.settled? + retention)
     }
+
+    fn has_expired(&self, keeping: &Keeping, now: Timestamp) -> bool {
+        self.expires(keeping).is_some_and(|expiry| now >= expiry)
+    }
 }
 
 /// Whether the progress or a step of a task is another than it was. The time that is left is no
@@ -342,8 +354,15 @@ mod tests {
         fn fetch(&mut self, minute: u64, fetched: Fetched) -> String {
             let now = at(minute);
             self.ledger.enter(&fetched.tasks, fetched.complete, now);
-            self.book.enter(fetched, &self.ledger, now);
+            self.book.enter(fetched, &self.ledger, &KEEPING, now);
             self.look(minute)
+        }
+
+        /// What goes into the journal.
+        fn saved(&mut self) -> Batch {
+            let mut batch = Batch::default();
+            self.book.save("one", &mut batch);
+            batch
         }
 
         /// The only task there is.
@@ -504,6 +523,31 @@ mod tests {
         assert_eq!(desk.failed_poll(16), "a=unknown b=succeeded");
         assert_eq!(desk.failed_poll(60), "a=unknown");
         assert_eq!(desk.moved(), at(0), "not in the future");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_nothing_for_longer_though_the_vendor_still_lists_it() {
+        let mut desk = Desk::default();
+        let both = || vec![task("a", TaskState::Running), task("b", TaskState::Succeeded)];
+        desk.poll(600, both());
+        for minute in 0..60 {
+            assert_eq!(desk.poll(minute, both()), "a=running b=succeeded");
+        }
+        assert_eq!(desk.poll(60, both()), "a=running");
+    }
+
+    #[test]
+    fn what_is_listed_beyond_its_retention_is_no_change() {
+        let mut desk = Desk::default();
+        let ended = || vec![task("a", TaskState::Succeeded)];
+        desk.poll(0, ended());
+        assert!(!desk.saved().is_empty());
+        assert_eq!(desk.poll(60, ended()), "");
+        assert!(!desk.saved().is_empty(), "it is gone");
+        for minute in 61..70 {
+            assert_eq!(desk.poll(minute, ended()), "");
+            assert!(desk.saved().is_empty(), "minute {minute}");
+        }
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! `Clock`: the only place that asks what time it is.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
 use crate::task::Timestamp;
@@ -35,15 +33,12 @@ impl Clock {
             Self::Virtual { epoch, since } => epoch + since.elapsed(),
         }
     }
-
-    /// Time passed since `earlier`, for how long something took.
-    pub fn elapsed(earlier: Instant) -> Duration {
-        earlier.elapsed()
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]

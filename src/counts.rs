@@ -51,9 +51,9 @@ pub struct Counts {
 
 #[derive(Debug, Default)]
 struct Books {
-    /// When the series of a source and a kind's label began to exist in this process; those that
-    /// have no kind are under "".
-    born: HashMap<(String, String), Instant>,
+    /// When the series of a source and a kind's label began to exist in this process; `None` for
+    /// those without such a label. A kind may well be empty.
+    born: HashMap<(String, Option<String>), Instant>,
     counts: BTreeMap<(String, Series), Count>,
     last_failures: HashMap<String, Timestamp>,
 }
@@ -111,7 +111,7 @@ impl Counts {
 
     /// Notes that the series of a source that have no kind exist from now on, at 0.
     pub fn declare_source(&self, source: &SourceInfo) {
-        let key = (source.name.clone(), String::new());
+        let key = (source.name.clone(), None);
         self.lock().born.entry(key).or_insert_with(Instant::now);
     }
 
@@ -119,7 +119,7 @@ impl Counts {
     /// vendor has that state. Returns their label.
     pub fn declare_kind(&self, source: &SourceInfo, kind: &str, cancels: bool) -> String {
         let label = self.instruments.declare_kind(&source.name, kind, cancels);
-        let key = (source.name.clone(), label.clone());
+        let key = (source.name.clone(), Some(label.clone()));
         let mut books = self.lock();
         if let Entry::Vacant(unborn) = books.born.entry(key) {
             unborn.insert(Instant::now());
@@ -215,7 +215,7 @@ impl Counts {
                 if count.shown == count.known {
                     continue;
                 }
-                let key = (source.clone(), series.label().to_owned());
+                let key = (source.clone(), series.kind().map(str::to_owned));
                 if born.get(&key).is_some_and(|&born| !self.scrapes.served_since(born, now)) {
                     waits = true;
                     continue;
@@ -258,11 +258,11 @@ impl Counts {
 }
 
 impl Series {
-    /// The label of the kind; empty where there is none.
-    fn label(&self) -> &str {
+    /// The label of the kind, where there is one.
+    fn kind(&self) -> Option<&str> {
         match self {
-            Self::Ended { kind, .. } => kind,
-            Self::Took { .. } | Self::Gaps => "",
+            Self::Ended { kind, .. } => Some(kind),
+            Self::Took { .. } | Self::Gaps => None,
         }
     }
 }

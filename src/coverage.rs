@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::task::Timestamp;
 
 /// A time by the vendor's clock: a poll has seen every task that began in it.
@@ -28,23 +30,23 @@ pub struct Gap {
     pub goes_on: bool,
 }
 
-/// What the polls of one source have covered so far.
-#[derive(Clone, Copy, Debug, Default)]
+/// What the polls of one source have covered so far. The default: there has been none, so that
+/// nothing can be missing.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Coverage {
     until: Option<Timestamp>,
     in_gap: bool,
 }
 
 impl Coverage {
-    /// What polls up to `until` have covered; `None` if there has been none, so that nothing can be
-    /// missing.
-    pub fn resumed(until: Option<Timestamp>) -> Self {
-        Self { until, in_gap: false }
-    }
-
     /// Up to when everything has been seen, gaps aside; `None` before the first complete poll.
     pub fn until(&self) -> Option<Timestamp> {
         self.until
+    }
+
+    /// Whether the last poll found a gap, and left its end open.
+    pub fn is_in_gap(&self) -> bool {
+        self.in_gap
     }
 
     /// Adds what a poll covered. Returns the gap between it and the polls before.
@@ -87,14 +89,14 @@ mod tests {
 
     #[test]
     fn a_poll_that_reaches_back_to_the_one_before_leaves_no_gap() {
-        let mut coverage = Coverage::resumed(Some(at(0)));
+        let mut coverage = Coverage { until: Some(at(0)), in_gap: false };
         assert_eq!(coverage.add(span(0, 24)), None);
         assert_eq!(coverage.until(), Some(at(24)));
     }
 
     #[test]
     fn a_gap_lasts_from_the_last_poll_to_the_beginning_of_the_list() {
-        let mut coverage = Coverage::resumed(Some(at(0)));
+        let mut coverage = Coverage { until: Some(at(0)), in_gap: false };
         let gap = coverage.add(span(6, 30)).unwrap();
         assert_eq!((gap.from, gap.to, gap.goes_on), (at(0), at(6), false));
         assert_eq!(gap.duration(), Duration::from_hours(6));
@@ -103,7 +105,7 @@ mod tests {
 
     #[test]
     fn polls_that_cover_nothing_make_one_gap_that_goes_on() {
-        let mut coverage = Coverage::resumed(Some(at(0)));
+        let mut coverage = Coverage { until: Some(at(0)), in_gap: false };
         let gaps = [span(1, 1), span(2, 2), span(2, 3), span(4, 4)].map(|span| coverage.add(span));
         let goes_on = gaps.map(|gap| gap.map(|gap| (gap.duration().as_secs() / 3600, gap.goes_on)));
         assert_eq!(goes_on, [Some((1, false)), Some((1, true)), None, Some((1, false))]);

@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::cloud::Cloud;
 use crate::config::{Config, SourceConfig};
 use crate::counts::Counts;
-use crate::journal::{Batch, Contents, Journal, Table};
+use crate::journal::{Batch, Contents, Journal, JournalError, Table};
 use crate::metrics::{Instruments, Metrics, publish};
 use crate::pace::{Account, Keeper};
 use crate::poller::{Pace, Poller, Shelves, sweep};
@@ -108,11 +108,7 @@ impl Exporter {
         };
         let instruments = Instruments::new()?;
         instruments.config_loaded(clock.now());
-        let (journal, mut contents) = match &setting.storage {
-            Some(folder) => Journal::open(folder, instruments.clone())?,
-            None => Default::default(),
-        };
-        let journal = Arc::new(if setting.inline { journal.inline() } else { journal });
+        let (journal, mut contents) = open_journal(setting, &instruments)?;
         let metrics = Arc::new(Metrics::new(instruments.clone()));
         let shelves = Shelves {
             store: Arc::default(),
@@ -141,34 +137,18 @@ impl Exporter {
                 clock_offset: 0,
             };
             let watchlist = Arc::new(Watchlist::new(source.all_tasks().cloned()));
-            tasks_files.extend(TasksFile::of(
-                source,
-                Arc::clone(&watchlist),
-                instruments.clone(),
-                clock,
-            ));
+            let (list, notices) = (Arc::clone(&watchlist), instruments.clone());
+            tasks_files.extend(TasksFile::of(source, list, notices, clock));
             let to = Registrable { api: source.api, watchlist: Arc::clone(&watchlist) };
             registrable.insert(source.name.clone(), to);
-            let connected = Source {
-                caller,
-                resources: source.resources.clone(),
-                tags: source.tags.clone(),
-                watchlist,
-                lookback: source.poll.lookback,
-                by_id_time: source.poll.interval,
-                learned: Learned::default(),
-            };
-            let pace =
-                Pace { interval: source.poll.interval, idle_interval: source.poll.idle_interval };
-            let keeping = Keeping {
-                stale_after: source.poll.stale_after,
-                finished: source.retention.finished,
-                failed: source.retention.failed,
-                tasks: source.limits.tasks_per_source,
-            };
-            let shelves = shelves.clone();
-            let random = fastrand::Rng::new();
-            pollers.push(Poller::new(connected, pace, keeping, shelves, &mut contents, random));
+            pollers.push(Poller::new(
+                connected(source, caller, watchlist),
+                pace(source),
+                keeping(source),
+                shelves.clone(),
+                &mut contents,
+                fastrand::Rng::new(),
+            ));
         }
         shelves.journal.note(sweep(&mut contents, clock.now()));
         // Last, so that rows of sources that begin anew are gone.
@@ -261,6 +241,18 @@ async fn until_all_end(mut parts: JoinSet<()>, shutdown: &CancellationToken) -> 
     Ok(())
 }
 
+/// The journal of this setting, and what an earlier process left in it.
+fn open_journal(
+    setting: &Setting,
+    instruments: &Instruments,
+) -> Result<(Arc<Journal>, Contents), JournalError> {
+    let (journal, contents) = match &setting.storage {
+        Some(folder) => Journal::open(folder, instruments.clone())?,
+        None => Default::default(),
+    };
+    Ok((Arc::new(if setting.inline { journal.inline() } else { journal }), contents))
+}
+
 /// The limits of the account that `source` belongs to, and what an earlier process left of them.
 fn account(
     source: &SourceConfig,
@@ -295,6 +287,31 @@ fn info(source: &SourceConfig) -> SourceInfo {
         region: source.target.region.clone(),
         account: source.account.clone(),
         per_task_metrics: source.per_task_metrics,
+    }
+}
+
+fn connected(config: &SourceConfig, caller: Caller, watchlist: Arc<Watchlist>) -> Source {
+    Source {
+        caller,
+        resources: config.resources.clone(),
+        tags: config.tags.clone(),
+        watchlist,
+        lookback: config.poll.lookback,
+        by_id_time: config.poll.interval,
+        learned: Learned::default(),
+    }
+}
+
+fn pace(config: &SourceConfig) -> Pace {
+    Pace { interval: config.poll.interval, idle_interval: config.poll.idle_interval }
+}
+
+fn keeping(config: &SourceConfig) -> Keeping {
+    Keeping {
+        stale_after: config.poll.stale_after,
+        finished: config.retention.finished,
+        failed: config.retention.failed,
+        tasks: config.limits.tasks_per_source,
     }
 }
 

@@ -9,17 +9,24 @@
 //! - A disk that is full, gone or read-only stops nothing: what is noted waits, newest row by
 //!   newest row, and goes out with the next flush that works.
 //! - A journal that cannot be read is set aside under a name of its own and never overwritten; so
-//!   is one of a newer format. Every row carries a checksum, for SQLite has none.
+//!   is one of a newer format. Every row carries a checksum, and all of them together another, for
+//!   SQLite has none.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
+use std::fs;
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use flate2::Crc;
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension as _, TransactionBehavior, params,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -157,8 +164,11 @@ pub struct Journal {
 #[derive(Debug)]
 struct File {
     pending: Arc<Mutex<Batch>>,
+    /// Locked for as long as something is being written.
     disk: Arc<tokio::sync::Mutex<Disk>>,
     instruments: Instruments,
+    /// Whether a flush has been given up on: nobody waits for it again.
+    hangs: AtomicBool,
     /// Whether flushes run on the caller's thread, which makes them deterministic.
     inline: bool,
 }
@@ -167,22 +177,22 @@ impl Journal {
     /// Opens the journal in `folder`, or makes one. A disk in trouble is no error: the journal
     /// begins empty, and is written as soon as that works.
     pub fn open(folder: &Path, instruments: Instruments) -> Result<(Self, Contents), JournalError> {
-        let mut disk = Disk::new(folder);
-        let mut contents = Contents::default();
-        match disk.open() {
-            Ok(found) => {
-                contents = found;
-                instruments.journal_written(true);
+        let mut disk = Disk::new(folder, instruments.clone());
+        let contents = match disk.open() {
+            Ok(contents) => {
+                let probed = disk.probe();
+                disk.report(&probed);
+                contents
             }
             Err(Trouble::Busy) => return Err(JournalError::InUse(disk.path())),
             Err(trouble) => {
-                instruments.journal_written(false);
-                disk.log(&trouble);
+                disk.report(&Err(trouble));
+                Contents::default()
             }
-        }
-        instruments.journals_set_aside(disk.set_aside_count());
+        };
         let disk = Arc::new(tokio::sync::Mutex::new(disk));
-        let file = File { pending: Arc::default(), disk, instruments, inline: false };
+        let hangs = AtomicBool::new(false);
+        let file = File { pending: Arc::default(), disk, instruments, hangs, inline: false };
         Ok((Self { file: Some(file) }, contents))
     }
 
@@ -211,25 +221,43 @@ impl Journal {
     /// Makes durable what has been noted. Returns whether it is; if not, it stays noted. Without a
     /// journal there is nothing to wait for.
     pub async fn flush(&self) -> bool {
-        let Some(file) = &self.file else { return true };
-        // While somebody else flushes, nothing is pending and nothing is durable yet.
-        if let Ok(_disk) = file.disk.try_lock()
-            && lock(&file.pending).rows.is_empty()
-        {
-            return true;
+        match &self.file {
+            Some(file) => file.flush().await,
+            None => true,
         }
-        let flushed = if file.inline {
-            file.disk.lock().await.flush(&file.pending)
-        } else {
-            let (disk, pending) = (Arc::clone(&file.disk), Arc::clone(&file.pending));
-            let work = async {
-                let mut disk = disk.lock_owned().await;
-                tokio::task::spawn_blocking(move || disk.flush(&pending)).await
+    }
+}
+
+impl File {
+    async fn flush(&self) -> bool {
+        if self.inline {
+            return self.disk.lock().await.flush(&self.pending);
+        }
+        let flushed = tokio::time::timeout(FLUSH_PATIENCE, async {
+            let disk = Arc::clone(&self.disk);
+            // Whoever writes may have taken along what we have noted, which is durable only when
+            // that is done: so nothing is judged before it is our turn.
+            let mut disk = if self.hangs.load(Ordering::Relaxed) {
+                let Ok(disk) = disk.try_lock_owned() else { return false };
+                self.hangs.store(false, Ordering::Relaxed);
+                disk
+            } else {
+                disk.lock_owned().await
             };
-            matches!(tokio::time::timeout(FLUSH_PATIENCE, work).await, Ok(Ok(true)))
-        };
-        file.instruments.journal_written(flushed);
-        flushed
+            if lock(&self.pending).is_empty() {
+                return disk.has_nothing_to_write();
+            }
+            let pending = Arc::clone(&self.pending);
+            let flushed = tokio::task::spawn_blocking(move || disk.flush(&pending)).await;
+            flushed.unwrap_or(false)
+        });
+        flushed.await.unwrap_or_else(|_| {
+            if !self.hangs.swap(true, Ordering::Relaxed) {
+                tracing::error!("the disk of the journal does not answer; it is not waited for");
+            }
+            self.instruments.journal_written(false);
+            false
+        })
     }
 }
 
@@ -259,6 +287,7 @@ impl From<rusqlite::Error> for Trouble {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
             Some(
                 ErrorCode::DiskFull
+                | ErrorCode::OutOfMemory
                 | ErrorCode::SystemIoFailure
                 | ErrorCode::CannotOpen
                 | ErrorCode::PermissionDenied
@@ -279,11 +308,13 @@ impl From<std::io::Error> for Trouble {
 /// The file itself, and how it gets on.
 struct Disk {
     folder: PathBuf,
+    instruments: Instruments,
     connection: Option<Connection>,
-    /// Whether what the file holds is what we began with, or empty: only then may we add to it.
-    ours: bool,
+    /// The inode of the file that holds what we began with, or was empty: only to that one may we
+    /// add. `None` as long as there has been none.
+    ours: Option<u64>,
     /// Trouble that has been logged and is not over.
-    logged: bool,
+    troubled: bool,
 }
 
 impl fmt::Debug for Disk {
@@ -293,8 +324,9 @@ impl fmt::Debug for Disk {
 }
 
 impl Disk {
-    fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), connection: None, ours: false, logged: false }
+    fn new(folder: &Path, instruments: Instruments) -> Self {
+        let folder = folder.to_owned();
+        Self { folder, instruments, connection: None, ours: None, troubled: false }
     }
 
     fn path(&self) -> PathBuf {
@@ -303,7 +335,7 @@ impl Disk {
 
     /// Opens what is there, after setting aside what is of no use.
     fn open(&mut self) -> Result<Contents, Trouble> {
-        std::fs::create_dir_all(&self.folder)?;
+        fs::create_dir_all(&self.folder)?;
         let opened = match connect(&self.path(), Missing::Create) {
             Err(Trouble::Unreadable(reason)) => {
                 self.set_aside(&reason)?;
@@ -311,95 +343,147 @@ impl Disk {
             }
             opened => opened,
         };
+        self.instruments.journals_set_aside(self.set_aside_count());
         let (connection, contents) = opened?;
+        self.ours = Some(inode(&self.path())?);
         self.connection = Some(connection);
-        self.ours = true;
         Ok(contents)
     }
 
     /// Opens the file after trouble.
     fn reopen(&mut self) -> Result<(), Trouble> {
-        if self.ours {
-            // If it is gone, then so is what it held, and a part of it alone would be a lie.
+        if self.ours.is_some() {
+            self.check_ours()?;
             self.connection = Some(connect(&self.path(), Missing::Fail)?.0);
         } else if !self.open()?.rows.is_empty() {
             // We have begun without what it holds.
             self.connection = None;
-            self.ours = false;
+            self.ours = None;
             self.set_aside("it could not be read at the start")?;
             self.open()?;
         }
         Ok(())
     }
 
-    /// Writes what is pending, in one transaction. Returns whether nothing is pending any more.
-    fn flush(&mut self, pending: &Mutex<Batch>) -> bool {
-        let batch = std::mem::take(&mut *lock(pending));
-        match self.write(&batch) {
-            Ok(()) => {
-                if std::mem::take(&mut self.logged) {
-                    tracing::info!(folder = %self.folder.display(), "the journal is written again");
+    /// Refuses a file that is not the one we have written. If that is gone, then so is what it
+    /// held, and a part of it alone would be a lie; and what is written to a file without a name is
+    /// lost.
+    fn check_ours(&self) -> Result<(), Trouble> {
+        let gone = || {
+            let hint = "its file has been moved or removed; a restart begins a new one";
+            Trouble::Disk(hint.to_owned())
+        };
+        match inode(&self.path()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(gone()),
+            found => {
+                if Some(found?) == self.ours {
+                    Ok(())
+                } else {
+                    Err(gone())
                 }
-                true
-            }
-            Err(trouble) => {
-                self.log(&trouble);
-                // A file that was opened on a disk without writing stays so for ever.
-                self.connection = None;
-                let mut pending = lock(pending);
-                for (key, row) in batch.rows {
-                    // What has been noted meanwhile is newer.
-                    if let Entry::Vacant(vacant) = pending.rows.entry(key) {
-                        vacant.insert(row);
-                    }
-                }
-                false
             }
         }
     }
 
+    /// Whether the file can be written, found out by writing what is there already.
+    fn probe(&self) -> Result<(), Trouble> {
+        let Some(connection) = &self.connection else { return Ok(()) };
+        connection.execute_batch(&format!("PRAGMA user_version = {FORMAT}"))?;
+        Ok(())
+    }
+
+    /// Writes what is pending, in one transaction. Returns whether nothing is pending any more.
+    fn flush(&mut self, pending: &Mutex<Batch>) -> bool {
+        let batch = std::mem::take(&mut *lock(pending));
+        if batch.is_empty() {
+            return self.has_nothing_to_write();
+        }
+        let written = self.write(&batch);
+        self.report(&written);
+        if written.is_err() {
+            // A file that was opened on a disk without writing stays so for ever.
+            self.connection = None;
+            let mut pending = lock(pending);
+            for (key, row) in batch.rows {
+                // What has been noted meanwhile is newer.
+                if let Entry::Vacant(vacant) = pending.rows.entry(key) {
+                    vacant.insert(row);
+                }
+            }
+        }
+        written.is_ok()
+    }
+
+    /// A flush that was given up on may have ended well since.
+    fn has_nothing_to_write(&self) -> bool {
+        self.instruments.journal_written(!self.troubled);
+        true
+    }
+
+    /// Tells people how a write went: one line when trouble begins, one when it ends.
+    fn report(&mut self, written: &Result<(), Trouble>) {
+        self.instruments.journal_written(written.is_ok());
+        let folder = self.folder.display();
+        let before = std::mem::replace(&mut self.troubled, written.is_err());
+        match written {
+            Err(reason) if !before => tracing::error!(
+                %folder,
+                %reason,
+                "the journal cannot be written; what is counted is kept in memory until it can"
+            ),
+            Ok(()) if before => tracing::info!(%folder, "the journal is written again"),
+            Err(_) | Ok(()) => {}
+        }
+    }
+
     fn write(&mut self, batch: &Batch) -> Result<(), Trouble> {
-        if self.connection.is_none() {
-            self.reopen()?;
+        match self.connection {
+            Some(_) => self.check_ours()?,
+            None => self.reopen()?,
         }
         let Some(connection) = &mut self.connection else { return Ok(()) };
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
-            let mut put = transaction.prepare(
-                "INSERT OR REPLACE INTO row (kind, source, name, value, crc) VALUES (?, ?, ?, ?, ?)",
+            let mut remove = transaction.prepare(
+                "DELETE FROM row WHERE kind = ? AND source = ? AND name = ? RETURNING crc",
             )?;
-            let mut remove = transaction
-                .prepare("DELETE FROM row WHERE kind = ? AND source = ? AND name = ?")?;
+            let mut put = transaction.prepare("INSERT INTO row VALUES (?, ?, ?, ?, ?)")?;
+            let mut sum = seal(&transaction)?;
             for ((kind, source, name), value) in &batch.rows {
-                match value {
-                    Some(value) => {
-                        put.execute(params![
-                            kind,
-                            source,
-                            name,
-                            value,
-                            checksum([kind, source, name, value])
-                        ])?;
-                    }
-                    None => {
-                        remove.execute(params![kind, source, name])?;
-                    }
+                let old = remove.query_row([kind, source, name], |row| row.get(0)).optional()?;
+                sum = sum.wrapping_sub(old.unwrap_or(0));
+                if let Some(value) = value {
+                    let crc = checksum([kind, source, name, value]);
+                    put.execute(params![kind, source, name, value, crc])?;
+                    sum = sum.wrapping_add(crc);
                 }
             }
+            remove.query_row(SEAL, |_| Ok(())).optional()?;
+            let [kind, source, name] = SEAL;
+            put.execute(params![kind, source, name, "", sum])?;
         }
         transaction.commit()?;
         Ok(())
     }
 
     /// Gives the file a name under which nobody will touch it, with what is left of a transaction.
-    fn set_aside(&mut self, reason: &str) -> Result<(), Trouble> {
-        let free = |number: &u32| !self.folder.join(aside(*number)).exists();
-        let Some(number) = (1..=u32::MAX).find(free) else { return Ok(()) };
-        let name = aside(number);
-        std::fs::rename(self.path(), self.folder.join(&name))?;
-        let rollback = self.folder.join(format!("{FILE}-journal"));
-        if rollback.exists() {
-            std::fs::rename(rollback, self.folder.join(format!("{name}-journal")))?;
+    fn set_aside(&self, reason: &str) -> Result<(), Trouble> {
+        let free = |name: &String| self.folder.join(name).symlink_metadata().is_err();
+        let Some(name) = (1..=u32::MAX).map(|n| format!("{ASIDE}{n}")).find(free) else {
+            return Err(Trouble::Disk("there is no name left to set it aside".to_owned()));
+        };
+        fs::rename(self.path(), self.folder.join(&name)).map_err(|error| {
+            Trouble::Disk(format!("it cannot be used ({reason}), and not be set aside: {error}"))
+        })?;
+        // After the file: alone, it would be taken for one that is whole.
+        for end in ["-journal", "-wal", "-shm"] {
+            match fs::rename(
+                self.folder.join(format!("{FILE}{end}")),
+                self.folder.join(format!("{name}{end}")),
+            ) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+                Ok(()) | Err(_) => {}
+            }
         }
         tracing::error!(
             folder = %self.folder.display(),
@@ -413,28 +497,20 @@ impl Disk {
 
     /// How many journals have been set aside and are still there.
     fn set_aside_count(&self) -> u64 {
-        let Ok(entries) = std::fs::read_dir(&self.folder) else { return 0 };
-        let is_aside = |name: &str| name.starts_with(ASIDE) && !name.ends_with("-journal");
+        let Ok(entries) = fs::read_dir(&self.folder) else { return 0 };
+        let is_aside = |name: &str| {
+            name.strip_prefix(ASIDE).is_some_and(|number| number.parse::<u32>().is_ok())
+        };
         let names = entries.flatten().map(|entry| entry.file_name());
         names.filter(|name| name.to_str().is_some_and(is_aside)).count() as u64
     }
-
-    /// One line when trouble begins.
-    fn log(&mut self, trouble: &Trouble) {
-        if !std::mem::replace(&mut self.logged, true) {
-            tracing::error!(
-                folder = %self.folder.display(),
-                reason = %trouble,
-                "the journal cannot be written; what is counted is kept in memory until it can"
-            );
-        }
-    }
 }
 
+/// A number follows, the first that is free.
 const ASIDE: &str = "journal.db.set-aside-";
 
-fn aside(number: u32) -> String {
-    format!("{ASIDE}{number}")
+fn inode(path: &Path) -> io::Result<u64> {
+    Ok(fs::metadata(path)?.ino())
 }
 
 /// What to do where there is no file.
@@ -446,70 +522,95 @@ enum Missing {
 
 /// A connection to a sound journal, new or old, and what is in it.
 fn connect(path: &Path, missing: Missing) -> Result<(Connection, Contents), Trouble> {
+    look_at(path)?;
     let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     flags.set(OpenFlags::SQLITE_OPEN_CREATE, missing == Missing::Create);
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(LOCK_PATIENCE)?;
     // A rollback journal, for a write-ahead log can be neither on NFS nor read on a disk that is
-    // read-only. Truncated, not deleted: one sync of the folder less for each transaction.
+    // read-only. Truncated, not deleted: one sync of the folder less for each transaction. The
+    // empty transaction takes the lock, which is then kept: it keeps a second process out.
     connection.execute_batch(
         "PRAGMA locking_mode = EXCLUSIVE;
          PRAGMA trusted_schema = OFF;
          PRAGMA cell_size_check = ON;
          PRAGMA synchronous = FULL;
-         PRAGMA journal_mode = TRUNCATE;",
+         PRAGMA journal_mode = TRUNCATE;
+         BEGIN EXCLUSIVE;
+         COMMIT;",
     )?;
     let application: i64 = pragma(&connection, "application_id")?;
     let format: i64 = pragma(&connection, "user_version")?;
-    let objects: i64 =
-        connection.query_one("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    if (application, format, objects) == (0, 0, 0) {
-        create(&mut connection)?;
-        return Ok((connection, Contents::default()));
-    }
-    if application != APPLICATION {
-        return Err(Trouble::Unreadable("it is not a journal of this program".to_owned()));
-    }
-    if format != FORMAT {
-        return Err(Trouble::Unreadable(format!(
-            "its format is {format}, and this version understands {FORMAT}"
-        )));
+    let schema: Option<String> =
+        connection
+            .query_one("SELECT group_concat(sql) FROM sqlite_schema", [], |row| row.get(0))?;
+    let unreadable = |reason: String| Err(Trouble::Unreadable(reason));
+    match (application, format, schema) {
+        (0, 0, None) => {
+            create(&mut connection)?;
+            return Ok((connection, Contents::default()));
+        }
+        (APPLICATION, FORMAT, Some(schema)) if schema == SCHEMA => {}
+        (APPLICATION, FORMAT, _) => return unreadable("its schema is not the one".to_owned()),
+        (APPLICATION, format, _) => {
+            return unreadable(format!(
+                "its format is {format}, and this version understands {FORMAT}"
+            ));
+        }
+        _ => return unreadable("it is not a journal of this program".to_owned()),
     }
     let verdict: String = pragma(&connection, "integrity_check(1)")?;
     if verdict != "ok" {
-        return Err(Trouble::Unreadable(verdict));
+        return unreadable(verdict);
     }
     let contents = read(&connection)?;
-    // Takes the lock that keeps a second process out. On a disk that is read-only there is none to
-    // be had, nor is it needed; but a file that says so of itself on a disk that is not is damaged.
-    let probe = connection.execute_batch(&format!("PRAGMA user_version = {FORMAT}"));
-    match probe.map_err(Trouble::from) {
-        Err(Trouble::Disk(reason))
-            if std::fs::OpenOptions::new().append(true).open(path).is_ok() =>
-        {
-            let full = reason.contains("full");
-            if full { Ok((connection, contents)) } else { Err(Trouble::Unreadable(reason)) }
-        }
-        Ok(()) | Err(Trouble::Disk(_)) => Ok((connection, contents)),
-        Err(trouble) => Err(trouble),
+    Ok((connection, contents))
+}
+
+/// How a file of SQLite's begins; then come two bytes of its page size.
+const MAGIC: &[u8] = b"SQLite format 3\0";
+/// The versions that a writer and a reader must know; 1 is a rollback journal.
+const VERSIONS: [u8; 2] = [1, 1];
+/// So far goes the header that matters here.
+const HEADER_BYTES: u64 = 20;
+
+/// Refuses what SQLite would not: it would call a folder a disk's trouble, and a file whose header
+/// says that it is read-only, too. Nobody of this process has the file open now, for closing it
+/// would give up the lock.
+fn look_at(path: &Path) -> Result<(), Trouble> {
+    let metadata = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        metadata => metadata?,
+    };
+    if !metadata.is_file() {
+        return Err(Trouble::Unreadable("it is not a file".to_owned()));
     }
+    let mut header = Vec::new();
+    fs::File::open(path)?.take(HEADER_BYTES).read_to_end(&mut header)?;
+    if header.is_empty() || (header.starts_with(MAGIC) && header.ends_with(&VERSIONS)) {
+        return Ok(());
+    }
+    Err(Trouble::Unreadable("it does not begin as a journal does".to_owned()))
 }
 
 fn pragma<T: rusqlite::types::FromSql>(connection: &Connection, name: &str) -> Result<T, Trouble> {
     Ok(connection.query_one(&format!("PRAGMA {name}"), [], |row| row.get(0))?)
 }
 
+/// As the file itself remembers it.
+const SCHEMA: &str = "CREATE TABLE row (
+    kind TEXT NOT NULL,
+    source TEXT NOT NULL,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,
+    crc INTEGER NOT NULL,
+    PRIMARY KEY (kind, source, name)
+) WITHOUT ROWID";
+
 fn create(connection: &mut Connection) -> Result<(), Trouble> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(&format!(
-        "CREATE TABLE row (
-             kind TEXT NOT NULL,
-             source TEXT NOT NULL,
-             name TEXT NOT NULL,
-             value TEXT NOT NULL,
-             crc INTEGER NOT NULL,
-             PRIMARY KEY (kind, source, name)
-         ) WITHOUT ROWID;
+        "{SCHEMA};
          PRAGMA application_id = {APPLICATION};
          PRAGMA user_version = {FORMAT};"
     ))?;
@@ -517,20 +618,36 @@ fn create(connection: &mut Connection) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// The key of the row whose checksum is the sum of all others: each of them may be sound, and yet
+/// one of an earlier transaction.
+const SEAL: [&str; 3] = ["", "", ""];
+
+fn seal(connection: &Connection) -> Result<i64, rusqlite::Error> {
+    let sum = "SELECT crc FROM row WHERE kind = ? AND source = ? AND name = ?";
+    Ok(connection.query_row(sum, SEAL, |row| row.get(0)).optional()?.unwrap_or(0))
+}
+
 fn read(connection: &Connection) -> Result<Contents, Trouble> {
     let mut statement = connection.prepare("SELECT kind, source, name, value, crc FROM row")?;
     let mut rows = statement.query([])?;
     let mut contents = Contents::default();
+    let mut sum = 0_i64;
     while let Some(row) = rows.next()? {
         let key: Key = (row.get(0)?, row.get(1)?, row.get(2)?);
         let (value, crc): (String, i64) = (row.get(3)?, row.get(4)?);
-        if crc != checksum([&key.0, &key.1, &key.2, &value]) {
-            return Err(Trouble::Unreadable(format!(
-                "the checksum of the row {}/{}/{} is wrong",
-                key.0, key.1, key.2
-            )));
+        let parts = [&*key.0, &*key.1, &*key.2];
+        if parts == SEAL {
+            continue;
         }
+        if crc != checksum([&key.0, &key.1, &key.2, &value]) {
+            let name = parts.join("/");
+            return Err(Trouble::Unreadable(format!("the checksum of the row {name} is wrong")));
+        }
+        sum = sum.wrapping_add(crc);
         contents.rows.insert(key, value);
+    }
+    if sum != seal(connection)? {
+        return Err(Trouble::Unreadable("its rows are not of one transaction".to_owned()));
     }
     Ok(contents)
 }
@@ -548,4 +665,84 @@ fn checksum(parts: [&str; 4]) -> i64 {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing here panics half-way through a change.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const ROWS: Table = Table("test");
+
+    fn put(journal: &Journal, name: &str) {
+        let mut batch = Batch::default();
+        batch.put(ROWS, "source", name, &name);
+        journal.note(batch);
+    }
+
+    fn open(folder: &Path) -> (Journal, Instruments) {
+        let instruments = Instruments::new().unwrap();
+        (Journal::open(folder, instruments.clone()).unwrap().0, instruments)
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let (_, mut contents) = Journal::open(folder, Instruments::new().unwrap()).unwrap();
+        contents.take::<String>(ROWS, "source").into_iter().map(|(name, _)| name).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_never_answers_is_waited_for_once_and_loses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, _) = open(folder.path());
+        let disk = Arc::clone(&journal.file.as_ref().unwrap().disk);
+        let hanging = disk.lock().await;
+        let begun = Instant::now();
+        put(&journal, "a");
+        assert!(!journal.flush().await);
+        assert_eq!(begun.elapsed(), FLUSH_PATIENCE);
+        for name in ["b", "c"] {
+            put(&journal, name);
+            assert!(!journal.flush().await);
+        }
+        assert_eq!(begun.elapsed(), FLUSH_PATIENCE, "not again");
+        drop(hanging);
+        assert!(journal.flush().await);
+        drop((journal, disk));
+        assert_eq!(names(folder.path()), ["a", "b", "c"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_another_flush_took_along_is_not_durable_before_that_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, _) = open(folder.path());
+        put(&journal, "a");
+        let file = journal.file.as_ref().unwrap();
+        let mut disk = file.disk.lock().await;
+        let taken = std::mem::take(&mut *lock(&file.pending));
+        let early = tokio::time::timeout(Duration::from_secs(1), journal.flush()).await;
+        assert!(early.is_err(), "it is being written");
+        *lock(&file.pending) = taken;
+        assert!(disk.flush(&file.pending));
+        drop(disk);
+        assert!(journal.flush().await);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_gone_or_another_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, _) = open(folder.path());
+        put(&journal, "a");
+        assert!(journal.flush().await);
+        let (path, kept) = (folder.path().join(FILE), folder.path().join("kept"));
+        fs::rename(&path, &kept).unwrap();
+        put(&journal, "b");
+        assert!(!journal.flush().await, "it would be written where nobody finds it");
+        fs::write(&path, "").unwrap();
+        assert!(!journal.flush().await, "a part alone would be a lie");
+        fs::rename(&kept, &path).unwrap();
+        assert!(journal.flush().await);
+        drop(journal);
+        assert_eq!(names(folder.path()), ["a", "b"]);
+    }
 }

@@ -44,11 +44,14 @@ pub struct Ledger {
     /// What is not in the journal yet: ids of runs, and the baseline.
     changed: BTreeSet<Arc<str>>,
     baseline_changed: bool,
+    /// Seconds to add to our clock to get the vendor's, by which tasks end.
+    clock_offset: i64,
 }
 
 /// What was there before we counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Baseline {
+    /// By the vendor's clock once it is complete; until then by ours, whose error may not be known.
     watching_since: Timestamp,
     /// Whether the source has been read to its end.
     complete: bool,
@@ -82,6 +85,7 @@ impl Ledger {
             runs: HashMap::new(),
             changed: BTreeSet::new(),
             baseline_changed: true,
+            clock_offset: 0,
         }
     }
 
@@ -110,6 +114,11 @@ impl Ledger {
         }
     }
 
+    /// Says what has to be added to our clock, in seconds, to get the vendor's.
+    pub fn set_clock_offset(&mut self, seconds: i64) {
+        self.clock_offset = seconds;
+    }
+
     /// Enters what a poll saw, and returns the ends to be counted. `complete` says that the poll
     /// read everything: the first such poll ends the baseline.
     pub fn enter(&mut self, tasks: &[Task], complete: bool, now: Timestamp) -> Vec<Completion> {
@@ -124,7 +133,9 @@ impl Ledger {
             }
         }
         if complete {
-            self.baseline_changed |= !std::mem::replace(&mut self.baseline.complete, true);
+            let watching_since = self.watching_since();
+            self.baseline_changed |= !self.baseline.complete;
+            self.baseline = Baseline { watching_since, complete: true };
             // Only now, when all that is there has been seen: a clock that leaps ahead for the time
             // of a failed poll must not make us forget what has been counted.
             let changed = &mut self.changed;
@@ -142,6 +153,12 @@ impl Ledger {
     /// The first poll that saw the task's present run final; `None` while it goes on.
     pub fn settled(&self, id: &str) -> Option<Timestamp> {
         self.runs.get(id)?.settled
+    }
+
+    /// Since when ends are counted, by the vendor's clock.
+    fn watching_since(&self) -> Timestamp {
+        let Baseline { watching_since, complete } = self.baseline;
+        if complete { watching_since } else { watching_since.offset_by(self.clock_offset) }
     }
 
     fn enter_unfinished(&mut self, task: &Task, now: Timestamp) {
@@ -162,19 +179,20 @@ impl Ledger {
             Run { started: task.started, ended: task.ended, settled: Some(now), last_seen: now };
         let Some(&run) = self.runs.get(&task.id) else {
             self.set(&task.id, final_run);
-            let Baseline { watching_since, complete } = self.baseline;
+            let complete = self.baseline.complete;
+            let latest = now.offset_by(self.clock_offset) + SKEW;
             return task.ended.map_or(complete, |ended| {
-                ended >= watching_since && (complete || ended <= now + SKEW)
+                ended >= self.watching_since() && (complete || ended <= latest)
             });
         };
-        let restarted = run.started.zip(task.started).is_some_and(|(old, new)| new > old);
-        let ended_again = run.ended.is_some() && task.ended.is_some() && restarted;
-        let is_new = run.settled.is_none() || ended_again;
+        let is_new = run.settled.is_none()
+            || is_later(run.started, task.started) && is_later(run.ended, task.ended);
         let same_run = Run {
-            started: run.started.or(task.started),
+            started: run.started.max(task.started),
             ended: task.ended.or(run.ended),
+            // A clock that is set back must not make anything younger than it is.
+            settled: run.settled.map(|settled| settled.min(now)),
             last_seen: now,
-            ..run
         };
         self.set(&task.id, if is_new { final_run } else { same_run });
         is_new
@@ -191,6 +209,11 @@ impl Ledger {
         self.runs.insert(Arc::clone(id), run);
         self.changed.insert(Arc::clone(id));
     }
+}
+
+/// Whether both are known, and the new time is later than the old one.
+fn is_later(old: Option<Timestamp>, new: Option<Timestamp>) -> bool {
+    old.zip(new).is_some_and(|(old, new)| new > old)
 }
 
 fn duration(task: &Task) -> Option<Duration> {
@@ -276,6 +299,14 @@ mod tests {
         let first = task(TaskState::Failed, 0, Some(70));
         let second = task(TaskState::Failed, 90, Some(110));
         assert_eq!(counted(&[&[], &[&first], &[&second], &[&second]]), [0, 1, 1, 0]);
+    }
+
+    #[test]
+    fn a_start_that_is_filled_in_late_with_the_end_is_the_same_run() {
+        let without = task(TaskState::Failed, 0, None);
+        let with = task(TaskState::Failed, 20, Some(70));
+        let polls: [&[&Task]; 4] = [&[], &[&without], &[&with], &[&with]];
+        assert_eq!(counted(&polls), [0, 1, 0, 0]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +32,7 @@ const HURRY: Duration = Duration::from_secs(5);
 const MAX_WORDS: usize = 100;
 /// One row a source: its [`Past`].
 const PASTS: Table = Table("poll");
-/// How old the last good poll in the journal may be: it need not be written at every poll only to
+/// How old the last poll in the journal may be: it need not be written at every poll only to
 /// say that nothing has changed.
 const GRAIN: Duration = Duration::from_mins(5);
 
@@ -72,7 +73,7 @@ struct Watch {
     /// How the account's budget slows the polls down; `None` while it does not.
     slowed: Option<Slowed>,
     history: History,
-    /// The last good poll that is in the journal.
+    /// The last poll that is in the journal.
     saved: Option<Timestamp>,
 }
 
@@ -81,9 +82,10 @@ struct Watch {
 struct Past {
     /// What is polled: rows of another API or region say nothing about this one.
     identity: String,
-    last_success: Timestamp,
-    /// By the vendor's clock.
-    covered_until: Option<Timestamp>,
+    /// The last poll, good or bad.
+    polled: Timestamp,
+    last_success: Option<Timestamp>,
+    coverage: Coverage,
 }
 
 /// Where pollers put what they find, all sources alike.
@@ -140,7 +142,7 @@ impl Poller {
             shelves.journal.note(contents.forget(&info.name));
         }
         let past = past.filter(|past| past.identity == identity(&info));
-        let last_success = past.as_ref().map(|past| past.last_success);
+        let last_success = past.as_ref().and_then(|past| past.last_success);
         shelves.counts.restore(&info, contents);
         let ledger = Ledger::restore(&info.name, contents, caller.clock.now());
         let mut watch = Watch {
@@ -153,11 +155,11 @@ impl Poller {
             counts: shelves.counts,
             journal: shelves.journal,
             book: Book::restore(&info.name, contents),
-            coverage: Coverage::resumed(past.as_ref().and_then(|past| past.covered_until)),
+            coverage: past.as_ref().map(|past| past.coverage).unwrap_or_default(),
             backoff: Backoff::default(),
             slowed: None,
             history: History { last_success, ..History::default() },
-            saved: last_success,
+            saved: past.map(|past| past.polled),
             info,
         };
         watch.publish();
@@ -193,6 +195,8 @@ impl Poller {
                 self.watch.schedule(next_poll);
                 continue;
             }
+            // This poll answers whatever has been added until now.
+            let _ = watchlist.changed().now_or_never();
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
@@ -239,6 +243,7 @@ impl Poller {
             }
         };
         watch.history.credentials_expiry = source.caller.credentials.ends();
+        ledger.set_clock_offset(source.caller.clock_offset);
         let failure = watch.take_in(ledger, fetched, begun).await;
         watch.slowed = source.caller.pace(Need {
             interval: watch.interval(),
@@ -258,7 +263,7 @@ pub fn sweep(contents: &mut Contents, now: Timestamp) -> Batch {
     let mut batch = Batch::default();
     for source in contents.sources(PASTS) {
         let past = contents.peek::<Past>(PASTS, &source);
-        if past.is_none_or(|past| now.since(past.last_success) >= ledger::MEMORY) {
+        if past.is_none_or(|past| now.since(past.polled) >= ledger::MEMORY) {
             tracing::info!(source, "the journal forgets a source that is long gone");
             batch.extend(contents.forget(&source));
         }
@@ -290,12 +295,17 @@ impl Watch {
         for completion in &completions {
             self.log_completion(completion);
         }
+        let was_in_gap = self.coverage.is_in_gap();
         let gap = fetched.covers.and_then(|span| self.coverage.add(span));
+        if was_in_gap || gap.is_some() {
+            // After a restart it must neither be found again nor go on.
+            self.saved = None;
+        }
         if let Some(gap) = gap.filter(|gap| !gap.goes_on) {
             self.log_gap(&gap);
         }
         self.history.missing_resources = std::mem::take(&mut fetched.missing);
-        for lost in self.book.enter(fetched, ledger, now) {
+        for lost in self.book.enter(fetched, ledger, &self.keeping, now) {
             self.log_lost(&lost);
         }
         self.log_trouble(failure.as_ref());
@@ -312,25 +322,25 @@ impl Watch {
             failure.as_ref().map(|(operation, error)| format!("{operation}: {error}"));
         let mut batch = Batch::default();
         ledger.save(&self.info.name, &mut batch);
-        self.save(&mut batch);
+        self.save(now, &mut batch);
         self.counts.enter(&self.info, &completions, gap, self.cancels, now, batch);
         self.journal.flush().await;
         failure
     }
 
     /// Puts what the polls have changed since the last time into `batch`.
-    fn save(&mut self, batch: &mut Batch) {
+    fn save(&mut self, now: Timestamp, batch: &mut Batch) {
         self.book.save(&self.info.name, batch);
-        let Some(last_success) = self.history.last_success else { return };
-        let old = |saved: Timestamp| last_success.since(saved) >= GRAIN || saved > last_success;
+        let old = |saved: Timestamp| now.since(saved) >= GRAIN || saved > now;
         if self.saved.is_none_or(old) || !batch.is_empty() {
             let past = Past {
                 identity: identity(&self.info),
-                last_success,
-                covered_until: self.coverage.until(),
+                polled: now,
+                last_success: self.history.last_success,
+                coverage: self.coverage,
             };
             batch.put(PASTS, &self.info.name, "", &past);
-            self.saved = Some(last_success);
+            self.saved = Some(now);
         }
     }
 
@@ -480,7 +490,7 @@ impl Watch {
             resource_id = &*task.resource.id,
             from = task.state.as_str(),
             to = TaskState::Unknown.as_str(),
-            "the vendor no longer shows this task, whose end has not been seen"
+            "this task is out of sight, and its end has not been seen"
         );
     }
 

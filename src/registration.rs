@@ -5,8 +5,8 @@
 //! - A registered id is on its source's [`Watchlist`] until its task has ended and is no longer
 //!   kept, or until somebody takes it back.
 //! - An id that the vendor does not know is asked for until its time to live is over, counted from
-//!   the last answer that knew its task, else from its registration. It takes a good poll to end
-//!   that time: a vendor that cannot be asked has not said no.
+//!   the last answer that knew its task, else from its registration. It takes a good poll after
+//!   that time to end it: a vendor that has not been asked has not said no.
 //! - A task that is not final never expires by age while the source keeps it.
 //! - The ids of a source that is no longer configured wait for its return, until their time is over.
 
@@ -25,7 +25,7 @@ use crate::store::{Snapshot, Store, Tracked};
 use crate::task::{Resource, Timestamp};
 use crate::watchlist::Watchlist;
 
-/// One row an id: its [`Registration`].
+/// One row an id: an [`Entry`].
 const REGISTRATIONS: Table = Table("registration");
 /// How long it takes at most until an id whose time is over is forgotten.
 const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
@@ -75,15 +75,18 @@ pub struct Registration {
 /// By source and id.
 type Entries = BTreeMap<String, BTreeMap<Arc<str>, Entry>>;
 
-#[derive(Debug)]
+/// As it is in the journal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Entry {
+    #[serde(flatten)]
     registration: Registration,
     known: Known,
 }
 
 /// What the source, when last looked at, knew of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Known {
+    /// No answer has contained it, or the vendor has lost it.
     Nothing,
     Open,
     Ended,
@@ -140,11 +143,9 @@ impl Registrations {
     ) -> Self {
         let mut entries = Entries::default();
         for name in contents.sources(REGISTRATIONS) {
-            let ids: BTreeMap<Arc<str>, Entry> = contents
-                .take::<Registration>(REGISTRATIONS, &name)
-                .into_iter()
-                .map(|(id, registration)| (id.into(), Entry::new(registration)))
-                .collect();
+            let rows = contents.take::<Entry>(REGISTRATIONS, &name).into_iter();
+            let ids: BTreeMap<Arc<str>, Entry> =
+                rows.map(|(id, entry)| (id.into(), entry)).collect();
             if let Some(source) = sources.get(&name) {
                 for (id, entry) in &ids {
                     source.watchlist.register(entry.registration.task(id));
@@ -179,33 +180,33 @@ impl Registrations {
         let resource = resource.map(given::id).transpose().map_err(about("resource"))?;
         let (is_new, registration) = {
             let mut entries = self.lock();
-            let known = entries.get(source).and_then(|ids| ids.get(&id));
-            let known = known.map(|entry| entry.registration.clone());
-            let before = known.as_ref().and_then(|known| known.resource.clone());
+            let before = entries.get(source).and_then(|ids| ids.get(&id)).cloned();
+            let is_new = before.is_none();
+            let (old, known) = match before {
+                Some(Entry { registration, known }) => (Some(registration), known),
+                None => (None, Known::Nothing),
+            };
+            let old_resource = old.as_ref().and_then(|old| old.resource.clone());
             let registration = Registration {
-                resource: resource.map(Box::from).or_else(|| before.clone()),
+                resource: resource.map(Box::from).or_else(|| old_resource.clone()),
                 registered: self.clock.now(),
-                last_seen: known.as_ref().and_then(|known| known.last_seen),
+                last_seen: old.and_then(|old| old.last_seen),
             };
             let task = registration.task(&id);
             to.api.can_ask_for(&task).map_err(Refusal::Unaskable)?;
-            if known.is_none() && count(&entries) >= self.limits.tasks {
+            if is_new && count(&entries) >= self.limits.tasks {
                 return Err(Refusal::Full(self.limits.tasks));
             }
             // What is asked for as it is need not be asked for at once.
-            if known.is_none() || before != registration.resource {
+            if is_new || old_resource != registration.resource {
                 to.watchlist.register(task);
             }
+            let entry = Entry { registration: registration.clone(), known };
             let mut batch = Batch::default();
-            batch.put(REGISTRATIONS, source, &id, &registration);
-            entries
-                .entry(source.to_owned())
-                .or_default()
-                .entry(id)
-                .and_modify(|entry| entry.registration = registration.clone())
-                .or_insert_with(|| Entry::new(registration.clone()));
+            batch.put(REGISTRATIONS, source, &id, &entry);
+            entries.entry(source.to_owned()).or_default().insert(id, entry);
             self.changed(&mut entries, batch);
-            (known.is_none(), registration)
+            (is_new, registration)
         };
         Ok(Registered { is_new, registration, kept: self.kept().await })
     }
@@ -262,41 +263,33 @@ impl Registrations {
         for (source, ids) in entries.iter_mut() {
             let snapshot = snapshots.iter().find(|snapshot| snapshot.source.name == *source);
             // A source that is not configured cannot be asked, and never will be.
-            let answers = snapshot.is_none_or(|snapshot| snapshot.up);
+            let asked = snapshot.map_or(Some(now), |snapshot| snapshot.last_success);
+            // By a clock that was ahead it has not been asked for what has come since.
+            let asked = asked.map(|asked| asked.min(now));
             let mut expired: Vec<Arc<str>> = Vec::new();
             ids.retain(|id, entry| {
-                let before = entry.known;
-                let keep = match snapshot.and_then(|snapshot| snapshot.task(id)) {
-                    Some(tracked) => {
-                        entry.see(tracked);
-                        true
-                    }
-                    None => match before {
-                        Known::Ended => false,
-                        Known::Open | Known::Nothing => {
-                            entry.known = Known::Nothing;
-                            let over = answers && now >= entry.registration.expiry(self.limits.ttl);
-                            if over {
-                                expired.push(Arc::clone(id));
-                            }
-                            !over
-                        }
-                    },
-                };
-                if !keep {
+                let tracked = snapshot.and_then(|snapshot| snapshot.task(id));
+                if entry.known == Known::Ended && tracked.is_none() {
                     self.forget_row(source, id, &mut batch);
-                } else if before == Known::Open && entry.known == Known::Nothing {
-                    // While the source kept it, this was of no use.
-                    batch.put(REGISTRATIONS, source, id, &entry.registration);
+                    return false;
                 }
-                keep
+                if entry.look(tracked, now) {
+                    batch.put(REGISTRATIONS, source, id, entry);
+                }
+                let expiry = entry.registration.expiry(self.limits.ttl);
+                let over = entry.known == Known::Nothing && asked.is_some_and(|it| it >= expiry);
+                if over {
+                    self.forget_row(source, id, &mut batch);
+                    expired.push(Arc::clone(id));
+                }
+                !over
             });
             if let Some(first) = expired.first() {
                 tracing::warn!(
                     source,
                     count = expired.len(),
                     task_id = &**first,
-                    "registered task ids are forgotten: in all their time the vendor did not know them"
+                    "registered task ids are forgotten: no answer has contained them for `registration.ttl`"
                 );
             }
         }
@@ -354,13 +347,22 @@ impl Registration {
 }
 
 impl Entry {
-    fn new(registration: Registration) -> Self {
-        Self { registration, known: Known::Nothing }
-    }
-
-    fn see(&mut self, tracked: &Tracked) {
-        self.registration.last_seen = Some(tracked.last_seen);
-        self.known = if tracked.task.state.is_final() { Known::Ended } else { Known::Open };
+    /// Takes in how the source shows the task, if it does. Returns whether the journal should know.
+    fn look(&mut self, tracked: Option<&Tracked>, now: Timestamp) -> bool {
+        let (before, registered) = (self.known, self.registration.registered);
+        if let Some(tracked) = tracked {
+            self.registration.last_seen = Some(tracked.last_seen);
+        }
+        // A clock that is set back must not make anything younger than it is.
+        self.registration.registered = registered.min(now);
+        self.registration.last_seen = self.registration.last_seen.map(|seen| seen.min(now));
+        self.known = match tracked {
+            Some(tracked) if tracked.task.state.is_final() => Known::Ended,
+            Some(tracked) if tracked.settled.is_none() => Known::Open,
+            Some(_) | None => Known::Nothing,
+        };
+        // Each later sighting of an open task is in the journal with the task itself.
+        self.known != before || self.registration.registered != registered
     }
 }
 

@@ -10,13 +10,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::metrics::PUBLISH_INTERVAL;
+
 /// Scrapers that are remembered; the one that has been silent the longest makes room.
 const MAX_CLIENTS: usize = 16;
 /// Instants that are remembered of each: five gaps.
 const MAX_INSTANTS: usize = 6;
 /// The gap that is expected of a scraper that has come once.
 const FIRST_GAP: Duration = Duration::from_mins(1);
-/// A scraper that has been silent for so long is gone, and nothing waits for longer.
+/// A scraper that has been silent for so long is gone, unless it comes that rarely; and nothing
+/// waits for longer.
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// The last scrapes of each client address.
@@ -63,12 +66,7 @@ impl Scrapes {
         }
         // Whoever was served after the birth is still here, for that was within five minutes.
         let clients = self.lock();
-        let mut here = clients
-            .iter()
-            .filter(|client| {
-                client.last().is_some_and(|last| now.saturating_duration_since(last) < PATIENCE)
-            })
-            .peekable();
+        let mut here = clients.iter().filter(|client| client.is_here(now)).peekable();
         here.peek().is_some() && here.all(|client| client.has_seen(born, now))
     }
 
@@ -82,9 +80,17 @@ impl Client {
         self.instants.back().copied()
     }
 
+    /// Whether it is still expected. One that comes every five minutes may be a little late.
+    fn is_here(&self, now: Instant) -> bool {
+        let patience = PATIENCE.max(self.gap().min(PATIENCE) * 2);
+        self.last().is_some_and(|last| now.saturating_duration_since(last) < patience)
+    }
+
     fn has_seen(&self, born: Instant, now: Instant) -> bool {
+        // Until then it may have been served what was rendered before the birth.
+        let rendered = born + PUBLISH_INTERVAL;
         // If the very first look is forgotten, there have been five gaps since a later one.
-        let first = self.instants.iter().find(|&&instant| instant > born);
+        let first = self.instants.iter().find(|&&instant| instant >= rendered);
         first.is_some_and(|&first| now.saturating_duration_since(first) >= self.gap() * 2)
     }
 
@@ -149,6 +155,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_scrape_that_may_have_been_served_what_was_rendered_before_the_birth_is_no_look() {
+        let scrapes = Scrapes::default();
+        let born = Instant::now();
+        advance(PUBLISH_INTERVAL / 2).await;
+        scrapes.record(A, Instant::now());
+        seconds(120).await;
+        assert!(!served(&scrapes, born), "it comes every two minutes, and now for the second time");
+        scrapes.record(A, Instant::now());
+        seconds(240).await;
+        assert!(served(&scrapes, born));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn nobody_there_means_five_minutes() {
         let scrapes = Scrapes::default();
         let born = Instant::now();
@@ -184,6 +203,21 @@ mod tests {
         let born = Instant::now();
         scrape_every(&scrapes, A, 15, 4).await;
         assert!(served(&scrapes, born), "B was last seen 330 s ago");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_scraper_that_comes_every_five_minutes_is_waited_for_though_it_is_a_little_late() {
+        let scrapes = Scrapes::default();
+        for _ in 0..3 {
+            scrapes.record(B, Instant::now());
+            scrape_every(&scrapes, A, 15, 20).await;
+        }
+        scrapes.record(B, Instant::now());
+        seconds(2).await;
+        let born = Instant::now();
+        scrape_every(&scrapes, A, 15, 19).await;
+        seconds(13).await;
+        assert!(!served(&scrapes, born), "300 s after its last scrape it has not come yet");
     }
 
     #[tokio::test(start_paused = true)]

@@ -28,10 +28,10 @@ const OVERLAP: Duration = Duration::from_mins(10);
 /// A list whose reach is not documented is trusted for the lookback, and at least for this long: a
 /// vendor forgets nothing that has ended between two polls.
 const TRUSTED: Duration = Duration::from_hours(1);
-/// The pause before a task id that the vendor does not know is asked for again; doubled each time.
-const UNKNOWN_ID_PAUSE: Duration = Duration::from_secs(10);
+/// The pause before a task id that has led to no task is asked for again; doubled each time.
+const ID_PAUSE: Duration = Duration::from_secs(10);
 /// What that pause grows to.
-const LONGEST_UNKNOWN_ID_PAUSE: Duration = Duration::from_mins(5);
+const LONGEST_ID_PAUSE: Duration = Duration::from_mins(5);
 
 /// One API, account and region.
 #[derive(Debug)]
@@ -65,8 +65,8 @@ pub struct Learned {
     list: Listing,
     /// Whether the list was longer, the last time, than is read.
     cut: bool,
-    /// Ids on the watchlist that the vendor did not know: when to ask again, and the pause then.
-    unknown_ids: HashMap<TaskRef, (Instant, Duration)>,
+    /// Ids on the watchlist that have led to no task: when to ask again, and the pause then.
+    pauses: HashMap<TaskRef, (Instant, Duration)>,
     /// The turns of the ids that are still of interest.
     turns: HashMap<Arc<str>, Turn>,
 }
@@ -152,7 +152,7 @@ impl Source {
         }
         let wanted = self.watchlist.wanted();
         self.learned
-            .unknown_ids
+            .pauses
             .retain(|task, _| wanted.get(&task.id).is_some_and(|(wanted, _)| wanted == task));
         let clock_offset = self.caller.clock_offset;
         if !self.list(found, known, covered_until, &wanted).await {
@@ -365,10 +365,11 @@ impl Source {
         }
         self.learned.put_in_turn(&mut wanted);
         let begun = Instant::now();
+        let mut stumbled = false;
         for (wanted, sought) in wanted {
             let Some(query) = (self.caller.api.by_id)(&wanted) else { continue };
             let operation = query.operation.name;
-            if self.learned.unknown_ids.get(&wanted).is_some_and(|(at, _)| Instant::now() < *at) {
+            if self.learned.pauses.get(&wanted).is_some_and(|(at, _)| Instant::now() < *at) {
                 continue;
             }
             if begun.elapsed() >= self.by_id_time {
@@ -378,9 +379,12 @@ impl Source {
             if let Some(turn) = self.learned.turns.get_mut(&wanted.id) {
                 turn.asked = Some(Instant::now());
             }
-            match self.find(query, &wanted.id).await {
+            let answer = self.find(query, &wanted.id).await;
+            let server = matches!(&answer, Err(error) if error.reason() == Reason::Server);
+            let stumbled_before = std::mem::replace(&mut stumbled, server);
+            match answer {
                 Ok(Some((mut task, unreadable))) => {
-                    self.learned.unknown_ids.remove(&wanted);
+                    self.learned.pauses.remove(&wanted);
                     match sought {
                         // By id some vendors use other words for the kind than in their list.
                         Sought::Missed(listed) => {
@@ -392,15 +396,18 @@ impl Source {
                     found.add(vec![task], unreadable);
                 }
                 Ok(None) => self.unknown_id(found, wanted, watchlist),
-                Err(FetchError::Refused(refusal)) if refusal.kind == RefusalKind::NotFound => {
+                Err(error) if is_unknown_id(&error, found) => {
                     self.unknown_id(found, wanted, watchlist);
                 }
-                // Some vendors have no better word for an id that they do not know. After a list
-                // that went well there is nothing else that can be wrong with the question.
-                Err(FetchError::Refused(refusal))
-                    if refusal.kind == RefusalKind::Client && found.went_well() =>
+                // Anybody may register an id that the vendor refuses in a way of its own. As long
+                // as it has led to no task, that is nobody else's trouble.
+                Err(error)
+                    if matches!(sought, Sought::Watched(Origin::Registered))
+                        && (!error.ends_the_poll() || (stumbled && !stumbled_before))
+                        && found.failure.is_none()
+                        && !known.iter().any(|tracked| tracked.task.id == wanted.id) =>
                 {
-                    self.unknown_id(found, wanted, watchlist);
+                    self.pause(wanted, &format!("this task cannot be asked for: {error}"));
                 }
                 Err(error) => {
                     let ends = error.ends_the_poll();
@@ -434,20 +441,18 @@ impl Source {
         found.gone.push(Arc::clone(&task.id));
         // One that was listed is given up by the caller, and not asked for again.
         if watchlist.contains_key(&task.id) {
-            let pauses = &mut self.learned.unknown_ids;
-            let last = pauses.get(&task).map(|&(_, pause)| pause);
-            if last.is_none() {
-                tracing::warn!(
-                    source = self.caller.info.name,
-                    task_id = &*task.id,
-                    "the vendor does not know this task (yet)"
-                );
-            }
-            let pause = last.map_or(UNKNOWN_ID_PAUSE, |pause| {
-                pause.saturating_mul(2).min(LONGEST_UNKNOWN_ID_PAUSE)
-            });
-            pauses.insert(task, (Instant::now() + pause, pause));
+            self.pause(task, "the vendor does not know this task (yet)");
         }
+    }
+
+    /// Asks for an id later, and ever more rarely. Says `why` the first time.
+    fn pause(&mut self, task: TaskRef, why: &str) {
+        let last = self.learned.pauses.get(&task).map(|&(_, pause)| pause);
+        if last.is_none() {
+            tracing::warn!(source = self.caller.info.name, task_id = &*task.id, "{why}");
+        }
+        let pause = last.map_or(ID_PAUSE, |pause| pause.saturating_mul(2).min(LONGEST_ID_PAUSE));
+        self.learned.pauses.insert(task, (Instant::now() + pause, pause));
     }
 
     /// Asks once for the error text of each task that has newly failed without one.
@@ -607,6 +612,14 @@ fn only_resource(query: &Query) -> Option<&Resource> {
         [only] => Some(only),
         _ => None,
     }
+}
+
+/// Whether an answer to the question for an id says that there is no such task. Some vendors have no
+/// better word for that than for a question that is wrong: after a list that went well there is
+/// nothing else that can be wrong with it.
+fn is_unknown_id(error: &FetchError, found: &Found) -> bool {
+    let client = error.refusal().is_some_and(|refusal| refusal.kind == RefusalKind::Client);
+    is_not_found(error) || (client && found.went_well())
 }
 
 fn is_not_found(error: &FetchError) -> bool {

@@ -14,13 +14,14 @@ tests() { cargo test --locked; }
 deny() { .tools/bin/cargo-deny --log-level error check licenses bans sources; }
 release() { cargo build --release --locked; }
 promtool() { tests/promtool.sh; }
+prometheus() { tests/prometheus.sh; }
 sdk() {
     cargo build --quiet --locked && .venv/bin/python -m pytest -q -p no:cacheprovider tests/sdk
 }
 peer() { (cd benches/peers && go vet ./... && go build -o ../../target/peer .); }
 
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(format clippy rustdoc tests deny sdk release promtool peer)
+[ ${#steps[@]} -gt 0 ] || steps=(format clippy rustdoc tests deny sdk release promtool prometheus peer)
 
 passed=0 failed=0 skipped=0
 # Adds what a runner's summary says: "12 passed; 1 failed; 0 ignored" or "1 failed, 12 passed".
@@ -29,7 +30,7 @@ count() { grep -oE "[0-9]+ ($2)" "$1" | awk '{sum += $1} END {print sum + 0}'; }
 number=0
 for step in "${steps[@]}"; do
     number=$((number + 1)) log=$logs/$step.log begun=$SECONDS
-    printf '[%d/%d] %-9s ' $number ${#steps[@]} "$step"
+    printf '[%d/%d] %-10s ' $number ${#steps[@]} "$step"
     if "$step" >"$log" 2>&1; then status=ok; else status=FAILED; fi
     ran=0
     case $step in tests | sdk)

@@ -23,7 +23,8 @@ impl Kinds {
         if self.named.contains(kind) {
             return kind;
         }
-        if self.named.len() >= MAX_KINDS {
+        // The label itself is no kind: it must not take a place when labels are restored.
+        if self.named.len() >= MAX_KINDS || kind == OTHER {
             return OTHER;
         }
         self.named.insert(kind.into());
@@ -44,6 +45,16 @@ mod tests {
         }
         assert_eq!(kinds.label("kind-50"), "other");
         assert_eq!(kinds.label("kind-7"), "kind-7");
+    }
+
+    #[test]
+    fn the_label_of_the_rest_takes_no_place() {
+        let mut kinds = Kinds::default();
+        assert_eq!(kinds.label("other"), "other");
+        for i in 0..50 {
+            let kind = format!("kind-{i}");
+            assert_eq!(kinds.label(&kind), kind);
+        }
     }
 
     #[test]

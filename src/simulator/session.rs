@@ -140,7 +140,9 @@ impl Exchange {
             Self::Metadata(Cloud::Huawei)
             | Self::Identity(Cloud::Huawei)
             | Self::Role(Cloud::Huawei) => json!({"credential": {
-                "access": id, "secret": secret, "securitytoken": token, "expires_at": end,
+                "access": id, "secret": secret, "securitytoken": token,
+                // The vendor's own client demands a fraction.
+                "expires_at": end.replace('Z', ".000000Z"),
             }}),
             Self::ProviderToken => return Some(subject(holder, now)),
             Self::Password => {

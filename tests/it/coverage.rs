@@ -215,7 +215,7 @@ async fn a_list_that_was_asked_by_a_wrong_clock_makes_nothing_vanish() {
     assert!(lab.snapshot("one").up);
     assert_eq!(lab.state("one", "1"), "running");
     assert_eq!(log.lines("clock differs").len(), 1);
-    assert_eq!(log.lines("no longer shows this task"), [""; 0]);
+    assert_eq!(log.lines("out of sight, and its end has not"), [""; 0]);
     lab.stop().await;
 }
 
@@ -241,4 +241,33 @@ async fn an_exporter_that_was_down_for_longer_than_the_list_reaches_back_says_so
         assert_eq!(gaps(&lab), (count, seconds), "{api}: not again");
         lab.stop().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_that_goes_on_over_restarts_is_one_and_no_second_of_it_counts_twice() {
+    let page = full_page();
+    let endless = move |elapsed: Duration, request: &Request<Bytes>| {
+        let is_list = !request.body().windows(10).any(|part| part == b"InstanceId");
+        (is_list && elapsed >= Duration::from_mins(1)).then(|| Response::new(page.clone()))
+    };
+    let every_two_minutes = |config: &mut Config| {
+        config.sources[0].poll.interval = Duration::from_mins(2);
+        config.sources[0].poll.idle_interval = Duration::from_mins(2);
+    };
+    let log = Log::listen();
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = one_task("tencent_cdb", "[{hang: {}}]");
+    let setup = Lab::through(&scenario, every_two_minutes, endless).crash().await;
+    let lab = setup.stored(folder.path()).start();
+    lab.minutes(7).await;
+    let lab = lab.crash().await.start();
+    lab.minutes(7).await;
+    let lab = lab.crash().await.start();
+    lab.minutes(7).await;
+    let lab = lab.crash().await.start();
+    let (count, seconds) = gaps(&lab);
+    assert_eq!(count, 1);
+    assert_eq!(log.lines("come and gone unseen").len(), 1);
+    assert!((12 * 60..=21 * 60).contains(&seconds), "{seconds} s in 21 minutes");
+    lab.stop().await;
 }

@@ -143,7 +143,8 @@ async fn watch() -> BTreeMap<String, Vec<Sighting>> {
             task.remaining = None;
         }
         ledger.enter(&tasks, true, now);
-        book.enter(Fetched { tasks, complete: true, ..Fetched::default() }, &ledger, now);
+        let fetched = Fetched { tasks, complete: true, ..Fetched::default() };
+        book.enter(fetched, &ledger, &keeping, now);
         book.age(&keeping, now);
         for tracked in book.tasks().filter(|tracked| tracked.task.state == TaskState::Running) {
             assert!(tracked.estimated_end.is_none_or(|end| end > now), "in the past");

@@ -160,7 +160,7 @@ async fn a_vanished_task_becomes_unknown_and_goes_after_one_retention() {
         lab.minutes(5).await;
         assert_eq!(state(&lab), "-", "{scenario}");
         assert!(is_up(&lab), "{scenario}");
-        let lines = log.lines("no longer shows this task");
+        let lines = log.lines("out of sight, and its end has not");
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert!(lines[0].contains("level=warn") && lines[0].contains("from=running to=unknown"));
         lab.stop().await;
@@ -280,7 +280,7 @@ async fn a_long_runner_that_the_vendor_stops_listing_is_unknown_and_log_and_metr
     let unknown = || lab.value("dbtask_tasks{source=\"one\",state=\"unknown\"}");
     let mut hours = 0;
     while state(&lab) == "running" {
-        assert_eq!(log.lines("no longer shows this task"), [""; 0]);
+        assert_eq!(log.lines("out of sight, and its end has not"), [""; 0]);
         assert_eq!(unknown(), Some(0));
         lab.minutes(60).await;
         hours += 1;
@@ -289,7 +289,7 @@ async fn a_long_runner_that_the_vendor_stops_listing_is_unknown_and_log_and_metr
     assert_eq!((state(&lab), unknown()), ("unknown", Some(1)));
     lab.minutes(120).await;
     assert_eq!((state(&lab), unknown()), ("-", Some(0)), "after its retention");
-    let lines = log.lines("no longer shows this task");
+    let lines = log.lines("out of sight, and its end has not");
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].contains("level=warn") && lines[0].contains("task_id=1"), "{lines:?}");
     assert_eq!(lab.sum("dbtask_task_completions_total"), 0);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use dbtask_exporter::api::TaskApi;
 use dbtask_exporter::clock::Clock;
 use dbtask_exporter::config::{Config, RegistrationConfig};
@@ -14,14 +15,18 @@ use dbtask_exporter::metrics::{Encoding, Format, Instruments, Metrics};
 use dbtask_exporter::registration::{Kept, Limits, Refusal, Registrable, Registrations};
 use dbtask_exporter::server::{MAX_BODY_BYTES, Registering, Token};
 use dbtask_exporter::simulator::FaultKind;
-use dbtask_exporter::task::TaskState;
+use dbtask_exporter::store::{Snapshot, Store};
+use dbtask_exporter::task::{TaskState, Timestamp};
+use http::{Request, Response, StatusCode};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use crate::exposed::{snapshot, source, task};
 use crate::server::{Answer, Server};
-use crate::support::{Lab, value_in};
+use crate::support::{Lab, Log, value_in};
 
 const TOKEN: &str = "8f2c1e0d5b7a4936";
 const ADB: &str = r#"{"source": "adb", "id": "225685759", "resource": "am-bp1"}"#;
@@ -88,6 +93,15 @@ impl Desk {
 /// Room for so many, for the sources `adb`, `polardb` and `redis`; what was there before if there
 /// is a folder.
 fn registrations(tasks: usize, folder: Option<&Path>, instruments: Instruments) -> Registrations {
+    restored(tasks, folder, instruments, Clock::System)
+}
+
+fn restored(
+    tasks: usize,
+    folder: Option<&Path>,
+    instruments: Instruments,
+    clock: Clock,
+) -> Registrations {
     let sources =
         [("adb", "alibaba_adb"), ("polardb", "alibaba_polardb"), ("redis", "tencent_redis")].map(
             |(name, api)| {
@@ -102,7 +116,7 @@ fn registrations(tasks: usize, folder: Option<&Path>, instruments: Instruments) 
     Registrations::restore(
         BTreeMap::from(sources),
         Limits { tasks, ttl: Duration::from_hours(7 * 24) },
-        Clock::System,
+        clock,
         instruments,
         Arc::new(journal),
         &mut contents,
@@ -385,6 +399,11 @@ async fn a_disk_in_trouble_is_a_warning_and_no_failure() {
     assert_eq!(registrations.get("redis", "7"), None);
 }
 
+/// Room for one, by this clock.
+fn registrations_at(clock: Clock, folder: Option<&Path>) -> Registrations {
+    restored(1, folder, Instruments::new().unwrap(), clock)
+}
+
 /// An ADB source, whose tasks no list names, and which nobody has configured.
 fn adb(life: &str) -> String {
     format!(
@@ -638,5 +657,137 @@ sources:
     assert!(snapshot.up && snapshot.last_poll_duration.unwrap() < Duration::from_secs(32));
     lab.minutes(3).await;
     assert_eq!(lab.snapshot("one").states[TaskState::Unknown as usize], 0, "none has vanished");
+    lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registration_goes_with_its_task_though_the_exporter_was_down_at_that_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let lab =
+        Lab::stored(&adb("[{run: {for: 30m}}, {finish: {}}]"), folder.path(), open_slow).await;
+    lab.registrations().register("one", "7", Some("am-bp1")).await.unwrap();
+    lab.minutes(50).await;
+    assert_eq!((lab.state("one", "7"), registered(&lab)), ("succeeded", Some(1)));
+    let down = lab.crash().await;
+    tokio::time::sleep(Duration::from_hours(2)).await;
+    let lab = down.start();
+    lab.minutes(2).await;
+    assert_eq!((lab.state("one", "7"), registered(&lab)), ("-", Some(0)));
+    lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_asks_once_for_what_is_registered() {
+    let folder = tempfile::tempdir().unwrap();
+    let lab = Lab::stored(&adb("[{hang: {}}]"), folder.path(), open_slow).await;
+    lab.registrations().register("one", "7", Some("am-bp1")).await.unwrap();
+    lab.minutes(1).await;
+    let before = lab.calls("DescribeTaskInfo");
+    let lab = lab.crash().await.start();
+    lab.minutes(5).await;
+    assert_eq!(lab.calls("DescribeTaskInfo") - before, 1);
+    lab.stop().await;
+}
+
+/// How the source `redis` looks when a poll has ended well, just now, and found nothing.
+fn asked_in_vain(clock: Clock) -> Snapshot {
+    let mut snapshot = snapshot(source("redis"), vec![]);
+    snapshot.last_success = Some(clock.now());
+    snapshot
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_is_not_forgotten_before_a_poll_after_its_time_to_live_has_asked_for_it() {
+    let clock = Clock::starting_at(Timestamp::from_second(1_790_000_000).unwrap());
+    let registrations = Arc::new(registrations_at(clock, None));
+    let store = Arc::new(Store::default());
+    // Well, and then not again for long, as where the budget of the account is short.
+    store.publish(asked_in_vain(clock));
+    tokio::spawn(Arc::clone(&registrations).run(Arc::clone(&store), CancellationToken::new()));
+    registrations.register("redis", "7", None).await.unwrap();
+    sleep(Duration::from_hours(8 * 24)).await;
+    assert!(registrations.get("redis", "7").is_some(), "nobody has asked for it");
+    store.publish(asked_in_vain(clock));
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(registrations.get("redis", "7"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_ahead_keeps_no_registration_for_longer_than_its_time_to_live() {
+    let folder = tempfile::tempdir().unwrap();
+    let ahead = Clock::starting_at(Timestamp::from_second(2_100_000_000).unwrap());
+    registrations_at(ahead, Some(folder.path())).register("redis", "7", None).await.unwrap();
+    let clock = Clock::starting_at(Timestamp::from_second(1_790_000_000).unwrap());
+    let registrations = Arc::new(registrations_at(clock, Some(folder.path())));
+    let store = Arc::new(Store::default());
+    tokio::spawn(Arc::clone(&registrations).run(Arc::clone(&store), CancellationToken::new()));
+    for _ in 0..8 * 24 {
+        store.publish(asked_in_vain(clock));
+        sleep(Duration::from_hours(1)).await;
+    }
+    assert_eq!(registrations.get("redis", "7"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_good_poll_by_a_clock_that_was_ahead_ends_no_time_to_live() {
+    let clock = Clock::starting_at(Timestamp::from_second(1_790_000_000).unwrap());
+    let registrations = Arc::new(registrations_at(clock, None));
+    let store = Arc::new(Store::default());
+    let mut ahead = asked_in_vain(clock);
+    ahead.last_success = Timestamp::from_second(2_100_000_000);
+    tokio::spawn(Arc::clone(&registrations).run(Arc::clone(&store), CancellationToken::new()));
+    registrations.register("redis", "7", None).await.unwrap();
+    store.publish(ahead);
+    sleep(Duration::from_mins(5)).await;
+    assert!(registrations.get("redis", "7").is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registered_id_that_the_vendor_refuses_in_any_way_troubles_nothing_else() {
+    for (status, code) in [
+        (StatusCode::FORBIDDEN, "NoPermission"),
+        (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+        (StatusCode::BAD_REQUEST, "InvalidParameter.Other"),
+        (StatusCode::OK, "{"),
+    ] {
+        let log = Log::listen();
+        let refuse = move |_: Duration, request: &Request<Bytes>| {
+            let it = format!("{:?} {:?}", request.uri(), request.body());
+            it.contains("TaskId=404").then(|| {
+                let body = format!(r#"{{"Code": "{code}", "Message": "no", "RequestId": "1"}}"#);
+                Response::builder().status(status).body(body.into()).unwrap()
+            })
+        };
+        let lab = Lab::through(&adb("[{hang: {}}]"), open_slow, refuse);
+        lab.minutes(1).await;
+        lab.registrations().register("one", "404", Some("am-bp1")).await.unwrap();
+        lab.registrations().register("one", "7", Some("am-bp1")).await.unwrap();
+        lab.minutes(60).await;
+        let snapshot = lab.snapshot("one");
+        assert!(snapshot.up, "{code}: {:?}", snapshot.last_error);
+        assert_eq!(lab.state("one", "7"), "running", "{code}");
+        let polls = lab.value("dbtask_source_polls_total{source=\"one\"}").unwrap();
+        assert!((7..=10).contains(&polls), "{code}: {polls} polls");
+        let lines = log.lines("task_id=404");
+        assert_eq!(lines.len(), 1, "{code}: {lines:?}");
+        lab.minutes(24 * 60).await;
+        assert_eq!(registered(&lab), Some(1), "{code}: its time to live is over");
+        lab.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registered_task_that_is_known_and_cannot_be_asked_for_is_a_failed_poll() {
+    let refuse = move |elapsed: Duration, request: &Request<Bytes>| {
+        let it = format!("{:?} {:?}", request.uri(), request.body());
+        (elapsed > Duration::from_mins(30) && it.contains("TaskId=7")).then(|| {
+            let body = r#"{"Code": "NoPermission", "Message": "no", "RequestId": "1"}"#;
+            Response::builder().status(StatusCode::FORBIDDEN).body(body.into()).unwrap()
+        })
+    };
+    let lab = Lab::through(&adb("[{hang: {}}]"), open_slow, refuse);
+    lab.registrations().register("one", "7", Some("am-bp1")).await.unwrap();
+    lab.minutes(60).await;
+    assert!(!lab.snapshot("one").up);
     lab.stop().await;
 }

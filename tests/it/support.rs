@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use dbtask_exporter::credentials::{CredentialsError, Outside, Provider};
 use dbtask_exporter::environment::Environment;
 use dbtask_exporter::exporter::{Exporter, Setting};
 use dbtask_exporter::log::{self, Level};
-use dbtask_exporter::metrics::{Encoding, Format};
+use dbtask_exporter::metrics::{Encoding, Format, Metrics};
 use dbtask_exporter::registration::Registrations;
 use dbtask_exporter::server::App;
 use dbtask_exporter::simulator::{Fault, FaultKind, Scenario, SimulatedCloud};
@@ -44,6 +44,19 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
+    /// The same with a journal in `storage`.
+    pub(crate) fn stored(mut self, storage: &Path) -> Self {
+        self.setting.storage = Some(storage.to_owned());
+        self
+    }
+
+    /// The same with an exporter whose clock is ahead of the clouds', or behind.
+    pub(crate) fn ahead(mut self, seconds: i64) -> Self {
+        let clock = Clock::starting_at(self.setting.clock.now().offset_by(seconds));
+        self.setting.clock = clock;
+        self
+    }
+
     /// An exporter that goes on from what the last one left.
     pub(crate) fn start(self) -> Lab {
         let Self { config, setting, transport } = &self;
@@ -94,9 +107,7 @@ impl Lab {
         storage: &Path,
         adjust: impl FnOnce(&mut Config),
     ) -> Self {
-        let mut setup = Self::new(scenario, adjust).crash().await;
-        setup.setting.storage = Some(storage.to_owned());
-        setup.start()
+        Self::new(scenario, adjust).crash().await.stored(storage).start()
     }
 
     /// Kills the exporter, as SIGKILL would: what is not in the journal is lost.
@@ -167,12 +178,7 @@ impl Lab {
 
     /// What a scrape would show, without anybody noticing it.
     pub(crate) fn text(&self) -> String {
-        let mut scrape = self.app.metrics.scrape(Format::Text, Encoding::Identity);
-        let mut text = Vec::new();
-        for bytes in scrape.body.by_ref() {
-            text.extend_from_slice(&bytes);
-        }
-        String::from_utf8(text).unwrap()
+        text_of(&self.app.metrics)
     }
 
     /// The value of a series now, in a scrape that the exporter does not notice.
@@ -199,6 +205,16 @@ impl Lab {
         self.shutdown.cancel();
         self.running.await.unwrap().unwrap();
     }
+}
+
+/// What is served, as text.
+pub(crate) fn text_of(metrics: &Metrics) -> String {
+    let mut scrape = metrics.scrape(Format::Text, Encoding::Identity);
+    let mut text = Vec::new();
+    for bytes in scrape.body.by_ref() {
+        text.extend_from_slice(&bytes);
+    }
+    String::from_utf8(text).unwrap()
 }
 
 /// The value of a series in an exposition; all that are asked for are whole.
@@ -243,6 +259,13 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn listen() -> Self {
+        // While a process has had but one subscriber, tracing asks the thread that comes first to a
+        // line whether anybody wants it, and believes it for all. So there is one for every thread.
+        static EVERYWHERE: Once = Once::new();
+        EVERYWHERE.call_once(|| {
+            let nowhere = log::subscriber(Level::Info, log::Format::Logfmt, io::sink);
+            tracing::subscriber::set_global_default(nowhere).unwrap();
+        });
         let written = Written::default();
         let writer = written.clone();
         let format = log::Format::Logfmt;
