@@ -14,7 +14,7 @@ use crate::api::{DecodeError, Page, Query, Target, TaskApi};
 use crate::budget::{Left, Need, Slowed, Spent};
 use crate::clock::Clock;
 use crate::cloud::{Credentials, Refusal, RefusalKind, Signing, SigningError};
-use crate::credentials::{CredentialsError, Provider};
+use crate::credentials::{CredentialsError, Outside, Provider};
 use crate::metrics::{Instruments, Reason};
 use crate::pace::Account;
 use crate::sabotage::{self, Bug};
@@ -37,6 +37,8 @@ pub struct Caller {
     pub account: Arc<Account>,
     /// How requests are sent.
     pub transport: Arc<dyn Transport>,
+    /// How the services of this machine that hand out keys are reached.
+    pub machine: Arc<dyn Transport>,
     /// Counts the calls.
     pub instruments: Instruments,
     /// Tells our time.
@@ -123,32 +125,77 @@ impl FetchError {
     }
 }
 
+/// What is known of an attempt that failed.
+struct Failed {
+    error: FetchError,
+    /// Seconds from our clock to the one that stamped the answer.
+    offset: Option<i64>,
+    /// What the request was signed with.
+    used: Option<Arc<Credentials>>,
+}
+
+impl Failed {
+    /// Before anything was sent.
+    fn early(error: FetchError) -> Self {
+        Self { error, offset: None, used: None }
+    }
+}
+
 impl Caller {
-    /// Asks one query: admitted, signed, sent, decoded. A refusal for the clock is corrected by the
-    /// answer's `Date` and tried once more.
+    /// Asks one query: admitted, signed, sent, decoded. What can be put right at once is, and the
+    /// query tried once more: our clock, by the answer's `Date`, and keys that have ended.
     pub async fn call(&mut self, query: &Query) -> Result<Page, FetchError> {
-        let answer = self.attempt(query).await;
-        let Err((FetchError::Refused(refusal), Some(offset))) = answer else {
-            return answer.map_err(|(error, _)| error);
+        let failed = match self.attempt(query).await {
+            Ok(page) => return Ok(page),
+            Err(failed) => failed,
         };
-        if refusal.kind != RefusalKind::Clock || offset == self.clock_offset {
-            return Err(FetchError::Refused(refusal));
+        if self.put_right(&failed) {
+            self.attempt(query).await.map_err(|failed| failed.error)
+        } else {
+            Err(failed.error)
         }
-        tracing::warn!(
-            source = self.info.name,
-            offset_seconds = offset,
-            "the vendor's clock differs from ours; requests now carry its time"
-        );
-        self.clock_offset = offset;
-        self.attempt(query).await.map_err(|(error, _)| error)
     }
 
-    /// One request and its answer; with a refusal, the clock offset that the answer shows.
-    async fn attempt(&mut self, query: &Query) -> Result<Page, (FetchError, Option<i64>)> {
+    /// Whether another try may go better.
+    fn put_right(&mut self, failed: &Failed) -> bool {
+        match failed.error.refusal().map(|refusal| refusal.kind) {
+            Some(RefusalKind::Clock) => {
+                let Some(offset) = failed.offset.filter(|it| *it != self.clock_offset) else {
+                    return false;
+                };
+                tracing::warn!(
+                    source = self.info.name,
+                    offset_seconds = offset,
+                    "the vendor's clock differs from ours; requests now carry its time"
+                );
+                self.clock_offset = offset;
+                true
+            }
+            Some(RefusalKind::CredentialsExpired) => {
+                failed.used.as_ref().is_some_and(|used| self.credentials.end(used))
+            }
+            Some(
+                RefusalKind::Unauthenticated
+                | RefusalKind::Forbidden
+                | RefusalKind::Throttled
+                | RefusalKind::Server
+                | RefusalKind::NotFound
+                | RefusalKind::NoSuchOperation
+                | RefusalKind::Client,
+            )
+            | None => false,
+        }
+    }
+
+    /// One request and its answer.
+    async fn attempt(&mut self, query: &Query) -> Result<Page, Failed> {
         let operation = query.operation;
         self.account.admit(operation).await;
-        let credentials = self.credentials.get().await.map_err(|error| (error.into(), None))?;
-        self.spend().await.map_err(|error| (error, None))?;
+        let outside =
+            Outside { now: self.vendor_now(), cloud: &*self.transport, machine: &*self.machine };
+        let credentials =
+            self.credentials.get(&outside).await.map_err(|error| Failed::early(error.into()))?;
+        self.spend().await.map_err(Failed::early)?;
         let begun = Instant::now();
         self.instruments.request_sent(&self.info.name, operation.name);
         let answer = self.exchange(query, &credentials).await;
@@ -183,7 +230,7 @@ impl Caller {
                 }
             }
         }
-        result.map_err(|error| (error, offset))
+        result.map_err(|error| Failed { error, offset, used: Some(credentials) })
     }
 
     /// Takes one call from the account's budget, if it has one.

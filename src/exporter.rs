@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
@@ -33,6 +34,14 @@ use crate::watchlist::Watchlist;
 /// What each account may have spent of its budget, by cloud and name.
 const BUDGETS: Table = Table("budget");
 
+/// How the services of this machine are reached. They are near, or not there at all.
+const MACHINE: NetworkOptions = NetworkOptions {
+    timeout: Duration::from_secs(4),
+    proxy_url: None,
+    ca_file: None,
+    direct: true,
+};
+
 /// Everything that runs for one configuration.
 #[derive(Debug)]
 pub struct Exporter {
@@ -55,11 +64,14 @@ pub struct Setting {
     /// Whether the journal is written on the thread that polls, so that nothing hangs on the timing
     /// of threads: for simulations that must run the same way each time.
     pub inline: bool,
+    /// How the services of this machine that hand out keys are reached; `None`: by the network,
+    /// never through a proxy.
+    pub machine: Option<Arc<dyn Transport>>,
 }
 
 impl Default for Setting {
     fn default() -> Self {
-        Self { clock: Clock::System, storage: None, inline: false }
+        Self { clock: Clock::System, storage: None, inline: false, machine: None }
     }
 }
 
@@ -91,6 +103,10 @@ impl Exporter {
         mut transport: impl FnMut(&SourceConfig) -> anyhow::Result<Arc<dyn Transport>>,
     ) -> anyhow::Result<Self> {
         let clock = setting.clock;
+        let machine = match &setting.machine {
+            Some(machine) => Arc::clone(machine),
+            None => Arc::new(Network::new(&MACHINE)?),
+        };
         let instruments = Instruments::new()?;
         instruments.config_loaded(clock.now());
         let (journal, mut contents) = open_journal(setting, &instruments)?;
@@ -116,6 +132,7 @@ impl Exporter {
                 credentials: Arc::clone(&source.credentials),
                 account: Arc::clone(account),
                 transport: transport(source).with_context(|| format!("source {}", source.name))?,
+                machine: Arc::clone(&machine),
                 instruments: instruments.clone(),
                 clock,
                 clock_offset: 0,
@@ -308,6 +325,6 @@ fn network_options(config: &SourceConfig) -> NetworkOptions {
         timeout: config.poll.timeout,
         proxy_url: config.proxy_url.clone(),
         ca_file: config.ca_file.clone(),
-        loopback: host == "localhost" || address.is_ok_and(|address| address.is_loopback()),
+        direct: host == "localhost" || address.is_ok_and(|address| address.is_loopback()),
     }
 }

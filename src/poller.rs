@@ -108,6 +108,7 @@ struct History {
     last_success: Option<Timestamp>,
     last_poll_duration: Option<Duration>,
     last_error: Option<String>,
+    credentials_expiry: Option<Timestamp>,
     missing_resources: Vec<Box<str>>,
     next_poll: Option<Timestamp>,
     /// The trouble that has been logged and is not over.
@@ -244,6 +245,7 @@ impl Poller {
                 }
             }
         };
+        watch.history.credentials_expiry = source.caller.credentials.ends();
         ledger.set_clock_offset(source.caller.clock_offset);
         let failure = watch.take_in(ledger, fetched, begun).await;
         watch.slowed = source.caller.pace(Need {
@@ -429,7 +431,7 @@ impl Watch {
             poll_interval: self.slowed.map_or(self.interval(), |slowed| slowed.interval),
             next_poll: self.history.next_poll,
             last_error: self.history.last_error.clone(),
-            credentials_expiry: None,
+            credentials_expiry: self.history.credentials_expiry,
             missing_resources: self.history.missing_resources.clone(),
             tasks: shown.tasks,
             hidden: shown.hidden,

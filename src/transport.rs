@@ -48,8 +48,8 @@ pub struct NetworkOptions {
     pub proxy_url: Option<SecretString>,
     /// Further certificate authorities to trust, PEM.
     pub ca_file: Option<PathBuf>,
-    /// Whether the cloud is on this machine, where no proxy can be meant.
-    pub loopback: bool,
+    /// Whether what is asked is on this machine or its link, where no proxy can be meant.
+    pub direct: bool,
 }
 
 impl NetworkOptions {
@@ -57,8 +57,7 @@ impl NetworkOptions {
     pub fn is_same(&self, other: &Self) -> bool {
         let proxy =
             |options: &Self| options.proxy_url.as_ref().map(|url| url.expose_secret().to_owned());
-        (self.timeout, &self.ca_file, self.loopback)
-            == (other.timeout, &other.ca_file, other.loopback)
+        (self.timeout, &self.ca_file, self.direct) == (other.timeout, &other.ca_file, other.direct)
             && proxy(self) == proxy(other)
     }
 }
@@ -83,7 +82,7 @@ impl Network {
             .pool_idle_timeout(Duration::from_secs(150));
         if let Some(url) = &options.proxy_url {
             client = client.proxy(reqwest::Proxy::all(url.expose_secret()).context("proxy_url")?);
-        } else if options.loopback {
+        } else if options.direct {
             client = client.no_proxy();
         }
         if let Some(file) = &options.ca_file {

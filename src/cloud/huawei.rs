@@ -34,6 +34,16 @@ pub fn get(
     )
 }
 
+/// An unsigned POST of `body` to `path` (which begins with `/`).
+pub fn post(endpoint: &str, path: &str, body: &Value) -> Request<Bytes> {
+    query::request(
+        Method::POST,
+        &format!("{endpoint}{path}"),
+        &[("content-type", "application/json")],
+        Bytes::from(body.to_string()),
+    )
+}
+
 /// Adds the headers of SDK-HMAC-SHA256, or `X-Auth-Token` in their place. Signed are those of
 /// `content-type`, `host`, `x-project-id`, `x-sdk-date` and `x-security-token` that are sent; the
 /// SDK signs its `user-agent` too, which proxies rewrite.

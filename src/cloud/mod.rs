@@ -17,7 +17,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 pub use self::refusal::{Refusal, RefusalKind};
 use crate::task::Timestamp;
@@ -54,6 +54,27 @@ pub struct AccessKeys {
     pub secret_access_key: SecretString,
     /// Alibaba `SecurityToken`, Tencent `Token`, Huawei `SecurityToken`.
     pub security_token: Option<SecretString>,
+}
+
+impl PartialEq for Credentials {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Token(a), Self::Token(b)) => a.expose_secret() == b.expose_secret(),
+            (Self::Keys(a), Self::Keys(b)) => a == b,
+            (Self::Token(_), Self::Keys(_)) | (Self::Keys(_), Self::Token(_)) => false,
+        }
+    }
+}
+
+impl PartialEq for AccessKeys {
+    fn eq(&self, other: &Self) -> bool {
+        fn exposed(keys: &AccessKeys) -> (&str, &str, Option<&str>) {
+            let AccessKeys { access_key_id, secret_access_key, security_token } = keys;
+            let token = security_token.as_ref().map(ExposeSecret::expose_secret);
+            (access_key_id, secret_access_key.expose_secret(), token)
+        }
+        exposed(self) == exposed(other)
+    }
 }
 
 /// Everything that signing needs besides the request itself.

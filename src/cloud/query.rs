@@ -17,7 +17,7 @@ pub(super) fn encode(text: &[u8]) -> String {
 
 /// The pairs as a canonical query: sorted by name, then by value, both before encoding; an empty
 /// value keeps its `=`.
-pub(super) fn canonical<N: AsRef<[u8]>, V: AsRef<[u8]>>(pairs: &[(N, V)]) -> String {
+pub fn canonical<N: AsRef<[u8]>, V: AsRef<[u8]>>(pairs: &[(N, V)]) -> String {
     let mut sorted: Vec<(&[u8], &[u8])> =
         pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
     sorted.sort_unstable();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use secrecy::SecretString;
 
 use super::report::{Field, Section};
-use super::shape;
+use super::{role, shape};
 use crate::cloud::Cloud;
 use crate::credentials::{Configured, Origin, Provider, Secret, Words, well_formed};
 use crate::environment::Environment;
@@ -92,7 +92,6 @@ impl Accounts {
 }
 
 fn read(section: &Section<'_>, folder: &Path, environment: &Environment) -> Option<Holder> {
-    section.refuse("role_arn", "is not supported by this version");
     let daily_budget = section.get(BUDGET).and_then(|field| field.number(&BUDGETS));
     let cloud = section.required("cloud")?.parse(|text| {
         let names = Cloud::ALL.map(Cloud::as_str);
@@ -100,10 +99,14 @@ fn read(section: &Section<'_>, folder: &Path, environment: &Environment) -> Opti
         known.ok_or_else(|| format!("{text:?} is not a cloud; there are {}", names.join(", ")))
     })?;
     let words = Words::of(cloud);
-    let known: Vec<_> = ["name", "cloud", BUDGET, "role_arn"]
+    let users = user_keys(cloud);
+    let password = (!users.is_empty()).then_some(PASSWORD);
+    let known: Vec<_> = ["name", "cloud", BUDGET]
         .into_iter()
+        .chain(role::keys(cloud))
+        .chain(users.iter().copied())
         .map(str::to_owned)
-        .chain(words.all().into_iter().flat_map(spellings))
+        .chain(words.all().into_iter().chain(password).flat_map(spellings))
         .collect();
     let known: Vec<_> = known.iter().map(String::as_str).collect();
     section.allow_or(&known, |key| {
@@ -124,9 +127,19 @@ fn read(section: &Section<'_>, folder: &Path, environment: &Environment) -> Opti
     let (id, key, token) = (value(words.id), value(words.secret), value(words.token));
     let bearer = words.bearer.map_or(Ok(None), value);
     let (Ok(id), Ok(key), Ok(token), Ok(bearer)) = (id, key, token, bearer) else { return None };
+    let user = if users.is_empty() { None } else { user(section, folder).ok()? };
+    let given = id.is_some() || key.is_some() || bearer.is_some();
+    if user.is_some() && given {
+        section.wrong("give either keys, a token, or a user's name and password");
+        return None;
+    }
+    let role = role::read(section, cloud, environment);
     let configured = match (id, key, bearer) {
-        (None, None, Some(bearer)) if token.is_none() => Configured::Token(bearer),
-        (Some(id), Some(secret), None) => Configured::Keys { id, secret, token },
+        (None, None, None) if user.is_some() => user,
+        // The role is assumed with what the cloud's own chain finds.
+        (None, None, None) if token.is_none() && role.is_some() => None,
+        (None, None, Some(bearer)) if token.is_none() => Some(Configured::Token(bearer)),
+        (Some(id), Some(secret), None) => Some(Configured::Keys { id, secret, token }),
         (_, _, Some(_)) => {
             section.wrong(format!("give either `auth_token` or `{}`, not both", words.secret));
             return None;
@@ -138,9 +151,54 @@ fn read(section: &Section<'_>, folder: &Path, environment: &Environment) -> Opti
             return None;
         }
     };
-    let credentials = Arc::new(Provider::configured(cloud, configured, environment.clone()));
+    let provider = match configured {
+        Some(configured) => Provider::configured(cloud, configured, environment.clone()),
+        None => Provider::default_chain(cloud, environment.clone()),
+    };
+    let provider = match role {
+        Some(role) => provider.assuming(role),
+        None => provider,
+    };
     let daily_budget = daily_budget.and_then(|calls| u64::try_from(calls).ok());
-    Some(Holder { credentials, daily_budget })
+    Some(Holder { credentials: Arc::new(provider), daily_budget })
+}
+
+/// What a user of Huawei's IAM is known by, besides the password.
+const USER: &[&str] = &["user_name", "domain_name", "project_name"];
+const PASSWORD: &str = "password";
+
+/// The keys of a user, where the cloud takes one.
+fn user_keys(cloud: Cloud) -> &'static [&'static str] {
+    match cloud {
+        Cloud::Huawei => USER,
+        Cloud::Alibaba | Cloud::Tencent => &[],
+    }
+}
+
+/// The user, if the entry has one.
+fn user(section: &Section<'_>, folder: &Path) -> Result<Option<Configured>, Reported> {
+    let Some(password) = secret(section, PASSWORD, folder)? else {
+        for key in USER {
+            section.refuse(key, "belongs to a user with a `password`, and there is none");
+        }
+        return Ok(None);
+    };
+    let text = |key| section.required(key).and_then(|field| field.text()).map(str::to_owned);
+    let (name, domain) = (text("user_name"), text("domain_name"));
+    let project = section.required("project_name").and_then(|field| {
+        // `eu-de_orders` is a project of the region `eu-de`.
+        field.parse(|text| {
+            let (region, _) = text.split_once('_').unwrap_or((text, ""));
+            shape::region(region).map(|region| (text, region))
+        })
+    });
+    let (Some(name), Some(domain), Some((project, region))) = (name, domain, project) else {
+        return Err(Reported);
+    };
+    let endpoint = role::endpoint(section)
+        .unwrap_or_else(|| format!("https://iam.{region}.myhuaweicloud.com"));
+    let project = project.to_owned();
+    Ok(Some(Configured::User { endpoint, name, password, domain, project }))
 }
 
 /// The three ways to give one value.

@@ -8,6 +8,7 @@ mod accounts;
 mod calls;
 mod registration;
 mod report;
+mod role;
 mod shape;
 mod source;
 mod timing;

@@ -53,7 +53,7 @@ pub(super) struct Context<'a> {
 /// The source, or `None` if something that it cannot do without is wrong or missing.
 pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<SourceConfig> {
     section.allow_or(KEYS, timing::misplaced);
-    section.refuse("role_arn", "is not supported by this version");
+    section.refuse("role_arn", "belongs to an entry of `credentials`");
     let (poll, retention, limits) = Timing::read(section).over(&context.defaults);
     let flag = |key| section.get(key).and_then(|field| field.flag());
     let allow_plain_http = flag("allow_plain_http").unwrap_or(false);

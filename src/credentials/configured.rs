@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::session::{Found, Recipe};
+use super::user::User;
 use super::{CredentialsError, checked};
 use crate::cloud::{AccessKeys, Credentials};
 use crate::environment::Environment;
@@ -27,6 +29,19 @@ pub enum Configured {
     },
     /// A token in place of a key pair.
     Token(Secret),
+    /// A user of Huawei's IAM, whose password leads to such a token.
+    User {
+        /// The base URL of IAM.
+        endpoint: String,
+        /// The user's name.
+        name: String,
+        /// The user's password.
+        password: Secret,
+        /// The name of the account that the user belongs to.
+        domain: String,
+        /// The name of the project that the token is for.
+        project: String,
+    },
 }
 
 /// One value, and the key of the configuration that gave it.
@@ -50,21 +65,28 @@ pub enum Origin {
 }
 
 impl Configured {
-    pub(super) async fn get(
-        &self,
-        environment: &Environment,
-    ) -> Result<Credentials, CredentialsError> {
-        match self {
-            Self::Token(token) => token.read(environment).await.map(Credentials::Token),
-            Self::Keys { id, secret, token } => Ok(Credentials::Keys(AccessKeys {
+    pub(super) async fn get(&self, environment: &Environment) -> Result<Found, CredentialsError> {
+        let keys = match self {
+            Self::Token(token) => Credentials::Token(token.read(environment).await?),
+            Self::Keys { id, secret, token } => Credentials::Keys(AccessKeys {
                 access_key_id: id.read(environment).await?.expose_secret().to_owned(),
                 secret_access_key: secret.read(environment).await?,
                 security_token: match token {
                     Some(token) => Some(token.read(environment).await?),
                     None => None,
                 },
-            })),
-        }
+            }),
+            Self::User { endpoint, name, password, domain, project } => {
+                return Ok(Found::Session(Recipe::User(User {
+                    endpoint: endpoint.clone(),
+                    name: name.clone(),
+                    password: password.read(environment).await?,
+                    domain: domain.clone(),
+                    project: project.clone(),
+                })));
+            }
+        };
+        Ok(Found::Keys(keys))
     }
 }
 
@@ -86,16 +108,20 @@ impl Secret {
 /// The secret that a file holds and nothing else, without the line end; `key` is the key of the
 /// configuration that names the file.
 pub async fn read_file(key: &str, path: &Path) -> Result<SecretString, CredentialsError> {
-    let reading = path.to_owned();
+    let text = text(path).await.map_err(|reason| {
+        let (key, path) = (key.to_owned(), path.to_owned());
+        CredentialsError::File { key, path, reason }
+    })?;
+    checked(&path.display().to_string(), &text)
+}
+
+/// The text of a small file.
+pub(super) async fn text(path: &Path) -> io::Result<String> {
+    let path = path.to_owned();
     // A file system may hang; what waits for it may not stop anything else.
-    let text = tokio::task::spawn_blocking(move || read(&reading))
+    tokio::task::spawn_blocking(move || read(&path))
         .await
         .unwrap_or_else(|stopped| Err(io::Error::other(stopped)))
-        .map_err(|reason| {
-            let (key, path) = (key.to_owned(), path.to_owned());
-            CredentialsError::File { key, path, reason }
-        })?;
-    checked(&path.display().to_string(), &text)
 }
 
 fn read(path: &Path) -> io::Result<String> {

@@ -3,18 +3,40 @@
 //! A [`Provider`] belongs to one entry of `credentials` in the configuration, or is the default
 //! chain of a cloud. It is asked before every request. Nothing here is fatal at start: a key that
 //! cannot be found is an error of the poll that needs it, and may be there at the next.
+//!
+//! ```text
+//!  configured ─────────┐                    ┌─► keys ─────────────────────────┐
+//!  variables, profile ─┼─► what there is ───┤                                 ├─► Provider::get
+//!  identity, container,│   (looked for      └─► how to ask for a session ─► session
+//!  metadata ───────────┘    each time)           (asked once, renewed in time)
+//! ```
 
 mod configured;
+mod container;
+mod identity;
+mod ini;
+mod metadata;
+mod profile;
+mod role;
+mod session;
+mod sts;
+mod user;
 mod variables;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 pub use self::configured::{Configured, Origin, Secret, read_file};
-use crate::cloud::{AccessKeys, Cloud, Credentials};
+use self::role::Assumed;
+pub use self::role::{Role, RoleName};
+pub use self::session::SessionError;
+use self::session::{Found, Recipe, Sessions};
+use crate::cloud::{Cloud, Credentials};
 use crate::environment::Environment;
+use crate::task::Timestamp;
+use crate::transport::Transport;
 
 /// What each vendor calls the parts of its credentials, which is what the configuration calls
 /// them.
@@ -61,14 +83,34 @@ impl Words {
     }
 }
 
+/// What a session is asked for with.
+#[derive(Clone, Copy, Debug)]
+pub struct Outside<'a> {
+    /// The vendor's time, as far as we know it.
+    pub now: Timestamp,
+    /// How the cloud is reached.
+    pub cloud: &'a dyn Transport,
+    /// How the machine's own services are reached: never through a proxy.
+    pub machine: &'a dyn Transport,
+}
+
 /// Hands out credentials. Shared by every source that uses them.
 #[derive(Debug)]
 pub struct Provider {
     cloud: Cloud,
     way: Way,
+    /// What is assumed with what that leads to.
+    role: Option<Role>,
     environment: Environment,
+    sessions: Sessions,
     /// What was handed out last: as long as nothing changes, it is handed out again.
-    last: Mutex<Option<Arc<Credentials>>>,
+    last: Mutex<Option<Handed>>,
+}
+
+#[derive(Debug)]
+struct Handed {
+    credentials: Arc<Credentials>,
+    ends: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -80,16 +122,31 @@ enum Way {
 }
 
 /// One place where a vendor's own tools look for keys. Each is a file of this module.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Link {
     /// The vendor's environment variables.
     Variables,
+    /// The role of a pod.
+    Identity,
+    /// The file of Alibaba's command line.
+    Json,
+    /// The vendor's ini file.
+    Ini,
+    /// An address in the environment.
+    Container,
+    /// The role of the machine.
+    Metadata,
 }
 
-/// Each cloud's chain, in the vendor's order.
+/// Each cloud's chain, in the vendor's order but for the metadata service: with some vendors it
+/// comes before what a pod has been given on purpose, and the machine's role would be used in its
+/// place.
 const fn chain(cloud: Cloud) -> &'static [Link] {
+    use Link::{Container, Identity, Ini, Json, Metadata, Variables};
     match cloud {
-        Cloud::Alibaba | Cloud::Huawei | Cloud::Tencent => &[Link::Variables],
+        Cloud::Alibaba => &[Variables, Identity, Json, Ini, Container, Metadata],
+        Cloud::Huawei => &[Identity, Variables, Ini, Container, Metadata],
+        Cloud::Tencent => &[Variables, Identity, Ini, Metadata],
     }
 }
 
@@ -130,6 +187,22 @@ pub enum CredentialsError {
         /// What is wrong with its value.
         problem: &'static str,
     },
+    /// A file of the vendor's tools that is there, and cannot be used.
+    #[error("{path}: {problem}", path = path.display())]
+    Profile {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A session that could not be had.
+    #[error("no keys from {from}: {reason}")]
+    Session {
+        /// Who should give it.
+        from: String,
+        /// Why there is none.
+        reason: SessionError,
+    },
 }
 
 impl Provider {
@@ -144,7 +217,14 @@ impl Provider {
     }
 
     fn new(cloud: Cloud, way: Way, environment: Environment) -> Self {
-        Self { cloud, way, environment, last: Mutex::default() }
+        let (sessions, last) = (Sessions::default(), Mutex::default());
+        Self { cloud, way, role: None, environment, sessions, last }
+    }
+
+    /// The same, where what was found is used only to assume `role`.
+    #[must_use]
+    pub fn assuming(self, role: Role) -> Self {
+        Self { role: Some(role), ..self }
     }
 
     /// Whose credentials these are.
@@ -153,33 +233,121 @@ impl Provider {
     }
 
     /// The credentials as they are now; the same `Arc` for as long as they are the same. Files are
-    /// read anew.
-    pub async fn get(&self) -> Result<Arc<Credentials>, CredentialsError> {
-        let found = match &self.way {
-            Way::Configured(keys) => keys.get(&self.environment).await?,
-            Way::Chain(links) => self.first_of(links)?,
+    /// read anew, and a session that is about to end is renewed.
+    pub async fn get(&self, outside: &Outside<'_>) -> Result<Arc<Credentials>, CredentialsError> {
+        let (found, missing) = match &self.way {
+            Way::Configured(keys) => (keys.get(&self.environment).await?, Vec::new()),
+            Way::Chain(links) => self.first_of(links).await?,
         };
-        // Nothing in here can panic half-way through a change.
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*last {
-            Some(known) if same(known, &found) => Ok(Arc::clone(known)),
-            _ => Ok(Arc::clone(last.insert(Arc::new(found)))),
+        let found = match &self.role {
+            Some(role) => {
+                Found::Session(Recipe::Role(Assumed { role: role.clone(), by: Box::new(found) }))
+            }
+            None => found,
+        };
+        match found {
+            Found::Keys(keys) => {
+                let known = self.last().as_ref().map(|last| Arc::clone(&last.credentials));
+                let same = known.filter(|known| **known == keys);
+                Ok(self.hand(same.unwrap_or_else(|| Arc::new(keys)), None))
+            }
+            Found::Session(recipe) => match self.sessions.get(&recipe, outside).await {
+                Ok(session) => Ok(self.hand(session.credentials, Some(session.ends))),
+                Err(reason) => Err(self.explain(&recipe, reason, missing)),
+            },
         }
     }
 
-    fn first_of(&self, links: &[Link]) -> Result<Credentials, CredentialsError> {
+    /// When the credentials that were handed out last end, by the vendor's clock; `None` if they do
+    /// not.
+    pub fn ends(&self) -> Option<Timestamp> {
+        self.last().as_ref()?.ends
+    }
+
+    /// Takes the vendor's word that `used` has ended. Whether others may be had at once.
+    pub fn end(&self, used: &Arc<Credentials>) -> bool {
+        self.sessions.end(used)
+    }
+
+    fn hand(&self, credentials: Arc<Credentials>, ends: Option<Timestamp>) -> Arc<Credentials> {
+        *self.last() = Some(Handed { credentials: Arc::clone(&credentials), ends });
+        credentials
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Handed>> {
+        // Nothing in here can panic half-way through a change.
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the first link holds that holds anything, and what the others before it lack.
+    async fn first_of(&self, links: &[Link]) -> Result<(Found, Vec<String>), CredentialsError> {
+        let (cloud, environment) = (self.cloud, &self.environment);
         let mut missing = Vec::new();
         for link in links {
             let found = match link {
-                Link::Variables => variables::find(self.cloud, &self.environment),
+                Link::Variables => variables::find(cloud, environment).map(Found::Keys),
+                Link::Identity => identity::find(cloud, environment),
+                Link::Json => profile::find_json(environment).await,
+                Link::Ini => profile::find_ini(cloud, environment).await,
+                Link::Container => container::find(cloud, environment),
+                Link::Metadata => metadata::find(cloud, environment),
             };
             match found {
                 Err(CredentialsError::NotFound { missing: what, .. }) => missing.push(what),
-                found => return found,
+                Err(error) => return Err(error),
+                Ok(found) => return Ok((found, missing)),
             }
         }
-        Err(CredentialsError::NotFound { cloud: self.cloud, missing: missing.join("; ") })
+        Err(CredentialsError::NotFound { cloud, missing: missing.join("; ") })
     }
+
+    /// The metadata service is only asked where nothing else is given, so all of that is told too.
+    fn explain(
+        &self,
+        recipe: &Recipe,
+        reason: SessionError,
+        mut missing: Vec<String>,
+    ) -> CredentialsError {
+        match recipe {
+            Recipe::Metadata(_) if !missing.is_empty() => {
+                missing.push(format!("{recipe}: {reason}"));
+                CredentialsError::NotFound { cloud: self.cloud, missing: missing.join("; ") }
+            }
+            Recipe::Metadata(_)
+            | Recipe::Identity(_)
+            | Recipe::Container(_)
+            | Recipe::Role(_)
+            | Recipe::User(_) => CredentialsError::Session { from: recipe.to_string(), reason },
+        }
+    }
+}
+
+/// The values of all these variables; [`CredentialsError::NotFound`] says which are not set.
+fn all_of<'a, const N: usize>(
+    cloud: Cloud,
+    environment: &'a Environment,
+    names: [&str; N],
+) -> Result<[&'a str; N], CredentialsError> {
+    let missing: Vec<_> =
+        names.into_iter().filter(|name| environment.get(name).is_none()).collect();
+    let missing = match missing.as_slice() {
+        [] => return Ok(names.map(|name| environment.get(name).unwrap_or_default())),
+        [one] => format!("the environment variable {one} is not set"),
+        [most @ .., last] => {
+            format!("the environment variables {} and {last} are not set", most.join(", "))
+        }
+    };
+    Err(CredentialsError::NotFound { cloud, missing })
+}
+
+/// Where roles of `cloud` are assumed, unless the configuration says otherwise.
+pub fn role_endpoint(cloud: Cloud, environment: &Environment) -> String {
+    sts::endpoint(cloud, environment)
+}
+
+/// Whether a variable is the word `true`, in any case.
+fn is_true(environment: &Environment, name: &str) -> bool {
+    environment.get(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
 /// Trims line ends, and refuses what no key looks like and no header can carry.
@@ -200,22 +368,5 @@ pub fn well_formed(value: &str) -> Result<(), &'static str> {
         Err("holds characters that no key has")
     } else {
         Ok(())
-    }
-}
-
-fn same(a: &Credentials, b: &Credentials) -> bool {
-    fn exposed(token: Option<&SecretString>) -> Option<&str> {
-        token.map(ExposeSecret::expose_secret)
-    }
-    match (a, b) {
-        (Credentials::Token(a), Credentials::Token(b)) => a.expose_secret() == b.expose_secret(),
-        (Credentials::Keys(a), Credentials::Keys(b)) => {
-            let AccessKeys { access_key_id, secret_access_key, security_token } = a;
-            *access_key_id == b.access_key_id
-                && secret_access_key.expose_secret() == b.secret_access_key.expose_secret()
-                && exposed(security_token.as_ref()) == exposed(b.security_token.as_ref())
-        }
-        (Credentials::Token(_), Credentials::Keys(_))
-        | (Credentials::Keys(_), Credentials::Token(_)) => false,
     }
 }

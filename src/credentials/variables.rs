@@ -7,7 +7,7 @@
 
 use secrecy::ExposeSecret as _;
 
-use super::{CredentialsError, checked};
+use super::{CredentialsError, all_of, checked};
 use crate::cloud::{AccessKeys, Cloud, Credentials};
 use crate::environment::Environment;
 
@@ -44,18 +44,7 @@ pub(super) fn find(
     environment: &Environment,
 ) -> Result<Credentials, CredentialsError> {
     let names = names(cloud);
-    let (Some(id), Some(secret)) = (environment.get(names.id), environment.get(names.secret))
-    else {
-        let missing: Vec<_> = [names.id, names.secret]
-            .into_iter()
-            .filter(|name| environment.get(name).is_none())
-            .collect();
-        let missing = match missing.as_slice() {
-            [one] => format!("the environment variable {one} is not set"),
-            _ => format!("the environment variables {} are not set", missing.join(" and ")),
-        };
-        return Err(CredentialsError::NotFound { cloud, missing });
-    };
+    let [id, secret] = all_of(cloud, environment, [names.id, names.secret])?;
     let token = names.token.iter().find_map(|name| Some((name, environment.get(name)?)));
     Ok(Credentials::Keys(AccessKeys {
         access_key_id: checked(names.id, id)?.expose_secret().to_owned(),

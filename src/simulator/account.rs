@@ -1,10 +1,16 @@
 //! Accounts and their keys.
 
+use std::time::Duration;
+
 use secrecy::{ExposeSecret, SecretString};
 
 use super::life::hash;
 use super::scenario::{Account, Scenario};
 use crate::cloud::{AccessKeys, Cloud, Credentials};
+use crate::task::Timestamp;
+
+/// How long a session lives where the scenario does not say.
+const SESSION: Duration = Duration::from_hours(1);
 
 const UPPER: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 const MIXED: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -17,6 +23,8 @@ pub(super) struct Holder {
     pub(super) cloud: Cloud,
     pub(super) keys: AccessKeys,
     pub(super) auth_token: Option<SecretString>,
+    /// How long its sessions live.
+    session: Duration,
 }
 
 impl Holder {
@@ -39,12 +47,14 @@ impl Holder {
             security_token: take(|it| &it.security_token).map(Into::into),
         };
         let auth_token = take(|it| &it.auth_token).map(Into::into);
-        Self { account: account.to_owned(), cloud, keys, auth_token }
+        let session = given.and_then(|it| it.session).map_or(SESSION, |span| span.0);
+        Self { account: account.to_owned(), cloud, keys, auth_token, session }
     }
 
     /// Whether a request that claims to be `claimant`'s claims to be this account's.
     pub(super) fn is(&self, claimant: &str) -> bool {
         self.keys.access_key_id == claimant
+            || self.end(claimant).is_some()
             || self.auth_token.as_ref().is_some_and(|token| token.expose_secret() == claimant)
     }
 
@@ -56,12 +66,39 @@ impl Holder {
         }
     }
 
-    /// What a request that claims to be `claimant`'s has to be good for.
-    pub(super) fn credentials_of(&self, claimant: &str) -> Credentials {
+    /// What a request that claims to be `claimant`'s has to be good for; a `bearer` sends a token in
+    /// place of a signature.
+    pub(super) fn credentials_of(&self, claimant: &str, bearer: bool) -> Credentials {
         if self.keys.access_key_id == claimant {
             Credentials::Keys(self.keys.clone())
-        } else {
+        } else if self.end(claimant).is_none() {
             self.credentials()
+        } else if bearer {
+            Credentials::Token(claimant.into())
+        } else {
+            Credentials::Keys(self.keys_of(claimant))
+        }
+    }
+
+    /// A session that begins now, and when it ends.
+    pub(super) fn session(&self, now: Timestamp) -> (AccessKeys, Timestamp) {
+        let end = now + self.session;
+        let id = format!("STS.{}.{}", self.keys.access_key_id, end.as_second());
+        (self.keys_of(&id), end)
+    }
+
+    /// When the session ends whose key has this id; `None` if it is none of this account's.
+    pub(super) fn end(&self, id: &str) -> Option<Timestamp> {
+        let rest = id.strip_prefix("STS.")?.strip_prefix(&self.keys.access_key_id)?;
+        Timestamp::from_second(rest.strip_prefix('.')?.parse().ok()?)
+    }
+
+    fn keys_of(&self, id: &str) -> AccessKeys {
+        let name = format!("{}/{}", self.cloud, id);
+        AccessKeys {
+            access_key_id: id.to_owned(),
+            secret_access_key: derived(&name, "secret", 32, MIXED).into(),
+            security_token: Some(derived(&name, "token", 256, MIXED).into()),
         }
     }
 }

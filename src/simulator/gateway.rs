@@ -9,6 +9,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 
 use super::fault::{Fault, FaultKind};
 use super::region::{Region, shifted};
+use super::session::Exchange;
 use super::{SimulatedCloud, State, life, refusal};
 use crate::api::Format;
 use crate::cloud::{Cloud, Refusal, RefusalKind, query};
@@ -47,6 +48,8 @@ pub(super) struct Call<'a> {
     /// The vendor's name of the operation.
     pub(super) operation: String,
     claimant: Option<String>,
+    /// What is asked of the services that hand out sessions.
+    exchange: Option<Exchange>,
     account: Option<usize>,
     /// The region that answers; without an answer, one of the account's.
     pub(super) region: Option<&'a Region>,
@@ -64,20 +67,32 @@ impl SimulatedCloud {
         } else {
             Cloud::Huawei
         };
+        let exchange = Exchange::of(request);
+        let cloud = exchange.map_or(cloud, Exchange::cloud);
         let claimant = cloud.claimant(request);
-        let account = claimant.as_deref().and_then(|claimant| {
-            self.accounts.iter().position(|it| it.cloud == cloud && it.is(claimant))
-        });
+        let account = match exchange {
+            // A machine, a pod or a user that proves nothing about an account: the first one's.
+            Some(exchange) if !exchange.is_signed() => {
+                self.accounts.iter().position(|it| it.cloud == cloud)
+            }
+            Some(_) | None => claimant.as_deref().and_then(|claimant| {
+                self.accounts.iter().position(|it| it.cloud == cloud && it.is(claimant))
+            }),
+        };
         let mut candidates: Vec<&Region> =
             self.regions.iter().filter(|region| Some(region.account) == account).collect();
         candidates.sort_by_key(|region| !region.is_meant(request));
         let answer = |region: &&'a Region| Some((*region, region.answer(request, now, 0)?));
-        let (region, answer) = match candidates.iter().find_map(answer) {
+        let listed = candidates.iter().filter(|_| exchange.is_none()).find_map(answer);
+        let (region, answer) = match listed {
             Some((region, answer)) => (Some(region), Some(answer)),
             None => (candidates.first().copied(), None),
         };
-        let operation = operation(cloud, request);
-        Call { request, cloud, operation, claimant, account, region, answer }
+        let operation = match exchange {
+            Some(exchange) => exchange.operation().to_owned(),
+            None => operation(cloud, request),
+        };
+        Call { request, cloud, operation, claimant, exchange, account, region, answer }
     }
 
     /// What becomes of a call; counts it against the rate limit.
@@ -197,8 +212,17 @@ impl SimulatedCloud {
                 return Reaction { outcome: "locked", ..reaction };
             }
         }
-        if let Err(refusal) = self.admit(call, state, now) {
+        if call.exchange.is_none_or(Exchange::is_signed)
+            && let Err(refusal) = self.admit(call, state, now)
+        {
             return Reaction::refused(call, &refusal, state);
+        }
+        if let Some(exchange) = call.exchange {
+            let holder = call.account.and_then(|account| self.accounts.get(account));
+            let answer = holder.and_then(|holder| exchange.answer(call.request, holder, now));
+            let refusal = refusal::words(call.cloud, RefusalKind::Unauthenticated);
+            return answer
+                .map_or_else(|| Reaction::refused(call, &refusal, state), Reaction::whole);
         }
         if let Some(answer) = &call.answer {
             return Reaction::whole(answer.clone());
@@ -209,9 +233,13 @@ impl SimulatedCloud {
     /// Whether the call is whose it says it is.
     fn admit(&self, call: &Call<'_>, state: &mut State, now: Timestamp) -> Result<(), Refusal> {
         let holder = call.account.and_then(|account| self.accounts.get(account));
-        let credentials =
-            holder.zip(call.claimant.as_deref()).map(|(it, of)| it.credentials_of(of));
-        let service = call.region.map_or("", |region| region.api.service);
+        let claimed = holder.zip(call.claimant.as_deref());
+        let bearer = !call.request.headers().contains_key("authorization");
+        let credentials = claimed.map(|(it, of)| it.credentials_of(of, bearer));
+        let service = match call.exchange {
+            Some(_) => "sts",
+            None => call.region.map_or("", |region| region.api.service),
+        };
         let verdict = call.cloud.verify(call.request, service, credentials.as_ref(), now);
         match (&verdict, call.account) {
             (Err(refusal), Some(account)) if refusal.kind == RefusalKind::Unauthenticated => {
@@ -221,6 +249,9 @@ impl SimulatedCloud {
             (Ok(()) | Err(_), _) => {}
         }
         verdict?;
+        if claimed.and_then(|(it, of)| it.end(of)).is_some_and(|end| end <= now) {
+            return Err(refusal::words(call.cloud, RefusalKind::CredentialsExpired));
+        }
         if call.cloud == Cloud::Alibaba && state.guard.is_replayed(call.request.headers(), now) {
             return Err(refusal::replayed());
         }

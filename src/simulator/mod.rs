@@ -21,6 +21,7 @@ mod life;
 mod refusal;
 mod region;
 mod scenario;
+mod session;
 mod span;
 
 use std::collections::BTreeMap;

@@ -47,6 +47,8 @@ pub struct Account {
     /// Huawei only: an `X-Auth-Token` that is good besides the keys, and that the configuration
     /// uses in their place.
     pub auth_token: Option<String>,
+    /// How long the sessions live that its roles, machines and users get. Default 1 h.
+    pub session: Option<Span>,
 }
 
 /// One API in one region of one account.

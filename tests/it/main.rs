@@ -17,6 +17,7 @@ mod child;
 mod config;
 mod counting;
 mod coverage;
+mod credentials;
 mod discovery;
 mod docs;
 mod estimates;

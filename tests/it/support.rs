@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dbtask_exporter::clock::Clock;
+use dbtask_exporter::cloud::Credentials;
 use dbtask_exporter::config::Config;
+use dbtask_exporter::credentials::{CredentialsError, Outside, Provider};
 use dbtask_exporter::environment::Environment;
 use dbtask_exporter::exporter::{Exporter, Setting};
 use dbtask_exporter::log::{self, Level};
@@ -19,7 +21,7 @@ use dbtask_exporter::server::App;
 use dbtask_exporter::simulator::{Fault, FaultKind, Scenario, SimulatedCloud};
 use dbtask_exporter::store::{Snapshot, Tracked};
 use dbtask_exporter::task::Timestamp;
-use dbtask_exporter::transport::{Sending, Transport};
+use dbtask_exporter::transport::{Sending, Transport, TransportError};
 use http::{Request, Response};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -91,10 +93,11 @@ impl Lab {
             source.poll.idle_interval = Duration::from_mins(2);
         }
         adjust(&mut config);
-        let setting = Setting { clock, ..Setting::default() };
         let start = Instant::now();
         let tamper = Box::new(move |request: &_| tamper(start.elapsed(), request));
         let transport = Arc::new(Tampered { cloud, tamper });
+        let machine = Some(Arc::clone(&transport) as _);
+        let setting = Setting { clock, machine, ..Setting::default() };
         Setup { config, setting, transport }.start()
     }
 
@@ -124,7 +127,7 @@ impl Lab {
         let cloud = Arc::new(SimulatedCloud::new(&scenario, clock).unwrap());
         let text = cloud.configuration("http://127.0.0.1:1");
         let config = Config::parse(&text, "simulated", &Environment::default()).unwrap();
-        let setting = Setting { clock, ..Setting::default() };
+        let setting = Setting { clock, machine: Some(Arc::new(Nobody)), ..Setting::default() };
         let exporter =
             Exporter::assemble(&config, &setting, |_| Ok(Arc::clone(&cloud) as _)).unwrap();
         (exporter, cloud)
@@ -288,6 +291,22 @@ impl io::Write for Written {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// What a provider hands out where nobody answers.
+pub(crate) async fn credentials(provider: &Provider) -> Result<Arc<Credentials>, CredentialsError> {
+    let now = Timestamp::from_second(1_790_000_000).unwrap();
+    provider.get(&Outside { now, cloud: &Nobody, machine: &Nobody }).await
+}
+
+/// Nobody answers.
+#[derive(Debug)]
+struct Nobody;
+
+impl Transport for Nobody {
+    fn send(&self, _: Request<Bytes>) -> Sending<'_> {
+        Box::pin(async { Err(TransportError::Timeout) })
     }
 }
 

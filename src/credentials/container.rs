@@ -1,0 +1,66 @@
+//! The keys that a platform gives to a container, from an address in the environment.
+
+use std::path::PathBuf;
+
+use http::Method;
+use secrecy::ExposeSecret as _;
+
+use super::metadata::huawei_keys;
+use super::session::{Found, Recipe, Session, SessionError, json, send, session, token, with_code};
+use super::{CredentialsError, Outside, all_of};
+use crate::cloud::Cloud;
+use crate::environment::Environment;
+
+/// Who gives them.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Container {
+    /// Alibaba's credentials URI, asked as it is.
+    Alibaba { uri: String },
+    /// Huawei's pod identity. The address names a token that stands in a file.
+    Huawei { uri: String, token_file: PathBuf },
+}
+
+/// The address in the vendor's variables; `None` for a cloud without one.
+pub(super) fn find(cloud: Cloud, environment: &Environment) -> Result<Found, CredentialsError> {
+    let container = match cloud {
+        Cloud::Alibaba => {
+            let [uri] = all_of(cloud, environment, ["ALIBABA_CLOUD_CREDENTIALS_URI"])?;
+            Container::Alibaba { uri: uri.to_owned() }
+        }
+        Cloud::Huawei => {
+            let names =
+                ["HC_CONTAINER_CREDENTIALS_FULL_URI", "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE"];
+            let [uri, file] = all_of(cloud, environment, names)?;
+            Container::Huawei { uri: uri.to_owned(), token_file: PathBuf::from(file) }
+        }
+        Cloud::Tencent => {
+            return Err(CredentialsError::NotFound { cloud, missing: String::new() });
+        }
+    };
+    Ok(Found::Session(Recipe::Container(container)))
+}
+
+impl Container {
+    /// Not through a proxy: the address is one of the machine or the cluster.
+    pub(super) async fn ask(&self, outside: &Outside<'_>) -> Result<Session, SessionError> {
+        match self {
+            Self::Alibaba { uri } => {
+                let answer = send(outside.machine, Method::GET, uri, &[], "").await?;
+                let tree = json(&answer)?;
+                with_code(&tree)?;
+                session(Cloud::Alibaba, &tree, &tree)
+            }
+            Self::Huawei { uri, token_file } => {
+                let token = token(token_file).await?;
+                let headers = [
+                    ("authorization", token.expose_secret()),
+                    ("content-type", "application/json"),
+                ];
+                let answer = send(outside.machine, Method::POST, uri, &headers, "{}").await?;
+                let tree = json(&answer)?;
+                let keys = huawei_keys(&tree);
+                session(Cloud::Huawei, keys, keys)
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! A role that is assumed with other keys.
+//!
+//! - Alibaba: <https://www.alibabacloud.com/help/en/ram/developer-reference/api-sts-2015-04-01-assumerole>
+//! - Huawei, where it is an agency: <https://support.huaweicloud.com/intl/en-us/api-iam/iam_04_0101.html>
+//! - Tencent: <https://www.tencentcloud.com/document/product/1150/49452>
+
+use serde_json::json;
+
+use super::session::{Found, Session, SessionError};
+use super::{Outside, sts};
+use crate::cloud::{Cloud, Credentials, Signing, alibaba, huawei, tencent};
+
+/// A role, and where it is assumed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// The base URL of the vendor's service.
+    pub endpoint: String,
+    /// Which role.
+    pub name: RoleName,
+    /// How the session is called in the vendor's audit log; `None` for our own name.
+    pub session_name: Option<String>,
+    /// How long a session is asked for; `None` for an hour.
+    pub duration_seconds: Option<u32>,
+}
+
+/// How each vendor names a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoleName {
+    /// Alibaba's role.
+    Alibaba {
+        /// `acs:ram::<account>:role/<name>`.
+        arn: String,
+        /// What the role's owner has agreed on with its users.
+        external_id: Option<String>,
+        /// Takes rights away, as JSON.
+        policy: Option<String>,
+    },
+    /// Huawei's agency.
+    Huawei {
+        /// The name of the agency.
+        agency: String,
+        /// The name of the account that has it.
+        domain: String,
+    },
+    /// Tencent's role.
+    Tencent {
+        /// `qcs::cam::uin/<uin>:roleName/<name>`.
+        arn: String,
+        /// What the role's owner has agreed on with its users.
+        external_id: Option<String>,
+    },
+}
+
+/// A role and who assumes it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Assumed {
+    pub(super) role: Role,
+    pub(super) by: Box<Found>,
+}
+
+impl Assumed {
+    pub(super) async fn ask(&self, outside: &Outside<'_>) -> Result<Session, SessionError> {
+        let keys = self.by.fresh(outside).await?;
+        self.role.assume(&keys, outside).await
+    }
+}
+
+impl Role {
+    async fn assume(
+        &self,
+        keys: &Credentials,
+        outside: &Outside<'_>,
+    ) -> Result<Session, SessionError> {
+        let session_name = self.session_name.as_deref().unwrap_or(sts::SESSION_NAME);
+        let seconds = self.duration_seconds.unwrap_or(sts::DURATION_SECONDS);
+        let (cloud, mut request) = match &self.name {
+            RoleName::Alibaba { arn, external_id, policy } => {
+                let mut parameters = vec![
+                    ("RoleArn", arn.clone()),
+                    ("RoleSessionName", session_name.to_owned()),
+                    ("DurationSeconds", seconds.to_string()),
+                ];
+                parameters.extend(external_id.clone().map(|id| ("ExternalId", id)));
+                parameters.extend(policy.clone().map(|policy| ("Policy", policy)));
+                let version = sts::ALIBABA_VERSION;
+                let request = alibaba::rpc(&self.endpoint, "AssumeRole", version, &parameters);
+                (Cloud::Alibaba, request)
+            }
+            RoleName::Huawei { agency, domain } => {
+                let assume_role = json!({
+                    "agency_name": agency,
+                    "domain_name": domain,
+                    "duration_seconds": seconds,
+                    "session_user": {"name": session_name},
+                });
+                let identity = json!({"methods": ["assume_role"], "assume_role": assume_role});
+                let path = "/v3.0/OS-CREDENTIAL/securitytokens";
+                let body = json!({"auth": {"identity": identity}});
+                (Cloud::Huawei, huawei::post(&self.endpoint, path, &body))
+            }
+            RoleName::Tencent { arn, external_id } => {
+                let mut body = json!({
+                    "RoleArn": arn,
+                    "RoleSessionName": session_name,
+                    "DurationSeconds": seconds,
+                });
+                if let (Some(id), Some(fields)) = (external_id, body.as_object_mut()) {
+                    fields.insert("ExternalId".to_owned(), json!(id));
+                }
+                // Any region will do: roles belong to none.
+                let (version, region) = (sts::TENCENT_VERSION, "ap-guangzhou");
+                let request = tencent::call(&self.endpoint, "AssumeRole", version, region, &body);
+                (Cloud::Tencent, request)
+            }
+        };
+        let nonce = format!("{:032x}", fastrand::u128(..));
+        let signing =
+            Signing { service: "sts", credentials: keys, now: outside.now, nonce: &nonce };
+        cloud.sign(&mut request, &signing)?;
+        sts::answer(cloud, &outside.cloud.send(request).await?)
+    }
+}

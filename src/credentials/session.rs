@@ -1,0 +1,459 @@
+//! Keys that end: how they are got, kept and renewed.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response};
+use secrecy::SecretString;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::container::Container;
+use super::identity::Identity;
+use super::metadata::Metadata;
+use super::role::Assumed;
+use super::user::User;
+use super::{Outside, configured, well_formed};
+use crate::cloud::{AccessKeys, Cloud, Credentials, Refusal, RefusalKind, SigningError};
+use crate::document::{document, text};
+use crate::task::Timestamp;
+use crate::transport::{Transport, TransportError};
+
+/// A session is renewed so long before its end, or a quarter of its life before, if that is less.
+const MARGIN: Duration = Duration::from_mins(15);
+/// The least and the most time before a session that is due is asked for again, where the last
+/// answer was one that is due already: a metadata service may keep it until shortly before its end.
+const SETTLE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(1));
+/// The pause after a failure; doubled with each further one.
+const PAUSE: Duration = Duration::from_secs(10);
+/// What that pause grows to, and what it is at once after a refused key: the vendors lock a key
+/// that is refused too often.
+const LONGEST_PAUSE: Duration = Duration::from_mins(6);
+/// The most of a vendor's word that is shown.
+const MAX_WORD_BYTES: usize = 64;
+
+/// What a place where keys are looked for holds.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Found {
+    /// The keys themselves.
+    Keys(Credentials),
+    /// What has to be asked for.
+    Session(Recipe),
+}
+
+/// Everything that is needed to ask for a session. As long as it stays the same, so does the
+/// session. `Debug` shows only what is asked: an address may hold a secret.
+#[derive(Clone, PartialEq)]
+pub(super) enum Recipe {
+    /// From the machine that we run on.
+    Metadata(Metadata),
+    /// For the token of a pod.
+    Identity(Identity),
+    /// From an address that stands in the environment.
+    Container(Container),
+    /// A role, in the name of other keys.
+    Role(Assumed),
+    /// For the name and the password of a user.
+    User(User),
+}
+
+impl Recipe {
+    /// One new session.
+    async fn ask(&self, outside: &Outside<'_>) -> Result<Session, SessionError> {
+        match self {
+            Self::Metadata(metadata) => metadata.ask(outside).await,
+            Self::Identity(identity) => identity.ask(outside).await,
+            Self::Container(container) => container.ask(outside).await,
+            Self::Role(assumed) => assumed.ask(outside).await,
+            Self::User(user) => user.ask(outside).await,
+        }
+    }
+}
+
+impl Found {
+    /// The keys, got anew where they are a session's: a role may stand on another role.
+    pub(super) fn fresh<'a>(
+        &'a self,
+        outside: &'a Outside<'_>,
+    ) -> Pin<Box<dyn Future<Output = Result<Arc<Credentials>, SessionError>> + Send + 'a>> {
+        Box::pin(async move {
+            match self {
+                Self::Keys(credentials) => Ok(Arc::new(credentials.clone())),
+                Self::Session(recipe) => Ok(recipe.ask(outside).await?.credentials),
+            }
+        })
+    }
+}
+
+impl fmt::Display for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Metadata(_) => "the instance metadata",
+            Self::Identity(_) => "the token of the pod",
+            Self::Container(_) => "the credentials URI",
+            Self::Role(_) => "the role",
+            Self::User(_) => "the user's password",
+        })
+    }
+}
+
+impl fmt::Debug for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Recipe({self})")
+    }
+}
+
+/// Keys that end.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    pub(super) credentials: Arc<Credentials>,
+    /// By the vendor's clock.
+    pub(super) ends: Timestamp,
+}
+
+/// Why there is no session. Never holds a key, a token or an answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SessionError {
+    /// No answer came.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The vendor said no.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// An answer without words.
+    #[error("HTTP status {0}")]
+    Status(u16),
+    /// An answer that makes no sense.
+    #[error("{0}")]
+    Answer(String),
+    /// The machine has no role whose keys it could give.
+    #[error("no role is bound to this machine")]
+    NoRole,
+    /// The request cannot be made of what there is.
+    #[error("{0}")]
+    Request(String),
+    /// The file with the token cannot be read.
+    #[error("{path}: {reason}", path = path.display())]
+    File {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl From<SigningError> for SessionError {
+    fn from(error: SigningError) -> Self {
+        Self::Request(error.to_string())
+    }
+}
+
+impl SessionError {
+    fn pause(&self, failures: u32) -> Duration {
+        match self {
+            Self::Refused(refusal) if refusal.kind == RefusalKind::Unauthenticated => LONGEST_PAUSE,
+            Self::Refused(_)
+            | Self::Transport(_)
+            | Self::Status(_)
+            | Self::Answer(_)
+            | Self::NoRole
+            | Self::Request(_)
+            | Self::File { .. } => {
+                PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_PAUSE)
+            }
+        }
+    }
+}
+
+/// The session of one provider. One request for a new one is under way at a time; the old one is
+/// used until it really ends.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    known: Mutex<Known>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// How the rest was got.
+    recipe: Option<Recipe>,
+    session: Option<Session>,
+    /// From when on a new one is wanted, by the vendor's clock.
+    due: Option<Timestamp>,
+    /// Before then nothing is asked.
+    next: Option<Instant>,
+    /// How often in a row it has failed, and why the last time.
+    failures: u32,
+    failure: Option<SessionError>,
+}
+
+impl Known {
+    /// The session that may be used; fails if there is none and it is too early to ask again.
+    /// `None`: ask.
+    fn settled(&self, now: Timestamp) -> Option<Result<Session, SessionError>> {
+        let early = self.next.is_some_and(|next| Instant::now() < next);
+        match (&self.session, &self.failure) {
+            (Some(session), _) if self.due.is_some_and(|due| now < due) => {
+                Some(Ok(session.clone()))
+            }
+            (Some(session), Some(failure)) if early && session.ends <= now => {
+                Some(Err(failure.clone()))
+            }
+            // Without a failure even one that seems to have ended: our clock may be wrong.
+            (Some(session), _) if early => Some(Ok(session.clone())),
+            (None, Some(failure)) if early => Some(Err(failure.clone())),
+            (Some(_) | None, _) => None,
+        }
+    }
+
+    fn enter(&mut self, asked: Result<Session, SessionError>, now: Timestamp) {
+        match asked {
+            Ok(session) => {
+                let life = session.ends.since(now);
+                self.due = Some(session.ends.saturating_sub(MARGIN.min(life / 4)));
+                let (least, most) = SETTLE;
+                self.next = Some(Instant::now() + (life / 4).clamp(least, most));
+                if self.failures > 0 && self.session.is_some() {
+                    tracing::info!("a session has been renewed again");
+                }
+                (self.failures, self.failure) = (0, None);
+                self.session = Some(session);
+            }
+            Err(error) => {
+                self.failures = self.failures.saturating_add(1);
+                self.next = Some(Instant::now() + error.pause(self.failures));
+                if self.failures == 1
+                    && let (Some(session), Some(recipe)) = (&self.session, &self.recipe)
+                    && now < session.ends
+                {
+                    tracing::warn!(
+                        from = %recipe,
+                        error = %error,
+                        ends = %session.ends,
+                        "a session could not be renewed; the old one is used until it ends"
+                    );
+                }
+                self.failure = Some(error);
+            }
+        }
+    }
+}
+
+impl Sessions {
+    /// The session that `recipe` leads to.
+    pub(super) async fn get(
+        &self,
+        recipe: &Recipe,
+        outside: &Outside<'_>,
+    ) -> Result<Session, SessionError> {
+        if let Some(settled) = self.known(recipe).settled(outside.now) {
+            return settled;
+        }
+        let old = self.usable(recipe, outside.now);
+        let _turn = match old {
+            // Somebody has asked already; what there is will do until then.
+            Some(session) => match self.turn.try_lock() {
+                Ok(turn) => turn,
+                Err(_) => return Ok(session),
+            },
+            None => self.turn.lock().await,
+        };
+        if let Some(settled) = self.known(recipe).settled(outside.now) {
+            return settled;
+        }
+        let asked = recipe.ask(outside).await;
+        let mut known = self.known(recipe);
+        known.enter(asked, outside.now);
+        let usable = known.session.as_ref().filter(|session| outside.now < session.ends).cloned();
+        match (usable, &known.failure) {
+            (Some(session), _) => Ok(session),
+            (None, Some(failure)) => Err(failure.clone()),
+            (None, None) => {
+                known.session.clone().ok_or(SessionError::Answer("there is no session".to_owned()))
+            }
+        }
+    }
+
+    /// Takes the vendor's word that `used` has ended. Whether another try may go better: with keys
+    /// that are no session, and with those that have only just come, it will not.
+    pub(super) fn end(&self, used: &Arc<Credentials>) -> bool {
+        let mut known = self.lock();
+        match &known.session {
+            Some(session) if !Arc::ptr_eq(&session.credentials, used) => true,
+            Some(_) if known.next.is_some_and(|next| Instant::now() < next) => false,
+            Some(_) => {
+                (known.session, known.next) = (None, None);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn usable(&self, recipe: &Recipe, now: Timestamp) -> Option<Session> {
+        self.known(recipe).session.clone().filter(|session| now < session.ends)
+    }
+
+    /// What is known of `recipe`; what belongs to another is forgotten.
+    fn known(&self, recipe: &Recipe) -> MutexGuard<'_, Known> {
+        let mut known = self.lock();
+        if known.recipe.as_ref() != Some(recipe) {
+            *known = Known { recipe: Some(recipe.clone()), ..Known::default() };
+        }
+        known
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        // Nothing in here can panic half-way through a change.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the parts of a session are called in an answer; the first that is there counts.
+pub(super) struct Names {
+    pub(super) id: &'static [&'static str],
+    pub(super) secret: &'static [&'static str],
+    pub(super) token: &'static [&'static str],
+    pub(super) end: &'static [&'static str],
+}
+
+impl Names {
+    pub(super) const fn of(cloud: Cloud) -> Self {
+        match cloud {
+            Cloud::Alibaba => Self {
+                id: &["AccessKeyId"],
+                secret: &["AccessKeySecret"],
+                token: &["SecurityToken"],
+                end: &["Expiration"],
+            },
+            Cloud::Huawei => Self {
+                id: &["access", "accessKeyId", "access_key_id"],
+                secret: &["secret", "secretAccessKey", "secret_access_key"],
+                token: &["securitytoken", "securityToken", "security_token"],
+                end: &["expires_at", "expiration"],
+            },
+            Cloud::Tencent => Self {
+                id: &["TmpSecretId"],
+                secret: &["TmpSecretKey"],
+                token: &["Token"],
+                end: &["ExpiredTime", "Expiration"],
+            },
+        }
+    }
+}
+
+/// The session in `keys`, whose end stands in `end`, as `cloud` spells them.
+pub(super) fn session(cloud: Cloud, keys: &Value, end: &Value) -> Result<Session, SessionError> {
+    let names = Names::of(cloud);
+    let key = |names: &[&str]| {
+        let value = first(keys, names)?;
+        let name = names.first().copied().unwrap_or_default();
+        well_formed(&value)
+            .map_err(|problem| SessionError::Answer(format!("{name} in the answer {problem}")))?;
+        Ok::<_, SessionError>(value)
+    };
+    let credentials = Credentials::Keys(AccessKeys {
+        access_key_id: key(names.id)?,
+        secret_access_key: key(names.secret)?.into(),
+        security_token: Some(key(names.token)?.into()),
+    });
+    Ok(Session { credentials: Arc::new(credentials), ends: ending(end, names.end)? })
+}
+
+/// When something ends, in seconds or as text.
+pub(super) fn ending(tree: &Value, names: &[&str]) -> Result<Timestamp, SessionError> {
+    let text = first(tree, names)?;
+    let ends = match text.parse::<i64>() {
+        Ok(second) => Timestamp::from_second(second),
+        Err(_) => text.parse::<jiff::Timestamp>().ok().map(Timestamp::from),
+    };
+    ends.ok_or_else(|| missing(names))
+}
+
+fn first(tree: &Value, names: &[&str]) -> Result<String, SessionError> {
+    let found = names.iter().find_map(|name| text(tree, name)).map(Cow::into_owned);
+    found.ok_or_else(|| missing(names))
+}
+
+fn missing(names: &[&str]) -> SessionError {
+    let name = names.first().copied().unwrap_or_default();
+    SessionError::Answer(format!("the answer has no {name}"))
+}
+
+/// The answer of a metadata service or a credentials URI, if its `Code` is good.
+pub(super) fn with_code(tree: &Value) -> Result<(), SessionError> {
+    match text(tree, "Code") {
+        Some(code) if code != "Success" => {
+            let word: String =
+                code.chars().filter(char::is_ascii_alphanumeric).take(MAX_WORD_BYTES).collect();
+            Err(SessionError::Answer(format!("the answer's code is {word}")))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The tree of a good answer of `cloud`; its refusal, or the status, of any other.
+pub(super) fn tree(cloud: Cloud, response: &Response<Bytes>) -> Result<Value, SessionError> {
+    if let Some(refusal) = cloud.refusal(response) {
+        return Err(SessionError::Refused(refusal));
+    }
+    json(response)
+}
+
+/// The tree of a good answer.
+pub(super) fn json(response: &Response<Bytes>) -> Result<Value, SessionError> {
+    if !response.status().is_success() {
+        return Err(SessionError::Status(response.status().as_u16()));
+    }
+    // The reader's own words may quote the answer.
+    document(response.body()).map_err(|_| SessionError::Answer("the answer is not JSON".to_owned()))
+}
+
+/// The text of a good answer.
+pub(super) fn word(response: &Response<Bytes>) -> Result<String, SessionError> {
+    if !response.status().is_success() {
+        return Err(SessionError::Status(response.status().as_u16()));
+    }
+    let word = String::from_utf8_lossy(response.body()).trim().to_owned();
+    match well_formed(&word) {
+        Ok(()) => Ok(word),
+        Err(problem) => Err(SessionError::Answer(format!("the answer {problem}"))),
+    }
+}
+
+/// Sends one request whose headers may be secret.
+pub(super) async fn send(
+    transport: &dyn Transport,
+    method: Method,
+    uri: &str,
+    headers: &[(&'static str, &str)],
+    body: impl Into<Bytes>,
+) -> Result<Response<Bytes>, SessionError> {
+    let mut request = Request::new(body.into());
+    *request.method_mut() = method;
+    // Neither the address nor a header is shown: both may hold a secret.
+    let unfit = |what: &str| SessionError::Request(format!("{what} cannot be sent"));
+    *request.uri_mut() = uri.parse().map_err(|_| unfit("the address"))?;
+    if request.uri().authority().is_none() {
+        return Err(unfit("an address without a host"));
+    }
+    for &(name, value) in headers {
+        let mut value = HeaderValue::from_str(value).map_err(|_| unfit(name))?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(name, value);
+    }
+    Ok(transport.send(request).await?)
+}
+
+/// The token in a file, read anew, since the platform replaces it.
+pub(super) async fn token(path: &Path) -> Result<SecretString, SessionError> {
+    let unfit = |reason: String| SessionError::File { path: path.to_owned(), reason };
+    let text = configured::text(path).await.map_err(|error| unfit(error.to_string()))?;
+    let token = text.trim();
+    well_formed(token).map_err(|problem| unfit(format!("it {problem}")))?;
+    Ok(SecretString::from(token))
+}
