@@ -691,7 +691,8 @@ impl Judge {
 
     /// No counter falls.
     fn monotone(&mut self, samples: &Samples<'_>) {
-        let mut fallen = None;
+        // In order, so that the same history is told in the same words.
+        let mut fallen = BTreeSet::new();
         for (series, &value) in samples {
             let name = series.split_once('{').map_or(&**series, |(name, _)| name);
             let counts =
@@ -706,11 +707,11 @@ impl Judge {
                 continue;
             };
             if value < *before - 1e-6 {
-                fallen.get_or_insert_with(|| format!("{series} fell from {before} to {value}"));
+                fallen.insert(format!("{series} fell from {before} to {value}"));
             }
             *before = value;
         }
-        if let Some(text) = fallen {
+        if let Some(text) = fallen.pop_first() {
             self.broken("counter", text);
         }
     }

@@ -57,7 +57,7 @@ struct Options {
 
 /// Days and months that `make test` runs.
 const DAYS: u64 = 300;
-const MONTHS: u64 = 6;
+const MONTHS: u64 = 4;
 /// A month, and what lies beyond it in the vendors' lists.
 const MONTH: i64 = 40;
 /// Worlds that are played twice.

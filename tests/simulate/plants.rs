@@ -14,8 +14,31 @@ fn known_seed(bug: Bug) -> Option<u64> {
     KNOWN.iter().find(|(known, _)| *known == bug).map(|&(_, seed)| seed)
 }
 
-/// The first seed that finds each bug, as `make simulate PLANTS=1` says.
-const KNOWN: &[(Bug, u64)] = &[];
+/// The first seed that finds each bug, as `make plants` says.
+const KNOWN: &[(Bug, u64)] = &[
+    (Bug::NoFlushBeforePublish, 2),
+    (Bug::NoFlushBeforeShow, 32),
+    (Bug::BaselineOnEveryStart, 2),
+    (Bug::CountsForgotten, 2),
+    (Bug::NoBackoff, 2),
+    (Bug::NoGuard, 5),
+    (Bug::ShownTooEarly, 2),
+    (Bug::RunsForgotten, 0),
+    (Bug::NeverStale, 1),
+    (Bug::AbsenceIgnored, 2),
+    (Bug::AbsenceIsSuccess, 2),
+    (Bug::SentTwice, 1),
+    (Bug::NoRateLimit, 14),
+    (Bug::SinceNotWidened, 7),
+    (Bug::LateEndCounted, 3),
+    (Bug::NoRetention, 1),
+    (Bug::OnePage, 42),
+    (Bug::NoEscapes, 1),
+    (Bug::BudgetForgotten, 57),
+    (Bug::GapNotDeclared, 3),
+    (Bug::RegistrationsForgotten, 2),
+    (Bug::OutageForgotten, 15),
+];
 
 /// How long the worlds last in which the bug can be met.
 fn days(bug: Bug) -> i64 {
