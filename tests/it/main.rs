@@ -38,3 +38,4 @@ mod storage;
 mod support;
 mod tasks_file;
 mod trouble;
+mod web;
