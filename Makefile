@@ -2,7 +2,7 @@
 # parts of them. Every target can be run again at any time.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint unit sdk metrics deny bench docs clean
+.PHONY: help setup test lint unit simulate plants sdk metrics deny bench docs clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,17 @@ lint: ## Format, clippy and documentation, warnings refused
 
 unit: ## Unit and integration tests
 	@tests/run.sh tests
+
+SEEDS ?= 1000
+FIRST ?= 0
+DAYS ?= 1
+
+simulate: ## Simulated days of the whole exporter: SEEDS=10000 FIRST=0 DAYS=1
+	@cargo test --quiet --locked --profile simulate --features sabotage --test simulate -- \
+		--seeds $(SEEDS) --first $(FIRST) --days $(DAYS)
+
+plants: ## The planted bugs, and at which seed the simulation finds each
+	@cargo test --quiet --locked --profile simulate --features sabotage --test simulate -- --plants
 
 sdk: setup ## The vendors' official SDK clients against the simulated clouds
 	@tests/run.sh sdk

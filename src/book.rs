@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::estimate::Progression;
 use crate::journal::{Batch, Contents, Table};
 use crate::ledger::Ledger;
+use crate::sabotage::{self, Bug};
 use crate::source::Fetched;
 use crate::store::Tracked;
 use crate::task::{Step, Task, TaskState, Timestamp};
@@ -134,9 +135,14 @@ impl Book {
             } else if tracked.settled.is_none()
                 && (fetched.complete && !left_over.contains(&tracked.task.id)
                     || gone.contains(&tracked.task.id))
+                && !sabotage::is(Bug::AbsenceIgnored)
             {
                 lost.push(tracked.task.clone());
-                tracked.task.state = TaskState::Unknown;
+                tracked.task.state = if sabotage::is(Bug::AbsenceIsSuccess) {
+                    TaskState::Succeeded
+                } else {
+                    TaskState::Unknown
+                };
                 tracked.settled = Some(now);
                 entry.saved = None;
             }
@@ -157,14 +163,17 @@ impl Book {
         }
         let dropped = &mut self.dropped;
         self.entries.retain(|Entry { tracked, .. }| {
-            let keep = !tracked.has_expired(keeping, now);
+            let keep = !tracked.has_expired(keeping, now) || sabotage::is(Bug::NoRetention);
             if !keep {
                 dropped.push(Arc::clone(&tracked.task.id));
             }
             keep
         });
         for Entry { tracked, .. } in &mut self.entries {
-            if tracked.settled.is_none() && now.since(tracked.last_seen) > keeping.stale_after {
+            if tracked.settled.is_none()
+                && now.since(tracked.last_seen) > keeping.stale_after
+                && !sabotage::is(Bug::NeverStale)
+            {
                 tracked.task.state = TaskState::Unknown;
             }
             let running = tracked.task.state == TaskState::Running;

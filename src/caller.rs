@@ -17,6 +17,7 @@ use crate::cloud::{Credentials, Refusal, RefusalKind, Signing, SigningError};
 use crate::credentials::{CredentialsError, Provider};
 use crate::metrics::{Instruments, Reason};
 use crate::pace::Account;
+use crate::sabotage::{self, Bug};
 use crate::store::SourceInfo;
 use crate::task::Timestamp;
 use crate::transport::{Transport, TransportError};
@@ -242,6 +243,10 @@ impl Caller {
         let now = self.vendor_now();
         let signing = Signing { service: self.api.service, credentials, now, nonce: &nonce };
         self.api.cloud.sign(&mut request, &signing)?;
+        if sabotage::is(Bug::SentTwice) {
+            let both = (self.transport.send(request.clone()), self.transport.send(request));
+            return Ok(tokio::join!(both.0, both.1).1?);
+        }
         Ok(self.transport.send(request).await?)
     }
 

@@ -25,6 +25,7 @@ use crate::coverage::Gap;
 use crate::journal::{Batch, Contents, Journal, Table};
 use crate::ledger::Completion;
 use crate::metrics::{Amount, Instruments};
+use crate::sabotage::{self, Bug};
 use crate::scrapes::Scrapes;
 use crate::store::SourceInfo;
 use crate::task::{TaskState, Timestamp};
@@ -103,6 +104,9 @@ impl Counts {
             self.lock().last_failures.insert(name.to_owned(), time);
         }
         for (_, count) in contents.take::<Count>(COUNTS, name) {
+            if sabotage::is(Bug::CountsForgotten) {
+                continue;
+            }
             self.show(name, &count.series, &Amount::default(), &count.shown);
             self.lock().counts.insert((name.to_owned(), count.series.clone()), count);
         }
@@ -216,7 +220,9 @@ impl Counts {
                     continue;
                 }
                 let key = (source.clone(), series.kind().map(str::to_owned));
-                if born.get(&key).is_some_and(|&born| !self.scrapes.served_since(born, now)) {
+                if born.get(&key).is_some_and(|&born| !self.scrapes.served_since(born, now))
+                    && !sabotage::is(Bug::ShownTooEarly)
+                {
                     waits = true;
                     continue;
                 }
@@ -228,7 +234,9 @@ impl Counts {
         }
         if !due.is_empty() {
             // In the journal before anybody sees it. A journal in trouble holds nothing up.
-            self.journal.flush().await;
+            if !sabotage::is(Bug::NoFlushBeforeShow) {
+                self.journal.flush().await;
+            }
         }
         for (source, series, before, after) in due {
             self.show(&source, &series, &before, &after);

@@ -22,6 +22,7 @@ use crate::metrics::{Instruments, Metrics, publish};
 use crate::pace::{Account, Keeper};
 use crate::poller::{Pace, Poller, Shelves, sweep};
 use crate::registration::{Limits, Registrable, Registrations};
+use crate::sabotage::{self, Bug};
 use crate::server::{App, Registering, Token, Web, serve};
 use crate::source::{Learned, Source};
 use crate::store::{Snapshot, SourceInfo, Store};
@@ -249,6 +250,7 @@ fn account(
     // No source is called so.
     let name = format!("{}/{}", source.api.cloud, source.account);
     let mark = contents.take::<Mark>(BUDGETS, &name).pop().map(|(_, mark)| mark);
+    let mark = mark.filter(|_| !sabotage::is(Bug::BudgetForgotten));
     let budget = Budget::new(limit, &mark.unwrap_or_default(), Moment::now(clock));
     let journal = Arc::clone(journal);
     let keep = move |mark: Mark| {

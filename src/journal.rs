@@ -31,6 +31,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::metrics::Instruments;
+use crate::sabotage::{self, Point};
 
 /// The file in the folder.
 const FILE: &str = "journal.db";
@@ -442,6 +443,7 @@ impl Disk {
             None => self.reopen()?,
         }
         let Some(connection) = &mut self.connection else { return Ok(()) };
+        sabotage::point(Point::BeforeTransaction);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
             let mut remove = transaction.prepare(
@@ -462,7 +464,9 @@ impl Disk {
             let [kind, source, name] = SEAL;
             put.execute(params![kind, source, name, "", sum])?;
         }
+        sabotage::point(Point::BeforeCommit);
         transaction.commit()?;
+        sabotage::point(Point::AfterCommit);
         Ok(())
     }
 

@@ -17,6 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::journal::{Batch, Contents, Table};
+use crate::sabotage::{self, Bug};
 use crate::task::{Task, TaskState, Timestamp};
 
 /// How long a task is remembered after it was last seen: longer than any vendor's list
@@ -92,6 +93,9 @@ impl Ledger {
     /// The ledger that an earlier process left, else a new one.
     pub fn restore(source: &str, contents: &mut Contents, now: Timestamp) -> Self {
         let mut ledger = Self::new(now);
+        if sabotage::is(Bug::BaselineOnEveryStart) {
+            return ledger;
+        }
         if let Some((_, baseline)) = contents.take(BASELINES, source).pop() {
             ledger.baseline = baseline;
             ledger.baseline_changed = false;
@@ -140,7 +144,9 @@ impl Ledger {
             // of a failed poll must not make us forget what has been counted.
             let changed = &mut self.changed;
             self.runs.retain(|id, run| {
-                let keep = now.since(run.last_seen) < MEMORY;
+                let too_soon = sabotage::is(Bug::RunsForgotten)
+                    && run.settled.is_some_and(|settled| now.since(settled).as_secs() > 3600);
+                let keep = now.since(run.last_seen) < MEMORY && !too_soon;
                 if !keep {
                     changed.insert(Arc::clone(id));
                 }
@@ -185,8 +191,10 @@ impl Ledger {
                 ended >= self.watching_since() && (complete || ended <= latest)
             });
         };
+        let late_end = run.ended.is_none() && task.ended.is_some();
         let is_new = run.settled.is_none()
-            || is_later(run.started, task.started) && is_later(run.ended, task.ended);
+            || is_later(run.started, task.started) && is_later(run.ended, task.ended)
+            || late_end && sabotage::is(Bug::LateEndCounted);
         let same_run = Run {
             started: run.started.max(task.started),
             ended: task.ended.or(run.ended),

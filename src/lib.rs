@@ -45,6 +45,7 @@
 //! | [`scrapes`] | Who scrapes, how often, and what they have been served |
 //! | [`server`] | `/metrics`, health, JSON, landing page |
 //! | [`exporter`] | `Exporter`: all of the above for one configuration, until told to stop |
+//! | [`sabotage`] | Bugs that the simulation plants; nothing at all in a release |
 //! | [`simulator`] | Simulated clouds that check signatures and answer as the vendors do |
 //! | [`cli`], [`environment`], [`listen`], [`log`], [`table`], [`printable`] | Flags and subcommands; the environment, ports, log lines and tables as people see them |
 
@@ -85,6 +86,7 @@ pub mod pace;
 pub mod poller;
 pub mod printable;
 pub mod registration;
+pub mod sabotage;
 pub mod scrapes;
 pub mod server;
 pub mod simulator;

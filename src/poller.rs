@@ -19,6 +19,7 @@ use crate::journal::{Batch, Contents, Journal, Table};
 use crate::ledger::{self, Completion, Ledger};
 use crate::metrics::{Instruments, Reason};
 use crate::pace::{Backoff, Guard};
+use crate::sabotage::{self, Bug};
 use crate::source::{Fetched, Source};
 use crate::store::{Snapshot, SourceInfo, Store, Tracked};
 use crate::task::{Task, TaskState, Timestamp};
@@ -140,7 +141,9 @@ impl Poller {
             );
             shelves.journal.note(contents.forget(&info.name));
         }
-        let past = past.filter(|past| past.identity == identity(&info));
+        let past = past
+            .filter(|past| past.identity == identity(&info))
+            .filter(|_| !sabotage::is(Bug::OutageForgotten));
         let last_success = past.as_ref().and_then(|past| past.last_success);
         shelves.counts.restore(&info, contents);
         let ledger = Ledger::restore(&info.name, contents, caller.clock.now());
@@ -295,6 +298,7 @@ impl Watch {
         }
         let was_in_gap = self.coverage.is_in_gap();
         let gap = fetched.covers.and_then(|span| self.coverage.add(span));
+        let gap = gap.filter(|_| !sabotage::is(Bug::GapNotDeclared));
         if was_in_gap || gap.is_some() {
             // After a restart it must neither be found again nor go on.
             self.saved = None;
@@ -322,7 +326,9 @@ impl Watch {
         ledger.save(&self.info.name, &mut batch);
         self.save(now, &mut batch);
         self.counts.enter(&self.info, &completions, gap, self.cancels, now, batch);
-        self.journal.flush().await;
+        if !sabotage::is(Bug::NoFlushBeforePublish) {
+            self.journal.flush().await;
+        }
         failure
     }
 
@@ -357,6 +363,9 @@ impl Watch {
         };
         match error.reason() {
             Reason::Throttled | Reason::Server | Reason::Network | Reason::Timeout => {
+                if sabotage::is(Bug::NoBackoff) {
+                    self.backoff.reset();
+                }
                 let asked = error.refusal().and_then(|refusal| refusal.retry_after);
                 Instant::now() + self.backoff.after_failure(interval, asked, random)
             }

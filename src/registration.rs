@@ -21,6 +21,7 @@ use crate::api::{TaskApi, TaskRef, given};
 use crate::clock::Clock;
 use crate::journal::{Batch, Contents, Journal, Table};
 use crate::metrics::Instruments;
+use crate::sabotage::{self, Bug};
 use crate::store::{Snapshot, Store, Tracked};
 use crate::task::{Resource, Timestamp};
 use crate::watchlist::Watchlist;
@@ -146,6 +147,9 @@ impl Registrations {
             let rows = contents.take::<Entry>(REGISTRATIONS, &name).into_iter();
             let ids: BTreeMap<Arc<str>, Entry> =
                 rows.map(|(id, entry)| (id.into(), entry)).collect();
+            if sabotage::is(Bug::RegistrationsForgotten) {
+                continue;
+            }
             if let Some(source) = sources.get(&name) {
                 for (id, entry) in &ids {
                     source.watchlist.register(entry.registration.task(id));

@@ -16,6 +16,7 @@ use crate::cloud::RefusalKind;
 use crate::coverage::Span;
 use crate::discovery::Discovery;
 use crate::metrics::Reason;
+use crate::sabotage::{self, Bug};
 use crate::store::Tracked;
 use crate::task::{Origin, Resource, Task, TaskState, Timestamp};
 use crate::watchlist::{Wanted, Watchlist};
@@ -241,7 +242,8 @@ impl Source {
                     self.learned.list = Listing::Exists;
                     failed_before = false;
                     // The next page before other queries, while the list is as it was.
-                    for next in page.next.into_iter().rev() {
+                    let pages = if sabotage::is(Bug::OnePage) { Vec::new() } else { page.next };
+                    for next in pages.into_iter().rev() {
                         queries.push_front(next);
                     }
                     found.add(page.tasks, page.unreadable);
@@ -501,7 +503,7 @@ impl Source {
             .filter(|tracked| (self.caller.api.by_id)(&task_ref(&tracked.task)).is_none())
             .filter_map(|tracked| tracked.task.started.or(tracked.task.created));
         unfinished
-            .chain(covered_until)
+            .chain(covered_until.filter(|_| !sabotage::is(Bug::SinceNotWidened)))
             .map(|time| time.saturating_sub(OVERLAP))
             .chain([now.saturating_sub(self.lookback)])
             .min()
@@ -616,9 +618,11 @@ fn only_resource(query: &Query) -> Option<&Resource> {
 
 /// Whether an answer to the question for an id says that there is no such task. Some vendors have no
 /// better word for that than for a question that is wrong: after a list that went well there is
-/// nothing else that can be wrong with it.
+/// nothing else that can be wrong with it. An answer without a code need not be the vendor's.
 fn is_unknown_id(error: &FetchError, found: &Found) -> bool {
-    let client = error.refusal().is_some_and(|refusal| refusal.kind == RefusalKind::Client);
+    let client = error
+        .refusal()
+        .is_some_and(|refusal| refusal.kind == RefusalKind::Client && refusal.has_code());
     is_not_found(error) || (client && found.went_well())
 }
 

@@ -8,9 +8,12 @@ logs=target/test-logs
 mkdir -p $logs
 
 format() { cargo fmt --check; }
-clippy() { cargo clippy --quiet --all-targets --locked -- -D warnings; }
+clippy() { cargo clippy --quiet --all-targets --all-features --locked -- -D warnings; }
 rustdoc() { RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --locked --document-private-items; }
 tests() { cargo test --locked; }
+simulate() {
+    cargo test --quiet --locked --profile simulate --features sabotage --test simulate
+}
 deny() { .tools/bin/cargo-deny --log-level error check licenses bans sources; }
 release() { cargo build --release --locked; }
 promtool() { tests/promtool.sh; }
@@ -21,7 +24,7 @@ sdk() {
 peer() { (cd benches/peers && go vet ./... && go build -o ../../target/peer .); }
 
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(format clippy rustdoc tests deny sdk release promtool prometheus peer)
+[ ${#steps[@]} -gt 0 ] || steps=(format clippy rustdoc tests simulate deny sdk release promtool prometheus peer)
 
 passed=0 failed=0 skipped=0
 # Adds what a runner's summary says: "12 passed; 1 failed; 0 ignored" or "1 failed, 12 passed".
@@ -33,9 +36,9 @@ for step in "${steps[@]}"; do
     printf '[%d/%d] %-10s ' $number ${#steps[@]} "$step"
     if "$step" >"$log" 2>&1; then status=ok; else status=FAILED; fi
     ran=0
-    case $step in tests | sdk)
+    case $step in tests | simulate | sdk)
         # Only the lines that sum up: test names may hold such words too.
-        grep -E '^test result:|^[=0-9].*(passed|failed|skipped).* in [0-9.]+s' "$log" >"$log.sums"
+        grep -E '^(test result|simulate):|^[=0-9].*(passed|failed|skipped).* in [0-9.]+s' "$log" >"$log.sums"
         p=$(count "$log.sums" passed) f=$(count "$log.sums" 'failed|error') s=$(count "$log.sums" 'skipped|ignored')
         passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s)) ran=$((p + f))
         [ $status = ok ] || [ "$f" -gt 0 ] || failed=$((failed + 1))

@@ -103,6 +103,11 @@ impl Refusal {
         self
     }
 
+    /// Whether the vendor gave a code. Without one it may be somebody in between who answered.
+    pub fn has_code(&self) -> bool {
+        self.code.parse::<u16>().is_err()
+    }
+
     /// The message, unless it may quote the request. Those that a vendor's gateway is about to
     /// send do.
     fn speakable(&self) -> &str {

@@ -380,3 +380,24 @@ async fn the_limit_hides_tasks_but_counts_them() {
     assert_eq!(lab.value("dbtask_tasks{source=\"one\",state=\"running\"}"), Some(30));
     lab.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_count_of_a_kind_without_a_word_waits_for_its_0_like_any_other() {
+    let scenario = "
+sources:
+  - name: one
+    api: alibaba_adb
+    region: cn-hangzhou
+    resources: [{id: am-1}]
+    tasks: [{id: '7', resource: am-1, configured: true, at: 20m, life: [{run: {for: 1s}}, {fail: {}}]}]
+";
+    let lab = Lab::new(scenario, |_| {});
+    let series = "dbtask_task_failures_total{source=\"one\",task_kind=\"\"}";
+    let mut seen = Vec::new();
+    for _ in 0..200 {
+        lab.seconds(15).await;
+        seen.extend(value_in(&lab.scrape_by(1), series));
+    }
+    assert_eq!((seen.first(), seen.last()), (Some(&0), Some(&1)));
+    lab.stop().await;
+}

@@ -215,3 +215,27 @@ sources:
     assert_eq!(lab.state("one", "2"), "failed");
     lab.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_redirect_is_not_the_vendors_word_that_it_does_not_know_a_task() {
+    let scenario = "
+sources:
+  - name: one
+    api: alibaba_adb
+    region: cn-hangzhou
+    resources: [{id: am-1}]
+    tasks: [{id: '7', resource: am-1, configured: true, life: [{hang: {}}]}]
+";
+    let lab = Lab::new(scenario, |_| {});
+    lab.minutes(2).await;
+    let by_id = Some("DescribeTaskInfo".to_owned());
+    lab.cloud.inject("one", Fault { operation: by_id, ..Fault::new(FaultKind::Redirect) });
+    lab.minutes(5).await;
+    assert!(!lab.snapshot("one").up);
+    assert_eq!(lab.state("one", "7"), "running");
+    lab.cloud.heal("one");
+    lab.minutes(2).await;
+    assert!(lab.snapshot("one").up);
+    assert_eq!(lab.state("one", "7"), "running");
+    lab.stop().await;
+}

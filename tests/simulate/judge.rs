@@ -1,0 +1,897 @@
+//! The judge: sees every request, every snapshot and every scrape, and knows the truth. The first
+//! broken promise ends the simulation.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use dbtask_exporter::cloud::RefusalKind;
+use dbtask_exporter::simulator::FaultKind;
+use dbtask_exporter::store::{Snapshot, Tracked};
+use dbtask_exporter::task::{TaskState, Timestamp};
+
+use crate::exposition::{self, Samples, escaped};
+use crate::truth::{self, Known, Life, Poll};
+use crate::world::{Event, MINUTE, World, clock};
+
+/// A promise that was broken.
+#[derive(Clone, Debug)]
+pub(crate) struct Violation {
+    pub(crate) rule: &'static str,
+    /// Milliseconds since the start.
+    pub(crate) at: i64,
+    pub(crate) text: String,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Good,
+    Refused(RefusalKind),
+    None,
+}
+
+/// What was met on the way.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) requests: u64,
+    pub(crate) good_polls: u64,
+    pub(crate) lives: u64,
+    pub(crate) scrapes: u64,
+    pub(crate) read: u64,
+    pub(crate) failures: u64,
+    /// Failures that had to be counted, and were.
+    pub(crate) certain: u64,
+    /// Requests that were hit, by the word of the fault.
+    pub(crate) faults: BTreeMap<&'static str, u64>,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.good_polls += other.good_polls;
+        self.lives += other.lives;
+        self.scrapes += other.scrapes;
+        self.read += other.read;
+        self.failures += other.failures;
+        self.certain += other.certain;
+        for (word, count) in &other.faults {
+            *self.faults.entry(word).or_default() += count;
+        }
+    }
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} requests, {} good polls, {} lives, {} scrapes, {} expositions read, {} failures \
+             ({} certain); requests hit by faults:",
+            self.requests,
+            self.good_polls,
+            self.lives,
+            self.scrapes,
+            self.read,
+            self.failures,
+            self.certain
+        )?;
+        for (word, count) in &self.faults {
+            write!(f, " {word} {count}")?;
+        }
+        Ok(())
+    }
+}
+
+/// How long what is to be shown may wait: five minutes, and a second for every step on the way.
+const SETTLED: i64 = 305_000;
+/// How exactly it is known where a vendor's list begins: clocks differ, and lists are asked for a
+/// little less than they would give.
+const GAP_EDGE: i64 = 20 * 60 * 1000;
+/// How long a scraper may be silent and still be waited for.
+const PATIENCE: i64 = 300_000;
+
+pub(crate) struct Judge {
+    world: World,
+    epoch: i64,
+    pub(crate) lives: Vec<Life>,
+    watches: Vec<Watch>,
+    /// In milliseconds.
+    now: i64,
+    process: Process,
+    rates: HashMap<(String, String), VecDeque<i64>>,
+    keys: HashMap<String, Key>,
+    /// Calls of each account on each day.
+    spent: HashMap<(String, i64), u64>,
+    /// The last value of each series that must never fall, across restarts.
+    lasting: HashMap<String, f64>,
+    scrapers: BTreeMap<u8, VecDeque<i64>>,
+    /// Scrapes are read until then, in milliseconds.
+    hot_until: i64,
+    /// Sources of which nobody has seen what the last process showed at its end.
+    unsure: BTreeSet<usize>,
+    /// The part of the last exposition that counts tasks.
+    counted: String,
+    /// When each end was first shown: by source, id and time.
+    settled: HashMap<(usize, String, i64), Timestamp>,
+    pub(crate) verdict: Option<Violation>,
+    pub(crate) digest: u64,
+    pub(crate) tally: Tally,
+}
+
+/// What is known of a source.
+#[derive(Debug)]
+struct Watch {
+    /// In this life.
+    present: bool,
+    resources: Vec<String>,
+    interval: i64,
+    /// In seconds: since when it is watched, at the earliest and at the latest.
+    since: (i64, i64),
+    tried: bool,
+    last: Option<Poll>,
+    baseline: Option<i64>,
+    last_success: Option<Timestamp>,
+    /// The last good answer, in milliseconds.
+    answered: i64,
+    in_flight: u32,
+    /// The longest poll, in seconds: what it sees is dated at its end.
+    longest: i64,
+    /// When requests last ended, and when polls have begun since the last good answer.
+    quiet_since: i64,
+    troubled: VecDeque<i64>,
+    /// Gaps in what could be seen, and the polls that ended them: certain ones and likely ones.
+    gaps: Vec<(i64, bool)>,
+    /// Whether all trouble since then was of the sort that is backed off from.
+    backs_off: bool,
+    snapshot: Option<Arc<Snapshot>>,
+}
+
+/// One life of the process.
+#[derive(Debug, Default)]
+struct Process {
+    up: bool,
+    began: i64,
+    /// When the series of a source and a kind were born: ever, and in this process.
+    born: BTreeMap<(usize, String), (i64, i64)>,
+    /// What each counter must not fall below.
+    counters: HashMap<String, f64>,
+    /// What was shown when the last process ended.
+    inherited: HashMap<String, f64>,
+    was_read: bool,
+}
+
+#[derive(Debug, Default)]
+struct Key {
+    refusals: u32,
+    last: i64,
+}
+
+impl Judge {
+    pub(crate) fn new(world: &World, epoch: Timestamp) -> Self {
+        let watches = world.sources.iter().map(|source| Watch {
+            present: false,
+            resources: Vec::new(),
+            interval: source.interval,
+            since: (0, 0),
+            tried: false,
+            last: None,
+            baseline: None,
+            last_success: None,
+            answered: 0,
+            in_flight: 0,
+            longest: 0,
+            quiet_since: i64::MIN / 2,
+            troubled: VecDeque::new(),
+            gaps: Vec::new(),
+            backs_off: true,
+            snapshot: None,
+        });
+        Self {
+            world: world.clone(),
+            epoch: epoch.as_second(),
+            lives: truth::lives(world),
+            watches: watches.collect(),
+            now: 0,
+            process: Process::default(),
+            rates: HashMap::new(),
+            keys: HashMap::new(),
+            spent: HashMap::new(),
+            lasting: HashMap::new(),
+            scrapers: BTreeMap::new(),
+            hot_until: 0,
+            unsure: BTreeSet::new(),
+            counted: String::new(),
+            settled: HashMap::new(),
+            verdict: None,
+            digest: 0xcbf2_9ce4_8422_2325,
+            tally: Tally::default(),
+        }
+    }
+
+    /// What time it is, in milliseconds since the start.
+    pub(crate) fn at(&mut self, now: i64) -> &mut Self {
+        self.now = now;
+        self
+    }
+
+    fn second(&self) -> i64 {
+        self.now / 1000
+    }
+
+    fn broken(&mut self, rule: &'static str, text: String) {
+        self.verdict.get_or_insert(Violation { rule, at: self.now, text });
+    }
+
+    fn name(&self, source: usize) -> &str {
+        &self.world.sources[source].name
+    }
+
+    fn note(&mut self, text: &[u8]) {
+        for &byte in text {
+            self.digest = (self.digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    // The process.
+
+    /// A process has been started that watches these: resources and interval of each source.
+    pub(crate) fn started(&mut self, watched: &[Option<(Vec<String>, i64)>]) {
+        self.tally.lives += 1;
+        if !self.world.has_journal {
+            self.sum_up();
+        }
+        let inherits = self.world.has_journal;
+        let second = self.second();
+        let born = std::mem::take(&mut self.process.born);
+        let was_read = self.process.was_read;
+        self.process = Process { up: true, began: self.now, ..Process::default() };
+        if inherits {
+            let reborn = born.into_iter().map(|(key, (ever, _))| (key, (ever, self.now)));
+            self.process.born = reborn.collect();
+            self.process.inherited = self.lasting.clone();
+            if !was_read {
+                self.unsure = (0..self.watches.len()).collect();
+            }
+        } else {
+            self.lasting.clear();
+            self.spent.clear();
+            self.settled.clear();
+            self.lives.iter_mut().for_each(Life::forgotten);
+        }
+        for (watch, watched) in self.watches.iter_mut().zip(watched) {
+            watch.present = watched.is_some();
+            watch.snapshot = None;
+            watch.in_flight = 0;
+            watch.troubled.clear();
+            watch.backs_off = true;
+            watch.quiet_since = i64::MIN / 2;
+            if !inherits {
+                (watch.last, watch.baseline, watch.last_success) = (None, None, None);
+                watch.gaps.clear();
+            }
+            let Some((resources, interval)) = watched else { continue };
+            (watch.resources, watch.interval) = (resources.clone(), *interval);
+            if !inherits {
+                watch.since = (second, second);
+                watch.tried = false;
+            } else if !watch.tried {
+                // It may have died just before it could write down since when it watches.
+                let earliest = if watch.since.1 == 0 { second } else { watch.since.0 };
+                watch.since = (earliest, second);
+            }
+        }
+        self.rates.clear();
+        self.keys.clear();
+        self.hot_until = self.now + SETTLED + 60_000;
+    }
+
+    /// It has ended, after a last look at what it served or in the middle of something.
+    pub(crate) fn ended(&mut self, looked: bool) {
+        self.process.up = false;
+        self.process.was_read &= looked;
+    }
+
+    /// A task has been registered, durably; or that was taken back.
+    pub(crate) fn registered(&mut self, source: usize, id: &str, is: bool) {
+        let second = self.second();
+        for life in self.lives.iter_mut().filter(|it| it.source == source && it.id == id) {
+            if is {
+                life.watched.get_or_insert(second);
+            } else {
+                life.watched = None;
+            }
+        }
+    }
+
+    // Requests.
+
+    pub(crate) fn sent(&mut self, source: usize, operation: &str) {
+        self.tally.requests += 1;
+        let line = format!("{} {source} {operation}\n", self.now);
+        self.note(line.as_bytes());
+        let now = self.now;
+        let (account, name) =
+            (self.world.sources[source].account.clone(), self.name(source).to_owned());
+        let watch = &mut self.watches[source];
+        watch.in_flight += 1;
+        if watch.in_flight > 1 {
+            return self.broken("two polls at once", format!("{name}: two requests at once"));
+        }
+        if now - watch.quiet_since >= 900 {
+            watch.troubled.push_back(now);
+            while watch.troubled.front().is_some_and(|&first| now - first > 4_500_000) {
+                watch.troubled.pop_front();
+            }
+            let hour = watch.troubled.iter().filter(|&&at| now - at <= 3_600_000).count();
+            let long = watch.troubled.front().is_some_and(|&first| now - first > 4_200_000);
+            if watch.backs_off && long && now - watch.answered > 4_500_000 && hour > 42 {
+                return self.broken(
+                    "backoff",
+                    format!("{name}: {hour} polls in an hour of throttling, errors or silence"),
+                );
+            }
+        }
+        let api = self.world.sources[source].api;
+        let cloud_account = format!("{}/{account}", api.cloud);
+        if let Some(key) = self.keys.get(&cloud_account)
+            && key.refusals >= 4
+            && now - key.last < 359_000
+        {
+            let text = format!(
+                "{name}: the key was refused {} times in a row, last {} s ago",
+                key.refusals,
+                (now - key.last) / 1000
+            );
+            return self.broken("guard", text);
+        }
+        if let Some(budget) = self.world.sources[source].daily_budget {
+            let day = (self.epoch + now / 1000) / (24 * 3600);
+            let spent = self.spent.entry((cloud_account.clone(), day)).or_default();
+            *spent += 1;
+            if *spent > budget {
+                return self.broken("budget", format!("{name}: more than {budget} calls in a day"));
+            }
+        }
+        let Some(known) = api.operations.iter().find(|known| known.name == operation) else {
+            return self.broken("rate", format!("{name}: {operation} is no operation of its API"));
+        };
+        let calls =
+            self.rates.entry((cloud_account, format!("{}/{operation}", api.service))).or_default();
+        calls.push_back(now);
+        while calls.front().is_some_and(|&first| first <= now - 1000) {
+            calls.pop_front();
+        }
+        // A fifth of the rate may come at once.
+        let most = (known.per_second + known.per_second / 5).max(known.per_second + 1);
+        if calls.len() > most as usize {
+            let text = format!("{name}: {} calls of {operation} in a second", calls.len());
+            self.broken("rate", text);
+        }
+    }
+
+    pub(crate) fn answered(&mut self, source: usize, answer: Answer) {
+        let now = self.now;
+        let planned = &self.world.sources[source];
+        let key =
+            self.keys.entry(format!("{}/{}", planned.api.cloud, planned.account)).or_default();
+        match answer {
+            Answer::Good | Answer::Refused(RefusalKind::Forbidden | RefusalKind::NotFound) => {
+                key.refusals = 0;
+            }
+            Answer::Refused(RefusalKind::Unauthenticated | RefusalKind::CredentialsExpired) => {
+                (key.refusals, key.last) = (key.refusals + 1, now);
+            }
+            Answer::Refused(_) | Answer::None => {}
+        }
+        let watch = &mut self.watches[source];
+        watch.in_flight = watch.in_flight.saturating_sub(1);
+        watch.quiet_since = now;
+        match answer {
+            Answer::Good => {
+                watch.answered = now;
+                watch.troubled.clear();
+                watch.backs_off = true;
+            }
+            Answer::Refused(RefusalKind::Throttled | RefusalKind::Server) | Answer::None => {}
+            Answer::Refused(_) => watch.backs_off = false,
+        }
+    }
+
+    /// The process died while it waited for an answer.
+    pub(crate) fn abandoned(&mut self, source: usize) {
+        let watch = &mut self.watches[source];
+        watch.in_flight = watch.in_flight.saturating_sub(1);
+    }
+
+    // Snapshots.
+
+    /// Looks at what is served now; `all` looks at what has not changed, too.
+    pub(crate) fn look(&mut self, snapshots: &[Arc<Snapshot>], all: bool) {
+        if !self.process.up {
+            return;
+        }
+        for snapshot in snapshots {
+            let named = |source: &crate::world::Watched| source.name == snapshot.source.name;
+            let Some(n) = self.world.sources.iter().position(named) else { continue };
+            let old = self.watches[n].snapshot.replace(Arc::clone(snapshot));
+            let is_new = old.as_ref().is_none_or(|old| !Arc::ptr_eq(old, snapshot));
+            if !is_new && !all {
+                continue;
+            }
+            self.watches[n].tried |= snapshot.tried;
+            let took = snapshot.last_poll_duration.map_or(0, |took| took.as_secs().cast_signed());
+            self.watches[n].longest = self.watches[n].longest.max(took);
+            let poll = is_new.then(|| self.good_poll(n, snapshot)).flatten();
+            self.shown(n, snapshot, poll);
+            if all {
+                self.alive(n, snapshot);
+            }
+        }
+    }
+
+    /// The good poll that this snapshot tells of for the first time.
+    fn good_poll(&mut self, n: usize, snapshot: &Snapshot) -> Option<Poll> {
+        let now = self.now;
+        let watch = &mut self.watches[n];
+        let success = snapshot.last_success.filter(|_| snapshot.up && snapshot.tried)?;
+        if watch.last_success.is_some_and(|last| last >= success) {
+            return None;
+        }
+        watch.last_success = Some(success);
+        let took = snapshot.last_poll_duration.unwrap_or_default();
+        let poll =
+            Poll { begun: now - i64::try_from(took.as_millis()).unwrap_or(0) - 1, ended: now };
+        self.tally.good_polls += 1;
+        let planned = &self.world.sources[n];
+        let known = Known {
+            since: watch.since.1,
+            last: watch.last,
+            baseline: watch.baseline,
+            lookback: planned.lookback,
+            skew: self.world.skew(n),
+        };
+        let has_start = planned.api.name != "huawei_dds";
+        for life in self.lives.iter_mut().filter(|life| life.source == n) {
+            if watch.resources.contains(&life.resource) {
+                life.polled(poll, &known, has_start);
+            }
+        }
+        // Where the vendor documents no window, no more is claimed than the lookback.
+        let window = planned
+            .api
+            .list_window
+            .map_or(planned.lookback, |window| i64::try_from(window.as_secs()).unwrap_or(i64::MAX));
+        if let Some(last) =
+            watch.last.filter(|_| !planned.is_otc() && planned.api.name != "alibaba_adb")
+        {
+            let window = window * 1000;
+            let unseen = poll.begun - window - last.ended;
+            if unseen > -GAP_EDGE {
+                watch.gaps.push((poll.ended, unseen > GAP_EDGE));
+            }
+        }
+        watch.last = Some(poll);
+        watch.baseline.get_or_insert(poll.ended);
+        Some(poll)
+    }
+
+    /// Checks what is shown of each task.
+    fn shown(&mut self, n: usize, snapshot: &Snapshot, poll: Option<Poll>) {
+        let second = self.second();
+        let stale_after = self.world.sources[n].stale_after.max(3 * self.watches[n].interval)
+            + self.watches[n].longest;
+        let silent = self.now - self.watches[n].answered > (stale_after + 3) * 1000;
+        let mut shown = BTreeSet::new();
+        for tracked in &snapshot.tasks {
+            let state = tracked.task.state;
+            let unfinished =
+                matches!(state, TaskState::Pending | TaskState::Running | TaskState::Paused);
+            if unfinished && silent {
+                let text = format!(
+                    "{}: task {} is shown as {} though nothing has been heard for {} s",
+                    self.name(n),
+                    tracked.task.id,
+                    state.as_str(),
+                    (self.now - self.watches[n].answered) / 1000
+                );
+                return self.broken("stale", text);
+            }
+            self.process
+                .born
+                .entry((n, tracked.task.kind.to_string()))
+                .or_insert((self.now, self.now));
+            if tracked
+                .settled
+                .is_some_and(|settled| self.epoch + second - settled.as_second() < 2 * MINUTE)
+            {
+                self.hot_until = self.hot_until.max(self.now + SETTLED + 120_000);
+            }
+            if let Err((rule, text)) = self.task(n, tracked, poll, stale_after) {
+                let text = format!("{}: task {} {text}", self.name(n), tracked.task.id);
+                return self.broken(rule, text);
+            }
+            if !shown.insert(&*tracked.task.id) {
+                return self.broken("twice", format!("task {} is shown twice", tracked.task.id));
+            }
+        }
+        let known = self.lives.iter().filter(|life| life.source == n).count() as u64;
+        if snapshot.states.iter().sum::<u64>() > known {
+            return self
+                .broken("memory", format!("{}: more tasks than there ever were", self.name(n)));
+        }
+        let Some(poll) = poll else { return };
+        let missing = self.lives.iter().find(|life| {
+            let stage = life.stage(poll.begun / 1000);
+            life.source == n
+                && !life.is_job
+                && !life.by_id
+                && self.watches[n].resources.contains(&life.resource)
+                && snapshot.hidden.is_empty()
+                && stage.is_some_and(|stage| {
+                    stage.state == Some(TaskState::Running)
+                        && stage.from < poll.begun / 1000 - truth::unnoticed(self.world.skew(n))
+                        && stage.until > poll.ended / 1000 + 1
+                        && second - stage.created < 29 * 24 * 3600
+                })
+                && !shown.contains(life.id.as_str())
+        });
+        if let Some(life) = missing {
+            let text = format!("{}: task {} runs and is not shown", self.name(n), life.id);
+            self.broken("missing", text);
+        }
+    }
+
+    fn task(
+        &mut self,
+        n: usize,
+        tracked: &Tracked,
+        poll: Option<Poll>,
+        stale_after: i64,
+    ) -> Result<(), (&'static str, String)> {
+        let second = self.second();
+        let state = tracked.task.state;
+        let planned = &self.world.sources[n];
+        if let Some(settled) = tracked.settled {
+            let retention =
+                if state == TaskState::Failed { planned.failed } else { planned.finished };
+            let late = self.epoch + second - settled.as_second() - retention;
+            if late > 3 {
+                let state = state.as_str();
+                return Err(("retention", format!("is shown as {state} {late} s too long")));
+            }
+        }
+        let id = &*tracked.task.id;
+        let Some(life) = self.lives.iter().find(|it| it.source == n && it.id == id) else {
+            // A job of a cluster, whose id is made.
+            return Ok(());
+        };
+        if state != TaskState::Unknown {
+            let oldest = if state.is_final() { i64::MIN } else { second - stale_after - 3 };
+            if !life.was(state, oldest, second) {
+                return Err((
+                    "state",
+                    format!("is shown as {}, long after it was", state.as_str()),
+                ));
+            }
+        }
+        if let (true, Some(settled)) = (state.is_final(), tracked.settled) {
+            let since = settled.as_second() - self.epoch;
+            let ended = life.ends.iter().rfind(|end| end.state == state && end.at <= since);
+            if let Some(ended) = ended {
+                let key = (n, id.to_owned(), ended.at);
+                let first = *self.settled.entry(key).or_insert(settled);
+                if settled > first {
+                    let text = format!("was first seen to end at {first}, now at {settled}");
+                    return Err(("settled", text));
+                }
+            }
+        }
+        let Some(poll) = poll else { return Ok(()) };
+        let (begun, ended) = (poll.begun / 1000, poll.ended / 1000 + 1);
+        let Some(stage) = life.stage(begun) else { return Ok(()) };
+        let begun = begun - truth::unnoticed(self.world.skew(n));
+        let old =
+            stage.started.or(Some(stage.created)).is_some_and(|at| second - at > 29 * 24 * 3600);
+        if stage.from >= begun
+            || stage.until <= ended
+            || old
+            || !self.watches[n].resources.contains(&life.resource)
+        {
+            return Ok(());
+        }
+        let fits = match stage.state {
+            None | Some(TaskState::Unknown) => state == TaskState::Unknown || state.is_final(),
+            Some(real) if real.is_final() => state == real || state == TaskState::Unknown,
+            Some(real) => state == real || (life.by_id && state == TaskState::Unknown),
+        };
+        if fits {
+            return Ok(());
+        }
+        let real = stage.state.map_or("not there", TaskState::as_str);
+        Err(("state", format!("is shown as {} by a good poll while it is {real}", state.as_str())))
+    }
+
+    /// After trouble is over for long enough, polls succeed again.
+    fn alive(&mut self, n: usize, snapshot: &Snapshot) {
+        let (planned, watch) = (&self.world.sources[n], &self.watches[n]);
+        let needs = 32 * MINUTE + 3 * watch.interval.max(planned.idle_interval);
+        let second = self.second();
+        if snapshot.up || second - self.process.began / 1000 < needs {
+            return;
+        }
+        let asks = self.lives.iter().any(|life| life.source == n && life.watched.is_some());
+        if (planned.is_otc() && !asks) || planned.daily_budget.is_some() {
+            return;
+        }
+        let account = &planned.account;
+        let trouble = self.world.events.iter().any(|event| match event {
+            Event::Fault(m, fault) => {
+                let from = fault.from.seconds();
+                let until = fault.r#for.map_or(from, |lasts| from + lasts.seconds());
+                self.world.sources[*m].account == *account
+                    && fault.kind != FaultKind::SkewedClock
+                    && from <= second
+                    && second < until + needs
+            }
+            _ => false,
+        });
+        if !trouble {
+            let error = snapshot.last_error.clone().unwrap_or_default();
+            let text = format!("{}: down without trouble: {error}", planned.name);
+            self.broken("down", text);
+        }
+    }
+
+    // Scrapes.
+
+    /// Whether a scrape now is worth reading.
+    pub(crate) fn is_hot(&self) -> bool {
+        self.now <= self.hot_until
+    }
+
+    /// A scraper was served.
+    pub(crate) fn scraped(&mut self, client: u8) {
+        self.tally.scrapes += 1;
+        let scrapes = self.scrapers.entry(client).or_default();
+        scrapes.push_back(self.now);
+        while scrapes.front().is_some_and(|&first| first < self.now - 3_600_000) {
+            scrapes.pop_front();
+        }
+    }
+
+    /// Reads an exposition. `by` is who was served it, if anybody: then only a change of what is
+    /// counted of tasks is worth a closer look.
+    pub(crate) fn read(&mut self, text: &str, by: Option<u8>) {
+        let counted = counted(text);
+        if by.is_some() && self.process.was_read && counted == self.counted {
+            return;
+        }
+        counted.clone_into(&mut self.counted);
+        self.tally.read += 1;
+        let samples = match exposition::read(text) {
+            Ok(samples) => samples,
+            Err(error) => return self.broken("exposition", error),
+        };
+        let end = text.find("# HELP process_").unwrap_or(text.len());
+        self.note(&text.as_bytes()[..end]);
+        self.monotone(&samples);
+        self.gate(&samples, by);
+        self.reckon(&samples);
+        let shown: usize = self
+            .watches
+            .iter()
+            .filter_map(|it| it.snapshot.as_ref())
+            .map(|it| it.tasks.len())
+            .sum();
+        let states = samples.keys().filter(|it| it.starts_with("dbtask_task_state{")).count();
+        if by.is_none() && states != shown * TaskState::ALL.len() {
+            self.broken("exposition", format!("{states} series of states for {shown} tasks"));
+        }
+        self.process.was_read = true;
+    }
+
+    /// No counter falls.
+    fn monotone(&mut self, samples: &Samples<'_>) {
+        let mut fallen = None;
+        for (series, &value) in samples {
+            let name = series.split_once('{').map_or(&**series, |(name, _)| name);
+            let counts =
+                ["_total", "_count", "_bucket", "_sum"].iter().any(|end| name.ends_with(end));
+            if !counts || name.starts_with("process_") {
+                continue;
+            }
+            let lasts = name.starts_with("dbtask_task_") || name.contains("_coverage_gap");
+            let before = if lasts { &mut self.lasting } else { &mut self.process.counters };
+            let Some(before) = before.get_mut(&**series) else {
+                before.insert(series.to_string(), value);
+                continue;
+            };
+            if value < *before - 1e-6 {
+                fallen.get_or_insert_with(|| format!("{series} fell from {before} to {value}"));
+            }
+            *before = value;
+        }
+        if let Some(text) = fallen {
+            self.broken("counter", text);
+        }
+    }
+
+    /// An old value is served before a new one.
+    fn gate(&mut self, samples: &Samples<'_>, by: Option<u8>) {
+        let now = self.now;
+        for n in std::mem::take(&mut self.unsure) {
+            if !self.watches[n].present {
+                self.unsure.insert(n);
+                continue;
+            }
+            let label = format!("source=\"{}\"", self.world.sources[n].name);
+            let of_source = samples.iter().filter(|(series, _)| series.contains(&label));
+            let shown = of_source.map(|(series, &value)| (series.to_string(), value));
+            self.process.inherited.extend(shown);
+        }
+        let mut early = None;
+        for (n, source) in self.world.sources.iter().enumerate() {
+            if !self.watches[n].present {
+                continue;
+            }
+            let born = self.process.born.iter().filter(|((of, _), _)| *of == n);
+            for ((_, kind), &(ever, born)) in born {
+                let (name, kind) = (&source.name, escaped(kind));
+                for family in ["failures", "completions"] {
+                    let series = format!(
+                        "dbtask_task_{family}_total{{source=\"{name}\",task_kind=\"{kind}\"}}"
+                    );
+                    let Some(&value) = samples.get(series.as_str()) else { continue };
+                    let base = self.process.inherited.get(&series).copied().unwrap_or(0.0);
+                    if value <= base || now - born >= PATIENCE - 2000 {
+                        continue;
+                    }
+                    let mut anybody = false;
+                    for (&client, scrapes) in &self.scrapers {
+                        let served = |since: i64| {
+                            scrapes.iter().any(|&at| at > since && (at < now || by != Some(client)))
+                        };
+                        anybody |= served(born);
+                        let here = scrapes.iter().any(|&at| at <= born && at > born - PATIENCE)
+                            && scrapes.back().is_some_and(|&at| at > now - PATIENCE);
+                        // Who was served the old value by an earlier process has seen it.
+                        if here && !served(ever) {
+                            early.get_or_insert(format!(
+                                "{series} is {value} and was {base}: scraper {client} has not \
+                                 been served that in the {} s since it began",
+                                (now - born) / 1000
+                            ));
+                        }
+                    }
+                    if !anybody {
+                        early.get_or_insert(format!(
+                            "{series} is {value} and was {base}, which this process has not served",
+                        ));
+                    }
+                }
+            }
+        }
+        if let Some(text) = early {
+            self.broken("too early", text);
+        }
+    }
+
+    /// Every end is counted once.
+    fn reckon(&mut self, samples: &Samples<'_>) {
+        let (now, second) = (self.now, self.second());
+        let mut wrong = None;
+        for (n, source) in self.world.sources.iter().enumerate() {
+            let watch = &self.watches[n];
+            if !watch.present {
+                continue;
+            }
+            let gaps = format!("dbtask_source_coverage_gaps_total{{source=\"{}\"}}", source.name);
+            let value = samples.get(gaps.as_str()).copied().unwrap_or(0.0);
+            let by = if now - self.process.began >= SETTLED { now - SETTLED } else { -1 };
+            let least = watch.gaps.iter().filter(|(at, certain)| *certain && *at <= by).count();
+            if !(f64_of(least)..=f64_of(watch.gaps.len())).contains(&value) {
+                let text = format!("{gaps} is {value}, and there were {:?}", watch.gaps);
+                wrong.get_or_insert(("gap", text));
+            }
+            let kinds: BTreeSet<&str> = self
+                .lives
+                .iter()
+                .filter(|life| life.source == n)
+                .map(|life| life.kind.as_str())
+                .collect();
+            for kind in kinds {
+                let (name, label) = (&source.name, escaped(kind));
+                for (family, outcome) in
+                    [("failures", Some(TaskState::Failed)), ("completions", None)]
+                {
+                    let ends = self.lives.iter().filter(|it| it.source == n && it.kind == kind);
+                    let ends: Vec<_> = ends
+                        .flat_map(|life| &life.ends)
+                        .filter(|end| outcome.is_none_or(|state| end.state == state))
+                        .collect();
+                    // What had to be seen before this process must have been shown a while after
+                    // it began; what it saw itself, a while after it saw it.
+                    let must = ends.iter().filter(|end| end.must(by)).count();
+                    let skew = self.world.skew(n);
+                    let may =
+                        ends.iter().filter(|end| end.may(watch.since.0, skew, second)).count();
+                    let series = format!(
+                        "dbtask_task_{family}_total{{source=\"{name}\",task_kind=\"{label}\"}}"
+                    );
+                    let value = samples.get(series.as_str()).copied().unwrap_or(0.0);
+                    let (must, may) = (f64_of(must), f64_of(may));
+                    if value < must {
+                        let lives =
+                            self.lives.iter().filter(|it| it.source == n && it.kind == kind);
+                        let told: Vec<String> = lives
+                            .flat_map(|life| life.ends.iter().map(move |end| (life, end)))
+                            .filter(|(_, end)| end.must(by))
+                            .filter(|(_, end)| outcome.is_none_or(|state| end.state == state))
+                            .map(|(life, end)| format!("{} at {}", life.id, clock(end.at)))
+                            .collect();
+                        let told = told.join(", ");
+                        let text = format!("{series} is {value}, not {must}: {told}");
+                        wrong.get_or_insert(("missed", text));
+                    } else if value > may {
+                        wrong.get_or_insert((
+                            "counted twice",
+                            format!("{series} is {value}, which is more than the {may} there were"),
+                        ));
+                    }
+                }
+            }
+        }
+        if let Some((rule, text)) = wrong {
+            self.broken(rule, text);
+        }
+    }
+
+    /// Sums up, at the end.
+    pub(crate) fn sum_up(&mut self) {
+        let second = self.second();
+        let failed = self.lives.iter().flat_map(|life| &life.ends);
+        let failed =
+            failed.filter(|end| end.state == TaskState::Failed && (0..=second).contains(&end.at));
+        let (mut failures, mut certain) = (0, 0);
+        for end in failed {
+            failures += 1;
+            certain += u64::from(end.must(self.now));
+        }
+        self.tally.failures = failures;
+        // Without a journal each process starts at nothing.
+        self.tally.certain += certain;
+    }
+
+    /// Every failure up to now, by source, id and second: what the simulated clouds must say too.
+    pub(crate) fn failures(&self) -> Vec<(String, String, i64)> {
+        let second = self.second();
+        let mut failures = Vec::new();
+        for life in &self.lives {
+            for end in &life.ends {
+                if end.state == TaskState::Failed && end.at <= second {
+                    failures.push((self.name(life.source).to_owned(), life.id.clone(), end.at));
+                }
+            }
+        }
+        failures.sort();
+        failures
+    }
+}
+
+fn f64_of(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// The part of an exposition that counts the ends of tasks.
+fn counted(text: &str) -> &str {
+    let from = text.find("# HELP dbtask_task_completions_total").unwrap_or(0);
+    let rest = &text[from..];
+    let until =
+        rest.find("# HELP dbtask_task_last_failure").or_else(|| rest.find("# HELP process_"));
+    &rest[..until.unwrap_or(rest.len())]
+}
+
+impl std::fmt::Display for Violation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} at {}: {}", self.rule, clock(self.at / 1000), self.text)
+    }
+}

@@ -1,0 +1,507 @@
+//! Plays a world in virtual time: the whole exporter over the simulated clouds, on one thread.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use dbtask_exporter::clock::Clock;
+use dbtask_exporter::cloud::{Cloud, RefusalKind};
+use dbtask_exporter::config::{Config, RegistrationConfig};
+use dbtask_exporter::environment::Environment;
+use dbtask_exporter::exporter::{Exporter, Setting};
+use dbtask_exporter::metrics::{Encoding, Exposition, Format};
+use dbtask_exporter::registration::Kept;
+use dbtask_exporter::sabotage;
+use dbtask_exporter::server::App;
+use dbtask_exporter::simulator::SimulatedCloud;
+use dbtask_exporter::task::{Resource, Timestamp};
+use dbtask_exporter::transport::{Sending, Transport, TransportError};
+use http::{HeaderMap, Request};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::judge::{Answer, Judge, Tally, Violation};
+use crate::world::{Change, DAY, Down, Event, How, Registration, World};
+
+/// How a world went.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) violation: Option<Violation>,
+    /// The same for the same history.
+    pub(crate) digest: u64,
+    pub(crate) tally: Tally,
+}
+
+/// Plays a world to its end, or to the first broken promise.
+pub(crate) fn play(world: &World) -> Outcome {
+    fastrand::seed(world.seed);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without a driver");
+    let folder = tempfile::Builder::new()
+        .prefix("dbtask-simulate-")
+        .tempdir_in(if PathBuf::from("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" })
+        .expect("a folder for the journal");
+    let outcome = runtime.block_on(Stage::new(world, folder.path().to_owned()).play());
+    sabotage::disarm();
+    outcome
+}
+
+/// All that is there while a world is played.
+struct Stage {
+    world: World,
+    start: Instant,
+    cloud: Arc<SimulatedCloud>,
+    setting: Setting,
+    /// As the operator has it now.
+    config: Config,
+    present: Vec<bool>,
+    narrow: Vec<bool>,
+    judge: Arc<Mutex<Judge>>,
+    process: Option<Process>,
+}
+
+/// A running exporter.
+struct Process {
+    app: Arc<App>,
+    running: JoinHandle<anyhow::Result<()>>,
+    looking: JoinHandle<()>,
+    shutdown: CancellationToken,
+}
+
+/// What is to be done at an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Act {
+    /// Look at everything that is served.
+    Step,
+    /// The process comes back.
+    Start,
+    /// It ends: an index of the world's events.
+    Down(usize),
+    /// A task is registered, or that is taken back: an index of the world's events.
+    Register(usize, bool),
+    /// A scraper comes: an index of the world's events.
+    Scrape(usize),
+}
+
+impl Stage {
+    fn new(world: &World, folder: PathBuf) -> Self {
+        let epoch = Timestamp::from_second(1_790_000_000).expect("a good time");
+        let start = Instant::now();
+        let clock = Clock::starting_at(epoch);
+        let cloud = SimulatedCloud::new(&world.scenario(), clock).expect("a good scenario");
+        let text = cloud.configuration("http://127.0.0.1:1");
+        let mut config =
+            Config::parse(&text, "simulated", &Environment::default()).expect("a good file");
+        for (source, plan) in config.sources.iter_mut().zip(&world.sources) {
+            source.poll.interval = seconds(plan.interval);
+            source.poll.idle_interval = seconds(plan.idle_interval);
+            source.poll.lookback = seconds(plan.lookback);
+            source.poll.stale_after = seconds(plan.stale_after);
+            source.retention.finished = seconds(plan.finished);
+            source.retention.failed = seconds(plan.failed);
+            source.daily_budget = plan.daily_budget;
+        }
+        let registers = world.events.iter().any(|event| matches!(event, Event::Register(_)));
+        config.registration = registers.then(|| RegistrationConfig {
+            token_file: folder.join("token"),
+            max_tasks: 1000,
+            ttl: seconds(7 * DAY),
+        });
+        let storage = world.has_journal.then_some(folder);
+        Self {
+            start,
+            cloud: Arc::new(cloud),
+            setting: Setting { clock, storage, inline: true },
+            config,
+            present: vec![true; world.sources.len()],
+            narrow: vec![false; world.sources.len()],
+            judge: Arc::new(Mutex::new(Judge::new(world, epoch))),
+            process: None,
+            world: world.clone(),
+        }
+    }
+
+    async fn play(mut self) -> Outcome {
+        let mut agenda = self.agenda();
+        let end = self.world.length * 1000;
+        while let Some(Reverse((at, act))) = agenda.pop() {
+            if at > end {
+                break;
+            }
+            sleep_until(self.start + millis(at)).await;
+            self.revive(&mut agenda, at);
+            match act {
+                Act::Start => self.start_process().await,
+                Act::Down(index) => {
+                    if let Some(Event::Down(down)) = self.world.events.get(index).cloned() {
+                        let back = self.end_process(&down).await;
+                        agenda.push(Reverse((back, Act::Start)));
+                    }
+                }
+                Act::Scrape(index) => {
+                    if let Some(Event::Scraper(scraper)) = self.world.events.get(index) {
+                        let (client, until) = (scraper.client, scraper.until);
+                        let next = at + scraper.every * 1000;
+                        self.scrape(client);
+                        if next < until * 1000 {
+                            agenda.push(Reverse((next, Act::Scrape(index))));
+                        }
+                    }
+                }
+                Act::Register(index, is) => {
+                    if !self.register(index, is).await {
+                        agenda.push(Reverse((at + 60_000, act)));
+                    }
+                }
+                Act::Step => {
+                    self.step(at);
+                    agenda.push(Reverse((at + self.step_length(), Act::Step)));
+                }
+            }
+            if self.lock().verdict.is_some() {
+                break;
+            }
+        }
+        self.finish().await
+    }
+
+    fn agenda(&self) -> BinaryHeap<Reverse<(i64, Act)>> {
+        let mut agenda = BinaryHeap::from([Reverse((0, Act::Start)), Reverse((30_500, Act::Step))]);
+        for (index, event) in self.world.events.iter().enumerate() {
+            // Never at the second at which something else happens.
+            let at = event.at() * 1000 + 337 + i64::try_from(index % 500).unwrap_or(0);
+            match event {
+                Event::Scraper(_) => agenda.push(Reverse((at, Act::Scrape(index)))),
+                Event::Down(_) => agenda.push(Reverse((at, Act::Down(index)))),
+                Event::Register(registration) => {
+                    agenda.push(Reverse((at, Act::Register(index, true))));
+                    if let Some(forgotten) = registration.forgotten {
+                        agenda.push(Reverse((forgotten * 1000 + 411, Act::Register(index, false))));
+                    }
+                }
+                Event::Task(..) | Event::Fault(..) => {}
+            }
+        }
+        agenda
+    }
+
+    /// Registers a task or takes that back. Returns whether it is done; an operator whose call fails
+    /// tries again.
+    async fn register(&self, index: usize, is: bool) -> bool {
+        let (Some(process), Some(Event::Register(registration))) =
+            (&self.process, self.world.events.get(index).cloned())
+        else {
+            return false;
+        };
+        let Some(registering) = &process.app.registering else { return true };
+        let registrations = Arc::clone(&registering.registrations);
+        let source = self.world.sources[registration.source].name.clone();
+        let (n, id) = (registration.source, registration.id.clone());
+        // On a task of its own, as a server does: the process may die of it.
+        let call = tokio::spawn(async move {
+            let Registration { id, resource, .. } = registration;
+            if is {
+                let registered = registrations.register(&source, &id, Some(&resource)).await;
+                registered.is_ok_and(|registered| registered.kept == Kept::Durably)
+            } else {
+                registrations.forget(&source, &id).await.is_ok_and(|kept| kept == Kept::Durably)
+            }
+        });
+        match call.await {
+            Ok(done) => {
+                if done {
+                    self.lock().registered(n, &id, is);
+                }
+                done
+            }
+            Err(_) => {
+                process.running.abort();
+                false
+            }
+        }
+    }
+
+    fn step_length(&self) -> i64 {
+        if self.world.days == 1 { 60_000 } else { 600_000 }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Judge> {
+        let mut judge = self.judge.lock().unwrap_or_else(PoisonError::into_inner);
+        judge.at(elapsed(self.start));
+        judge
+    }
+
+    async fn start_process(&mut self) {
+        if self.process.is_some() {
+            return;
+        }
+        // Whatever the last one had open is closed when its parts are dropped.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        sabotage::disarm();
+        let mut config = self.config.clone();
+        let mut watched = Vec::new();
+        for (n, plan) in self.world.sources.iter().enumerate() {
+            let resources: Vec<String> = plan
+                .resources
+                .iter()
+                .take(if self.narrow[n] { 1 } else { usize::MAX })
+                .cloned()
+                .collect();
+            let source = &mut config.sources[n];
+            if self.narrow[n] || !plan.takes_all {
+                let resource = |id: &String| Arc::new(Resource::new(id.as_str()));
+                source.resources = resources.iter().map(resource).collect();
+            }
+            let interval = i64::try_from(source.poll.interval.as_secs()).unwrap_or(0);
+            watched.push(self.present[n].then_some((resources, interval)));
+        }
+        let names: Vec<&str> = self.world.sources.iter().map(|plan| plan.name.as_str()).collect();
+        config.sources.retain(|source| {
+            names.iter().position(|name| *name == source.name).is_some_and(|n| self.present[n])
+        });
+        let index = |name: &str| names.iter().position(|known| *known == name).unwrap_or(0);
+        let exporter = Exporter::assemble(&config, &self.setting, |source| {
+            Ok(Arc::new(Wire {
+                source: index(&source.name),
+                cloud: Arc::clone(&self.cloud),
+                vendor: source.api.cloud,
+                start: self.start,
+                judge: Arc::clone(&self.judge),
+            }) as _)
+        });
+        let exporter = exporter.expect("an exporter that starts");
+        let shutdown = CancellationToken::new();
+        let app = exporter.app("/metrics", shutdown.clone());
+        self.lock().started(&watched);
+        let (store, judge, start) = (Arc::clone(&app.store), Arc::clone(&self.judge), self.start);
+        let looking = tokio::spawn(async move {
+            let mut changes = store.watch();
+            changes.mark_changed();
+            while changes.changed().await.is_ok() {
+                let snapshots = store.snapshots();
+                let mut judge = judge.lock().unwrap_or_else(PoisonError::into_inner);
+                judge.at(elapsed(start)).look(&snapshots, false);
+            }
+        });
+        let running = tokio::spawn(exporter.poll(shutdown.clone()));
+        self.process = Some(Process { app, running, looking, shutdown });
+    }
+
+    /// Ends the process, and returns when it comes back, in milliseconds.
+    async fn end_process(&mut self, down: &Down) -> i64 {
+        self.change(down.change);
+        let back = elapsed(self.start) + down.lasts * 1000 + 2;
+        if let How::KilledAtJournal(points) = down.how
+            && self.setting.storage.is_some()
+        {
+            // It ends itself, and is back when it has.
+            sabotage::arm(points);
+            return i64::MAX;
+        }
+        let Some(process) = self.process.take() else { return back };
+        self.read(&process, None);
+        if down.how == How::Stopped {
+            process.shutdown.cancel();
+            let _ = process.running.await;
+        } else {
+            process.running.abort();
+            let _ = process.running.await;
+        }
+        process.looking.abort();
+        self.lock().ended(true);
+        back
+    }
+
+    /// Starts a process again that has died by itself.
+    fn revive(&mut self, agenda: &mut BinaryHeap<Reverse<(i64, Act)>>, at: i64) {
+        if self.process.as_ref().is_some_and(|process| process.running.is_finished())
+            && let Some(process) = self.process.take()
+        {
+            process.looking.abort();
+            self.lock().ended(false);
+            // At once, in a minute, or in the middle of an hour, as the instant has it.
+            let later = [2, 60_000, 1_800_000][usize::try_from(at / 1000 % 3).unwrap_or(0)];
+            agenda.push(Reverse((at + later, Act::Start)));
+        }
+    }
+
+    fn change(&mut self, change: Option<Change>) {
+        match change {
+            Some(Change::Interval(n, interval)) => {
+                let poll = &mut self.config.sources[n].poll;
+                poll.interval = seconds(interval);
+                poll.idle_interval = poll.idle_interval.max(poll.interval);
+                poll.stale_after =
+                    seconds(self.world.sources[n].stale_after).max(poll.interval * 3);
+            }
+            Some(Change::Toggle(n)) => self.present[n] = !self.present[n],
+            Some(Change::Narrow(n)) => self.narrow[n] = !self.narrow[n],
+            None => {}
+        }
+    }
+
+    fn scrape(&mut self, client: u8) {
+        let Some(process) = &self.process else { return };
+        process.app.counts.scraped(IpAddr::V4(Ipv4Addr::new(10, 0, 0, client)));
+        self.lock().scraped(client);
+        if self.lock().is_hot() {
+            self.read(process, Some(client));
+        }
+    }
+
+    fn step(&mut self, at: i64) {
+        let Some(process) = &self.process else { return };
+        let snapshots = process.app.store.snapshots();
+        self.lock().look(&snapshots, true);
+        if at / 1000 % 900 < 60 || self.world.days > 1 && at / 1000 % 7200 < 600 {
+            self.read(process, None);
+        }
+    }
+
+    /// Reads what is served; a scraper gets what was published, and the judge the newest.
+    fn read(&self, process: &Process, client: Option<u8>) {
+        let metrics = &process.app.metrics;
+        if client.is_none() {
+            let previous = metrics.exposition();
+            self.lock().look(&process.app.store.snapshots(), false);
+            metrics.replace(Exposition::new(process.app.store.snapshots(), Some(&previous)));
+        }
+        let mut scrape = metrics.scrape(Format::Text, Encoding::Identity);
+        let mut text = Vec::new();
+        for bytes in scrape.body.by_ref() {
+            text.extend_from_slice(&bytes);
+        }
+        let text = String::from_utf8_lossy(&text);
+        self.lock().read(&text, client);
+    }
+
+    async fn finish(mut self) -> Outcome {
+        sabotage::disarm();
+        if let Some(process) = self.process.take() {
+            if self.lock().verdict.is_none() {
+                self.read(&process, None);
+            }
+            process.running.abort();
+            let _ = process.running.await;
+            process.looking.abort();
+        }
+        let epoch = 1_790_000_000;
+        let mut really: Vec<(String, String, i64)> = self
+            .cloud
+            .failures()
+            .into_iter()
+            .map(|it| (it.source, it.task_id.to_string(), it.at.as_second() - epoch))
+            .collect();
+        really.sort();
+        let mut judge = self.lock();
+        assert_eq!(judge.failures(), really, "the judge and the clouds tell of the same failures");
+        judge.sum_up();
+        for (handled, count) in self.cloud.requests() {
+            if dbtask_exporter::simulator::FaultKind::ALL
+                .iter()
+                .any(|it| it.as_str() == handled.outcome)
+            {
+                *judge.tally.faults.entry(handled.outcome).or_default() += count;
+            }
+        }
+        Outcome {
+            violation: judge.verdict.take(),
+            digest: judge.digest,
+            tally: std::mem::take(&mut judge.tally),
+        }
+    }
+}
+
+/// A source's way to its cloud, in the judge's sight.
+struct Wire {
+    source: usize,
+    vendor: Cloud,
+    cloud: Arc<SimulatedCloud>,
+    start: Instant,
+    judge: Arc<Mutex<Judge>>,
+}
+
+impl std::fmt::Debug for Wire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wire").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+impl Wire {
+    fn judge(&self) -> MutexGuard<'_, Judge> {
+        let mut judge = self.judge.lock().unwrap_or_else(PoisonError::into_inner);
+        judge.at(elapsed(self.start));
+        judge
+    }
+}
+
+impl Transport for Wire {
+    fn send(&self, request: Request<Bytes>) -> Sending<'_> {
+        Box::pin(async move {
+            self.judge().sent(self.source, operation(self.vendor, &request));
+            let mut under_way = UnderWay { wire: self, over: false };
+            let answer = self.cloud.send(request).await;
+            under_way.over = true;
+            let seen = match &answer {
+                Err(TransportError::Body(_)) => Answer::Refused(RefusalKind::Client),
+                Err(TransportError::Network(_) | TransportError::Timeout) => Answer::None,
+                Ok(response) => match self.vendor.refusal(response) {
+                    Some(refusal) => Answer::Refused(refusal.kind),
+                    None => Answer::Good,
+                },
+            };
+            self.judge().answered(self.source, seen);
+            answer
+        })
+    }
+}
+
+/// A request whose answer has not come.
+struct UnderWay<'a> {
+    wire: &'a Wire,
+    over: bool,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.wire.judge().abandoned(self.wire.source);
+        }
+    }
+}
+
+fn operation(cloud: Cloud, request: &Request<Bytes>) -> &str {
+    match cloud {
+        Cloud::Alibaba => header_text(request.headers(), "x-acs-action"),
+        Cloud::Tencent => header_text(request.headers(), "x-tc-action"),
+        Cloud::Huawei => match request.uri().path() {
+            path if path.starts_with("/v3.1/") => "ListTasks",
+            "/v3/projects" => "KeystoneListProjects",
+            _ => "ShowJobDetail",
+        },
+    }
+}
+
+fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+fn elapsed(start: Instant) -> i64 {
+    i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX)
+}
+
+fn millis(count: i64) -> Duration {
+    Duration::from_millis(count.unsigned_abs())
+}
+
+fn seconds(count: i64) -> Duration {
+    Duration::from_secs(count.unsigned_abs())
+}

@@ -1,0 +1,306 @@
+//! What really happens to the tasks of a world, and which ends the exporter must have counted.
+//!
+//! The rule is exact: an end **must** be counted once a poll that went well from beginning to end
+//! lay within the time in which the cloud showed it, and what the API is asked by then includes it.
+//! It **may** be counted if it happened while the source was watched. Whatever may be counted and
+//! need not be is one of these, each computed from the script:
+//!
+//! - no good poll lay within the time in which it could be seen (outages, short lives);
+//! - the task started before the window of the list that was asked for, and was never seen
+//!   unfinished, because nothing was remembered by then (a first start);
+//! - the end of a second run was seen with no sign of the second run but itself (no unfinished
+//!   sighting, and the API gives no start, or an end time was not filled in);
+//! - it was seen first without an end time, before the source had been read to its end;
+//! - it ended so shortly before the start that the cloud's clock, which is wrong, calls it after.
+
+use dbtask_exporter::simulator::{Phase, TaskScript};
+use dbtask_exporter::task::TaskState;
+
+use crate::world::{Event, HOUR, Watched, World, lasts};
+
+/// The longest that an id that the vendor did not know is not asked for.
+const UNKNOWN_ID_PAUSE: i64 = 301;
+/// How far before the last good poll lists are asked for.
+const OVERLAP: i64 = 600;
+/// Vendors' lists reach back thirty days; what is near the edge may be seen or not.
+const WINDOW: i64 = 30 * 24 * HOUR - HOUR;
+
+/// A task from birth to the end of the world.
+#[derive(Debug)]
+pub(crate) struct Life {
+    pub(crate) source: usize,
+    pub(crate) id: String,
+    pub(crate) kind: String,
+    pub(crate) resource: String,
+    /// Found by its id alone.
+    pub(crate) by_id: bool,
+    /// Since when it is asked for, in seconds; `None` while nobody has asked for that.
+    pub(crate) watched: Option<i64>,
+    /// The job that a cluster carries, shown under an id that is made.
+    pub(crate) is_job: bool,
+    pub(crate) stages: Vec<Stage>,
+    pub(crate) ends: Vec<Ended>,
+}
+
+/// Part of a life, in seconds; the end is the first that is not part of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stage {
+    /// `None` while it is not to be seen.
+    pub(crate) state: Option<TaskState>,
+    pub(crate) from: i64,
+    pub(crate) until: i64,
+    /// When the present run was asked for.
+    pub(crate) created: i64,
+    pub(crate) started: Option<i64>,
+}
+
+/// The end of a run.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) state: TaskState,
+    pub(crate) at: i64,
+    /// How long it can be seen.
+    until: i64,
+    /// When its time is filled in.
+    known_at: i64,
+    created: i64,
+    started: i64,
+    /// When the run could be seen unfinished.
+    unfinished: Vec<(i64, i64)>,
+    /// The run was not to be seen for a while before it ended.
+    vanished: bool,
+    is_first: bool,
+    seen: Seen,
+}
+
+/// What good polls must have seen of a run, as far as the exporter remembers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    unfinished: bool,
+    ended: bool,
+    known_end: bool,
+    /// Since when the end must be counted, in milliseconds.
+    counted: Option<i64>,
+}
+
+/// A poll that went well, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Poll {
+    pub(crate) begun: i64,
+    pub(crate) ended: i64,
+}
+
+/// What the exporter can know of a source when a poll ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    /// In seconds: since when it is watched, at the latest.
+    pub(crate) since: i64,
+    pub(crate) last: Option<Poll>,
+    /// When the source had first been read to its end, in milliseconds.
+    pub(crate) baseline: Option<i64>,
+    pub(crate) lookback: i64,
+    pub(crate) skew: i64,
+}
+
+impl Life {
+    fn new(source: usize, watched: &Watched, script: &TaskScript) -> Self {
+        let api = watched.api.name;
+        let is_job = script.id.starts_with("job-");
+        let by_id = watched.is_otc() || (api == "alibaba_adb" && !is_job);
+        let watched = (!by_id || script.configured).then_some(i64::MIN);
+        let mut stages: Vec<Stage> = Vec::new();
+        let (mut from, mut created, mut started, mut over) =
+            (script.at.0, script.at.0, None, false);
+        for phase in &script.life {
+            let state = state(phase);
+            let until = lasts(phase).map_or(i64::MAX, |lasts| from + lasts);
+            match state {
+                Some(state) if state.is_final() => {
+                    started.get_or_insert(from);
+                    over = true;
+                }
+                Some(state) => {
+                    if over {
+                        (created, started, over) = (from, None, false);
+                    }
+                    if state != TaskState::Pending {
+                        started.get_or_insert(from);
+                    }
+                }
+                None => {}
+            }
+            stages.push(Stage { state, from, until, created, started });
+            from = until;
+        }
+        let mut ends: Vec<Ended> = Vec::new();
+        for ((stage, phase), index) in stages.iter().zip(&script.life).zip(0..) {
+            let Some(state) = stage.state.filter(|state| state.is_final()) else { continue };
+            let late = match phase {
+                Phase::Finish(end) | Phase::Fail(end) | Phase::Cancel(end) => end.end_known_after,
+                _ => None,
+            };
+            let run = stages[..index]
+                .iter()
+                .rev()
+                .take_while(|before| before.state.is_none_or(|state| !state.is_final()));
+            let run: Vec<&Stage> = run.collect();
+            let shown = |before: &&&Stage| match before.state {
+                // A word that nobody knows is no proof of a run; a job without a start has no id.
+                Some(TaskState::Pending) => !is_job,
+                Some(TaskState::Running | TaskState::Paused) => true,
+                _ => false,
+            };
+            ends.push(Ended {
+                state,
+                at: stage.from,
+                until: stage.until.min(stage.from + WINDOW),
+                known_at: stage.from + late.map_or(0, |late| late.seconds()),
+                created: stage.created,
+                started: if api == "huawei_dds" {
+                    stage.created
+                } else {
+                    stage.started.unwrap_or(stage.from)
+                },
+                unfinished: run.iter().filter(shown).map(|it| (it.from, it.until)).collect(),
+                vanished: run.iter().any(|before| before.state.is_none()),
+                is_first: ends.is_empty(),
+                seen: Seen::default(),
+            });
+        }
+        let (id, kind, resource) =
+            (script.id.clone(), script.kind.clone(), script.resource.clone());
+        Self { source, id, kind, resource, by_id, watched, is_job, stages, ends }
+    }
+
+    /// The stage at a second.
+    pub(crate) fn stage(&self, second: i64) -> Option<&Stage> {
+        self.stages.iter().find(|stage| (stage.from..stage.until).contains(&second))
+    }
+
+    /// Whether it was in `state` at some second of these.
+    pub(crate) fn was(&self, state: TaskState, from: i64, until: i64) -> bool {
+        self.stages
+            .iter()
+            .any(|stage| stage.state == Some(state) && stage.from <= until && from <= stage.until)
+    }
+
+    /// A good poll has happened, with this task's resource watched.
+    pub(crate) fn polled(&mut self, poll: Poll, known: &Known, has_start: bool) {
+        let Some(watched) = self.watched else { return };
+        let pause = if self.by_id { UNKNOWN_ID_PAUSE } else { 0 };
+        let late = unnoticed(known.skew);
+        let within = |from: i64, until: i64| {
+            (from.max(watched.saturating_add(pause)) + 1 + late).saturating_mul(1000) <= poll.begun
+                && poll.ended <= until.saturating_sub(1).saturating_mul(1000)
+        };
+        let begun = poll.begun / 1000;
+        let asked_from = (begun - known.lookback)
+            .min(known.last.map_or(i64::MAX, |last| last.ended / 1000 - OVERLAP))
+            .max(begun - WINDOW);
+        let skew = known.skew.abs();
+        let mut before: Option<Seen> = None;
+        for end in &mut self.ends {
+            let recent = begun - end.created < WINDOW;
+            if recent && end.unfinished.iter().any(|&(from, until)| within(from + pause, until)) {
+                end.seen.unfinished = true;
+            }
+            if within(end.at, end.until) {
+                let known_end = poll.begun >= (end.known_at + 1) * 1000;
+                let asked = if self.by_id {
+                    end.seen.unfinished || within(end.at + pause, end.until)
+                } else {
+                    // Once it has been seen to end, nobody asks for it any more.
+                    (end.seen.unfinished && !end.vanished && recent && !end.seen.ended)
+                        || end.started - 2 >= asked_from
+                };
+                end.seen.ended |= asked;
+                let is_new = end.is_first
+                    || end.seen.unfinished
+                    || (has_start && known_end && before.is_some_and(|run| run.known_end));
+                let read_before = known.baseline.is_some_and(|baseline| baseline <= end.at * 1000);
+                let after_baseline = end.at > known.since + skew + 1
+                    && (end.seen.unfinished
+                        || read_before
+                        || (end.known_at == end.at && known.skew <= 0));
+                if asked {
+                    end.seen.known_end |= known_end;
+                }
+                if asked && is_new && after_baseline {
+                    end.seen.counted.get_or_insert(poll.ended);
+                }
+            }
+            before = Some(end.seen);
+        }
+    }
+
+    /// The exporter has forgotten everything.
+    pub(crate) fn forgotten(&mut self) {
+        for end in &mut self.ends {
+            end.seen = Seen::default();
+        }
+    }
+}
+
+impl Ended {
+    /// Whether it must be counted by `by`, in milliseconds.
+    pub(crate) fn must(&self, by: i64) -> bool {
+        self.seen.counted.is_some_and(|counted| counted <= by)
+    }
+
+    /// Whether it may be counted at `now`, both in seconds.
+    pub(crate) fn may(&self, since: i64, skew: i64, now: i64) -> bool {
+        let watched = self.at >= since - 1 - skew.abs() || self.known_at >= since - 1;
+        watched && self.at <= now
+    }
+}
+
+/// How far ahead a cloud's clock is without anybody being told. Lists are asked for up to now, so
+/// that what is new is listed so much later.
+pub(crate) fn unnoticed(skew: i64) -> i64 {
+    if (0..=15 * 60).contains(&skew) { skew } else { 0 }
+}
+
+/// The lives of all tasks of a world.
+pub(crate) fn lives(world: &World) -> Vec<Life> {
+    let mut lives: Vec<Life> = world
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Task(n, script) => Some(Life::new(*n, &world.sources[*n], script)),
+            Event::Register(_) | Event::Fault(..) | Event::Scraper(_) | Event::Down(_) => None,
+        })
+        .collect();
+    // A cluster carries its newest job only.
+    let births: Vec<(usize, String, i64)> = lives
+        .iter()
+        .filter(|life| life.is_job)
+        .map(|life| (life.source, life.resource.clone(), life.stages[0].from))
+        .collect();
+    for life in lives.iter_mut().filter(|life| life.is_job) {
+        let born = life.stages[0].from;
+        let others = births.iter().filter(|(source, resource, other)| {
+            (*source, resource) == (life.source, &life.resource) && *other > born
+        });
+        let next = others.map(|&(.., other)| other).min().unwrap_or(i64::MAX);
+        for end in &mut life.ends {
+            end.until = end.until.min(next);
+            for (_, until) in &mut end.unfinished {
+                *until = (*until).min(next);
+            }
+        }
+    }
+    lives
+}
+
+fn state(phase: &Phase) -> Option<TaskState> {
+    match phase {
+        Phase::Wait(_) => Some(TaskState::Pending),
+        Phase::Run(_) | Phase::Hang(_) => Some(TaskState::Running),
+        Phase::Pause(_) => Some(TaskState::Paused),
+        Phase::Say(_) => Some(TaskState::Unknown),
+        Phase::Finish(_) => Some(TaskState::Succeeded),
+        Phase::Fail(_) => Some(TaskState::Failed),
+        Phase::Cancel(_) => Some(TaskState::Canceled),
+        Phase::Vanish(_) => None,
+    }
+}

@@ -1,0 +1,674 @@
+//! A world: what is simulated under one seed. Data only; everything that may be left out of it to
+//! make its history shorter is an [`Event`].
+
+use std::fmt;
+
+use dbtask_exporter::api::{APIS, Format, TaskApi};
+use dbtask_exporter::simulator::{
+    End, Fault, FaultKind, Gone, Offset, Phase, ResourceScript, Run, Scenario, SourceScript, Span,
+    Stay, TaskScript,
+};
+use dbtask_exporter::task::TaskState;
+use fastrand::Rng;
+
+pub(crate) const MINUTE: i64 = 60;
+pub(crate) const HOUR: i64 = 60 * MINUTE;
+pub(crate) const DAY: i64 = 24 * HOUR;
+
+/// Everything that happens under one seed. Times are seconds since the start.
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    pub(crate) seed: u64,
+    pub(crate) days: i64,
+    /// How long it lasts.
+    pub(crate) length: i64,
+    pub(crate) has_journal: bool,
+    pub(crate) sources: Vec<Watched>,
+    pub(crate) events: Vec<Event>,
+}
+
+/// A source, and how it is configured.
+#[derive(Clone, Debug)]
+pub(crate) struct Watched {
+    pub(crate) name: String,
+    pub(crate) api: &'static TaskApi,
+    pub(crate) region: String,
+    pub(crate) account: String,
+    pub(crate) format: Format,
+    /// What exists.
+    pub(crate) resources: Vec<String>,
+    /// Whether the configuration leaves the resources out.
+    pub(crate) takes_all: bool,
+    pub(crate) interval: i64,
+    pub(crate) idle_interval: i64,
+    pub(crate) lookback: i64,
+    pub(crate) stale_after: i64,
+    pub(crate) finished: i64,
+    pub(crate) failed: i64,
+    /// Calls a day that its account may make.
+    pub(crate) daily_budget: Option<u64>,
+}
+
+/// Something that happens, and that a shorter history may do without.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// A task lives.
+    Task(usize, TaskScript),
+    /// An operator registers a task, and may take that back.
+    Register(Registration),
+    /// A cloud breaks for a while.
+    Fault(usize, Fault),
+    /// Somebody scrapes.
+    Scraper(Scraper),
+    /// The process ends, and comes back.
+    Down(Down),
+}
+
+/// A task that is registered.
+#[derive(Clone, Debug)]
+pub(crate) struct Registration {
+    pub(crate) source: usize,
+    pub(crate) id: String,
+    pub(crate) resource: String,
+    pub(crate) at: i64,
+    pub(crate) forgotten: Option<i64>,
+}
+
+/// Somebody who scrapes from one address.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scraper {
+    pub(crate) client: u8,
+    pub(crate) from: i64,
+    pub(crate) until: i64,
+    pub(crate) every: i64,
+}
+
+/// An end of the process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Down {
+    pub(crate) at: i64,
+    /// How long it is down.
+    pub(crate) lasts: i64,
+    pub(crate) how: How,
+    /// What the operator changes meanwhile.
+    pub(crate) change: Option<Change>,
+}
+
+/// How a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// It is told to.
+    Stopped,
+    /// As by SIGKILL.
+    Killed,
+    /// As by SIGKILL, after so many more operations of the journal.
+    KilledAtJournal(u32),
+}
+
+/// What an operator writes into the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Another interval.
+    Interval(usize, i64),
+    /// The source is taken out, or put back in.
+    Toggle(usize),
+    /// Only the first resource, or all again.
+    Narrow(usize),
+}
+
+impl Change {
+    /// The source whose configuration changes.
+    pub(crate) fn source(&mut self) -> &mut usize {
+        match self {
+            Self::Interval(source, _) | Self::Toggle(source) | Self::Narrow(source) => source,
+        }
+    }
+}
+
+impl World {
+    /// The world of a seed.
+    pub(crate) fn new(seed: u64, days: i64) -> Self {
+        let mut rng = Rng::with_seed(seed ^ (days.cast_unsigned() << 40));
+        let length = days * DAY;
+        let mut world = Self {
+            seed,
+            days,
+            length,
+            has_journal: rng.u8(..100) < 85,
+            sources: Vec::new(),
+            events: Vec::new(),
+        };
+        let shared = rng.u8(..4) == 0;
+        for n in 0..rng.usize(1..=3) {
+            let same = world.sources.first().map(|first: &Watched| first.api);
+            let same = same.filter(|_| shared && rng.bool());
+            let source = watched(n, same, shared, days, &mut rng);
+            world.tasks_of(n, &source, &mut rng);
+            world.faults_of(n, &source, &mut rng);
+            world.sources.push(source);
+        }
+        world.long_refusals(&mut rng);
+        world.scrapers(&mut rng);
+        world.downs(&mut rng);
+        world
+    }
+
+    fn tasks_of(&mut self, n: usize, source: &Watched, rng: &mut Rng) {
+        let per_day = rng.i64(2..=10);
+        let count = if self.days == 1 { per_day + 2 } else { per_day.min(4) * self.days };
+        // A cluster of AnalyticDB carries one job, so jobs come one after another.
+        let mut job_after: Vec<i64> = vec![-2 * HOUR; source.resources.len()];
+        for number in 0..count {
+            let resource = rng.usize(..source.resources.len());
+            let mut at = rng.i64(-3 * HOUR..self.length);
+            let by_id = source.only_by_id(&mut *rng);
+            let is_job = source.api.name == "alibaba_adb" && !by_id;
+            if is_job {
+                at = job_after[resource] + rng.i64(MINUTE..8 * HOUR * self.days.min(4));
+            }
+            let life = life(source, by_id || is_job, self.days, rng);
+            if is_job {
+                let lasts: i64 = life.iter().filter_map(lasts).sum();
+                job_after[resource] = at + lasts + rng.i64(5 * MINUTE..3 * HOUR);
+            }
+            let kind = match source.api.name {
+                "alibaba_adb" if by_id => String::new(),
+                "tencent_redis" => rng
+                    .choice(["FLOW_RESIZE", "FLOW_CREATE", "FLOW_CLEAN"])
+                    .unwrap_or("")
+                    .to_owned(),
+                _ => rng.choice(["RESTORE", "BACKUP \"full\"", "RESIZE"]).unwrap_or("").to_owned(),
+            };
+            let id = match source.api.name {
+                "alibaba_adb" if is_job => format!("job-{number}"),
+                "huawei_dds" => format!("{:08x}-0000-4000-8000-{n:012x}", number + 1),
+                _ => (1_000_000 * (n + 1) + usize::try_from(number).unwrap_or(0)).to_string(),
+            };
+            let mut script = TaskScript {
+                id,
+                resource: source.resources[resource].clone(),
+                kind,
+                at: Offset(at),
+                life,
+                steps: Vec::new(),
+                configured: by_id,
+            };
+            if by_id && self.has_journal && rng.bool() {
+                let (id, resource) = (script.id.clone(), script.resource.clone());
+                let at = (at + rng.i64(-HOUR..HOUR)).max(MINUTE);
+                let forgotten = (rng.u8(..4) == 0).then(|| at + rng.i64(MINUTE..5 * HOUR));
+                let registration = Registration { source: n, id, resource, at, forgotten };
+                self.events.push(Event::Register(registration));
+                script.configured = false;
+            }
+            self.events.push(Event::Task(n, script));
+        }
+        if source.api.name != "alibaba_adb" && !source.is_otc() && rng.u8(..15) == 0 {
+            self.crowd_of(n, source, rng);
+        }
+    }
+
+    /// More tasks at once than a page holds.
+    fn crowd_of(&mut self, n: usize, source: &Watched, rng: &mut Rng) {
+        let at = rng.i64(0..self.length - 2 * HOUR);
+        let count = if source.api.name == "alibaba_polardb" { 40 } else { 105 };
+        for number in 0..count {
+            let script = TaskScript {
+                id: match source.api.name {
+                    "huawei_dds" => format!("c{number:07x}-0000-4000-8000-{n:012x}"),
+                    _ => (1_000_000 * (n + 1) + 500_000 + number).to_string(),
+                },
+                resource: source.resources[0].clone(),
+                kind: "FLOW_CLEAN".to_owned(),
+                at: Offset(at),
+                life: vec![work(rng), ending(source, None, rng)],
+                steps: Vec::new(),
+                configured: false,
+            };
+            self.events.push(Event::Task(n, script));
+        }
+    }
+
+    fn faults_of(&mut self, n: usize, source: &Watched, rng: &mut Rng) {
+        for _ in 0..rng.i64(0..=4) * self.days.min(8) {
+            let kind = FaultKind::ALL[rng.usize(..FaultKind::ALL.len())];
+            if matches!(kind, FaultKind::MissingList | FaultKind::SkewedClock) {
+                continue;
+            }
+            let lasts = match rng.u8(..10) {
+                0..5 => rng.i64(MINUTE..30 * MINUTE),
+                5..9 => rng.i64(30 * MINUTE..4 * HOUR),
+                _ => rng.i64(4 * HOUR..30 * HOUR),
+            };
+            let from = rng.i64(0..self.length);
+            let mut fault = Fault::new(kind);
+            fault.from = span(from);
+            fault.r#for = Some(span(lasts));
+            if rng.bool() {
+                fault.share = f64::from(rng.u32(10..95)) / 100.0;
+            }
+            fault.delay = span(*rng.choice(&[1, 5, 15, 19, 25]).unwrap_or(&5));
+            fault.status = *rng.choice(&[500, 502, 503, 200]).unwrap_or(&503);
+            if fault.status == 200 && kind == FaultKind::ServerError {
+                fault.status = 500;
+            }
+            if rng.u8(..5) == 0 {
+                let operations = source.api.operations;
+                fault.operation = Some(operations[rng.usize(..operations.len())].name.to_owned());
+            }
+            self.events.push(Event::Fault(n, fault));
+        }
+        // A clock that is wrong from the beginning to the end.
+        if rng.u8(..8) == 0 {
+            let mut fault = Fault::new(FaultKind::SkewedClock);
+            let most = if rng.bool() { 3 * HOUR } else { 15 * MINUTE };
+            fault.offset = Offset(rng.i64(-most..most));
+            self.events.push(Event::Fault(n, fault));
+        }
+    }
+
+    /// Some worlds have a cloud that refuses everything for hours, or a key that is refused to all
+    /// its sources.
+    fn long_refusals(&mut self, rng: &mut Rng) {
+        let from = rng.i64(0..self.length);
+        let mut refuse = |n: usize, kind, lasts: i64| {
+            let mut fault = Fault::new(kind);
+            (fault.from, fault.r#for) = (span(from), Some(span(lasts)));
+            self.events.push(Event::Fault(n, fault));
+        };
+        match rng.u8(..12) {
+            0 if self.days == 1 => {
+                let kinds = [FaultKind::Throttle, FaultKind::ServerError, FaultKind::Reset];
+                let kind = kinds[rng.usize(..kinds.len())];
+                refuse(0, kind, rng.i64(2 * HOUR..5 * HOUR));
+                (self.sources[0].interval, self.sources[0].idle_interval) = (MINUTE, MINUTE);
+            }
+            1..4 => {
+                let lasts = rng.i64(HOUR..4 * HOUR);
+                (0..self.sources.len()).for_each(|n| refuse(n, FaultKind::Unauthorized, lasts));
+            }
+            _ => {}
+        }
+    }
+
+    fn scrapers(&mut self, rng: &mut Rng) {
+        for client in 1..=rng.u8(1..=3) {
+            let every = *rng.choice(&[15, 30, 60, 60]).unwrap_or(&60);
+            let every = if self.days == 1 { every } else { 60 };
+            let (mut from, mut parts) = (rng.i64(0..HOUR), rng.u8(1..=3));
+            while parts > 0 && from < self.length {
+                let until = if parts == 1 { self.length } else { rng.i64(from..self.length) };
+                // One in eight comes from an address that another has, too.
+                let client = if rng.u8(..8) == 0 { 1 } else { client };
+                self.events.push(Event::Scraper(Scraper { client, from, until, every }));
+                from = until + rng.i64(MINUTE..3 * HOUR);
+                parts -= 1;
+            }
+        }
+    }
+
+    fn downs(&mut self, rng: &mut Rng) {
+        let mut at = 0;
+        if self.days > 1 && rng.u8(..3) == 0 {
+            // Longer than any list reaches back.
+            let (lasts, change) = (rng.i64(30 * DAY..32 * DAY), None);
+            at = rng.i64(HOUR..5 * DAY);
+            self.events.push(Event::Down(Down { at, lasts, how: How::Killed, change }));
+            at += lasts;
+        }
+        let gap = self.length / rng.i64(1..=8);
+        loop {
+            at += rng.i64(MINUTE..=gap.max(2 * MINUTE));
+            if at >= self.length {
+                return;
+            }
+            let how = match rng.u8(..10) {
+                0..2 => How::Stopped,
+                2..5 => How::Killed,
+                _ => How::KilledAtJournal(rng.u32(0..12)),
+            };
+            let lasts = match rng.u8(..10) {
+                0..4 => 0,
+                4..8 => rng.i64(1..20 * MINUTE),
+                _ => rng.i64(20 * MINUTE..DAY),
+            };
+            let change = (rng.u8(..3) == 0).then(|| {
+                let source = rng.usize(..self.sources.len());
+                match rng.u8(..3) {
+                    0 => Change::Interval(source, rng.i64(MINUTE..20 * MINUTE)),
+                    1 => Change::Toggle(source),
+                    _ => Change::Narrow(source),
+                }
+            });
+            self.events.push(Event::Down(Down { at, lasts, how, change }));
+            at += lasts;
+        }
+    }
+
+    /// What the simulated clouds are told.
+    pub(crate) fn scenario(&self) -> Scenario {
+        let mut sources: Vec<SourceScript> = self.sources.iter().map(Watched::script).collect();
+        for event in &self.events {
+            match event {
+                Event::Task(n, task) => sources[*n].tasks.push(task.clone()),
+                Event::Fault(n, fault) => sources[*n].faults.push(fault.clone()),
+                Event::Register(_) | Event::Scraper(_) | Event::Down(_) => {}
+            }
+        }
+        Scenario { seed: Some(self.seed), accounts: Vec::new(), sources }
+    }
+
+    /// How far the clock of a source's cloud is ahead.
+    pub(crate) fn skew(&self, source: usize) -> i64 {
+        let skews = self.events.iter().filter_map(|event| match event {
+            Event::Fault(n, fault) if *n == source && fault.kind == FaultKind::SkewedClock => {
+                Some(fault.offset.0)
+            }
+            _ => None,
+        });
+        skews.sum()
+    }
+}
+
+impl Watched {
+    fn script(&self) -> SourceScript {
+        let resource = |id: &String| ResourceScript {
+            id: id.clone(),
+            name: None,
+            count: None,
+            from: None,
+            until: None,
+        };
+        SourceScript {
+            name: self.name.clone(),
+            api: self.api.name.to_owned(),
+            region: self.region.clone(),
+            account: Some(self.account.clone()),
+            project_id: None,
+            format: self.format,
+            resources: self.resources.iter().map(resource).collect(),
+            tasks: Vec::new(),
+            spawn: Vec::new(),
+            faults: Vec::new(),
+            rate_limits: std::collections::BTreeMap::new(),
+        }
+    }
+
+    /// Whether its cloud has no list of tasks.
+    pub(crate) fn is_otc(&self) -> bool {
+        self.region.starts_with("eu-")
+    }
+
+    fn only_by_id(&self, rng: &mut Rng) -> bool {
+        self.is_otc() || (self.api.name == "alibaba_adb" && rng.bool())
+    }
+
+    fn has(&self, state: TaskState) -> bool {
+        self.api.statuses.iter().any(|&(_, known)| known == state)
+    }
+}
+
+fn watched(
+    n: usize,
+    same: Option<&'static TaskApi>,
+    shared: bool,
+    days: i64,
+    rng: &mut Rng,
+) -> Watched {
+    let api = same.unwrap_or(APIS[rng.usize(..APIS.len())]);
+    let letter = match api.name {
+        "alibaba_adb" => "am",
+        "alibaba_polardb" => "pc",
+        "huawei_dds" => "dds",
+        "tencent_redis" => "crs",
+        _ => "cdb",
+    };
+    let region = match api.name {
+        "huawei_dds" if n < 2 && rng.u8(..4) == 0 => ["eu-de", "eu-nl"][n].to_owned(),
+        "huawei_dds" => format!("cn-north-{}", n + 1),
+        "alibaba_adb" | "alibaba_polardb" => {
+            ["cn-hangzhou", "cn-beijing", "cn-shanghai"][n % 3].to_owned()
+        }
+        _ => ["ap-guangzhou", "ap-shanghai", "ap-beijing"][n % 3].to_owned(),
+    };
+    let intervals: &[i64] =
+        if days == 1 { &[60, 120, 180, 300, 300, 600] } else { &[900, 1800, 1800, 3600] };
+    let interval = *rng.choice(intervals).unwrap_or(&300);
+    let daily_budget = (days == 1 && !shared && rng.u8(..10) == 0).then(|| rng.u64(30..2000));
+    let resources = (1..=rng.usize(1..=3)).map(|r| format!("{letter}-{n}{r}")).collect();
+    Watched {
+        name: format!("{}-{n}", api.name),
+        api,
+        region,
+        // What PolarDB is asked names no region, so one address can simulate one region of it.
+        account: if shared && api.name != "alibaba_polardb" {
+            "shared".to_owned()
+        } else {
+            format!("account-{n}")
+        },
+        format: if letter.len() == 2 && rng.bool() { Format::Xml } else { Format::Json },
+        resources,
+        takes_all: rng.bool(),
+        interval,
+        idle_interval: interval * rng.i64(1..=3),
+        lookback: rng.i64(1..=24) * HOUR,
+        stale_after: (3 * interval).max(15 * MINUTE),
+        finished: rng.i64(1..=3) * HOUR,
+        failed: rng.i64(1..=24) * HOUR,
+        daily_budget,
+    }
+}
+
+/// What a task goes through. `plain` lives end once and never vanish and come back.
+fn life(source: &Watched, plain: bool, days: i64, rng: &mut Rng) -> Vec<Phase> {
+    let mut life = Vec::new();
+    if source.has(TaskState::Pending) && rng.u8(..3) == 0 {
+        life.push(Phase::Wait(stay(rng.i64(MINUTE..HOUR))));
+    }
+    life.push(work(rng));
+    match rng.u8(..20) {
+        0..2 if source.has(TaskState::Paused) => {
+            life.push(Phase::Pause(stay(rng.i64(5 * MINUTE..3 * HOUR))));
+            life.push(work(rng));
+        }
+        2 => life.push(Phase::Hang(stay(rng.i64(HOUR..8 * HOUR)))),
+        // PolarDB is asked for by status, so that a word nobody knows is never seen.
+        3..5 if !plain && source.api.name != "alibaba_polardb" => {
+            let word = Some("Pondering".to_owned());
+            life.push(Phase::Say(Stay { r#for: Some(span(rng.i64(5 * MINUTE..HOUR))), word }));
+            life.push(work(rng));
+        }
+        5 if !plain => {
+            life.push(Phase::Vanish(Gone { r#for: Some(span(rng.i64(5 * MINUTE..3 * HOUR))) }));
+            life.push(work(rng));
+        }
+        6 if days > 1 => life.push(Phase::Hang(stay(rng.i64(2 * DAY..35 * DAY)))),
+        _ => {}
+    }
+    if !plain && rng.u8(..6) == 0 {
+        // The same id once more.
+        life.push(ending(source, Some(rng.i64(10 * MINUTE..6 * HOUR)), rng));
+        life.push(work(rng));
+    }
+    match rng.u8(..20) {
+        0 => life.push(Phase::Hang(Stay::default())),
+        1 => life.push(Phase::Vanish(Gone::default())),
+        2..4 if !plain => {
+            life.push(ending(source, Some(rng.i64(HOUR..12 * HOUR)), rng));
+            life.push(Phase::Vanish(Gone::default()));
+        }
+        _ => life.push(ending(source, None, rng)),
+    }
+    life
+}
+
+fn work(rng: &mut Rng) -> Phase {
+    let lasts = match rng.u8(..10) {
+        0 => rng.i64(5..60),
+        1..4 => rng.i64(MINUTE..15 * MINUTE),
+        4..9 => rng.i64(15 * MINUTE..2 * HOUR),
+        _ => rng.i64(2 * HOUR..10 * HOUR),
+    };
+    let curve = dbtask_exporter::simulator::Curve::default();
+    Phase::Run(Run { r#for: Some(span(lasts)), word: None, to: 1.0, curve })
+}
+
+fn ending(source: &Watched, lasts: Option<i64>, rng: &mut Rng) -> Phase {
+    let late = rng.u8(..5) == 0;
+    let end = End {
+        r#for: lasts.map(span),
+        word: None,
+        code: "7".to_owned(),
+        message: "the disk said \"no\"".to_owned(),
+        end_known_after: late.then(|| span(rng.i64(10..40 * MINUTE))),
+    };
+    match rng.u8(..10) {
+        0..3 => Phase::Finish(end),
+        3..4 if source.has(TaskState::Canceled) => Phase::Cancel(end),
+        _ => Phase::Fail(end),
+    }
+}
+
+pub(crate) fn lasts(phase: &Phase) -> Option<i64> {
+    match phase {
+        Phase::Wait(stay) | Phase::Hang(stay) | Phase::Pause(stay) | Phase::Say(stay) => stay.r#for,
+        Phase::Run(run) => run.r#for,
+        Phase::Finish(end) | Phase::Fail(end) | Phase::Cancel(end) => end.r#for,
+        Phase::Vanish(gone) => gone.r#for,
+    }
+    .map(Span::seconds)
+}
+
+fn stay(seconds: i64) -> Stay {
+    Stay { r#for: Some(span(seconds)), word: None }
+}
+
+fn span(seconds: i64) -> Span {
+    Span(std::time::Duration::from_secs(seconds.unsigned_abs()))
+}
+
+/// `2d 03:04:05` after the start.
+pub(crate) fn clock(second: i64) -> String {
+    let sign = if second < 0 { "-" } else { "" };
+    let second = second.abs();
+    let (days, rest) = (second / DAY, second % DAY);
+    let text = format!("{:02}:{:02}:{:02}", rest / HOUR, rest / MINUTE % 60, rest % 60);
+    if days == 0 { format!("{sign}{text}") } else { format!("{sign}{days}d {text}") }
+}
+
+impl World {
+    /// The world in lines, in the order of time.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.sources.iter().map(ToString::to_string).collect();
+        if !self.has_journal {
+            lines.push("no journal".to_owned());
+        }
+        let mut events: Vec<(i64, String)> =
+            self.events.iter().map(|event| (event.at(), self.line(event))).collect();
+        events.sort();
+        lines.extend(events.into_iter().map(|(at, text)| format!("{:>12}  {text}", clock(at))));
+        lines.push(format!("{:>12}  end", clock(self.length)));
+        lines
+    }
+
+    fn line(&self, event: &Event) -> String {
+        let name = |n: usize| &self.sources[n].name;
+        match event {
+            Event::Task(n, task) => {
+                let life: Vec<String> = task.life.iter().map(phase).collect();
+                let configured = if task.configured { ", configured" } else { "" };
+                let (id, kind, on) = (&task.id, &task.kind, &task.resource);
+                format!("{}: task {id} {kind:?} on {on}{configured}: {}", name(*n), life.join(", "))
+            }
+            Event::Register(Registration { source, id, forgotten, .. }) => {
+                let forgotten = forgotten.map(|at| format!(", and forgotten at {}", clock(at)));
+                format!(
+                    "{}: task {id} is registered{}",
+                    name(*source),
+                    forgotten.unwrap_or_default()
+                )
+            }
+            Event::Fault(n, fault) => {
+                let lasts = fault.r#for.map_or("ever".to_owned(), |lasts| lasts.to_string());
+                let operation = fault.operation.as_deref().unwrap_or("any operation");
+                let (kind, share) = (fault.kind, fault.share * 100.0);
+                let more = match kind {
+                    FaultKind::SkewedClock => format!(" of {} s", fault.offset.0),
+                    FaultKind::Slow => format!(" by {}", fault.delay),
+                    FaultKind::ServerError | FaultKind::Html => format!(" {}", fault.status),
+                    _ => String::new(),
+                };
+                format!("{}: {kind}{more} for {lasts}, {share:.0} % of {operation}", name(*n))
+            }
+            Event::Scraper(Scraper { client, until, every, .. }) => {
+                format!("scraper {client} comes every {every} s until {}", clock(*until))
+            }
+            Event::Down(Down { lasts, how, change, .. }) => {
+                let change = change.map(|change| match change {
+                    Change::Interval(n, interval) => {
+                        format!(", {} is polled every {interval} s", name(n))
+                    }
+                    Change::Toggle(n) => format!(", {} is taken out or put in", name(n)),
+                    Change::Narrow(n) => format!(", {} has one resource or all", name(n)),
+                });
+                let change = change.unwrap_or_default();
+                format!("the process ends ({how:?}) and is back after {lasts} s{change}")
+            }
+        }
+    }
+}
+
+impl Event {
+    pub(crate) fn at(&self) -> i64 {
+        match self {
+            Self::Task(_, task) => task.at.0,
+            Self::Register(registration) => registration.at,
+            Self::Fault(_, fault) => fault.from.seconds(),
+            Self::Scraper(scraper) => scraper.from,
+            Self::Down(down) => down.at,
+        }
+    }
+}
+
+fn phase(phase: &Phase) -> String {
+    let (word, end) = match phase {
+        Phase::Wait(_) => ("wait", None),
+        Phase::Run(_) => ("run", None),
+        Phase::Hang(_) => ("hang", None),
+        Phase::Pause(_) => ("pause", None),
+        Phase::Say(_) => ("say an unknown word", None),
+        Phase::Vanish(_) => ("vanish", None),
+        Phase::Finish(end) => ("finish", Some(end)),
+        Phase::Fail(end) => ("fail", Some(end)),
+        Phase::Cancel(end) => ("cancel", Some(end)),
+    };
+    let late = end.and_then(|end| end.end_known_after);
+    let late = late.map_or(String::new(), |late| format!(" (end known after {late})"));
+    match lasts(phase) {
+        Some(lasts) => format!("{word}{late} for {}", clock(lasts)),
+        None => format!("{word}{late}"),
+    }
+}
+
+impl fmt::Display for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "source {} in {} of {}: {} resources{}, interval {} s, idle {} s, lookback {} h, \
+             stale after {} s, retention {} h and {} h, {:?}{}",
+            self.name,
+            self.region,
+            self.account,
+            self.resources.len(),
+            if self.takes_all { ", none configured" } else { "" },
+            self.interval,
+            self.idle_interval,
+            self.lookback / HOUR,
+            self.stale_after,
+            self.finished / HOUR,
+            self.failed / HOUR,
+            self.format,
+            self.daily_budget.map_or(String::new(), |calls| format!(", {calls} calls a day")),
+        )
+    }
+}
