@@ -106,6 +106,7 @@ fn serve(shape: Shape, publish: bool) {
             counts: Arc::new(Counts::new(metrics.instruments.clone(), Arc::default())),
             metrics_path: "/metrics".into(),
             registering: None,
+            web: Arc::default(),
             stopping: stop.clone(),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -49,6 +49,10 @@ pub struct Serve {
         action = clap::ArgAction::Append
     )]
     pub listen: Vec<ListenAddress>,
+    /// TLS, client certificates, passwords, headers and a rate limit, in the format of the
+    /// Prometheus exporter-toolkit; left out: plain HTTP for everybody.
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    pub web_config_file: Option<PathBuf>,
     /// Where the metrics are.
     #[arg(
         long = "web.telemetry-path",

@@ -1,5 +1,7 @@
 //! `Clock`: the only place that asks what time it is.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use crate::task::Timestamp;
@@ -32,6 +34,24 @@ impl Clock {
             Self::System => Timestamp::from(jiff::Timestamp::now()),
             Self::Virtual { epoch, since } => epoch + since.elapsed(),
         }
+    }
+}
+
+/// tokio's clock as `governor` wants it: the time since it was started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TokioClock(Instant);
+
+impl TokioClock {
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl governor::clock::Clock for TokioClock {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        self.0.elapsed()
     }
 }
 

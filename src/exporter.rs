@@ -24,7 +24,7 @@ use crate::pace::{Account, Keeper};
 use crate::poller::{Pace, Poller, Shelves, sweep};
 use crate::registration::{Limits, Registrable, Registrations};
 use crate::sabotage::{self, Bug};
-use crate::server::{App, Registering, Token, serve};
+use crate::server::{App, Registering, Token, Web, serve};
 use crate::source::{Learned, Source};
 use crate::store::{Snapshot, SourceInfo, Store};
 use crate::tasks_file::TasksFile;
@@ -171,7 +171,7 @@ impl Exporter {
     }
 
     /// What the servers of this exporter serve, with the metrics at `metrics_path`.
-    pub fn app(&self, metrics_path: &str, stopping: CancellationToken) -> Arc<App> {
+    pub fn app(&self, metrics_path: &str, web: Web, stopping: CancellationToken) -> Arc<App> {
         Arc::new(App {
             store: Arc::clone(&self.store),
             metrics: Arc::clone(&self.metrics),
@@ -181,6 +181,7 @@ impl Exporter {
                 let registrations = Arc::clone(registrations);
                 Registering { registrations, token: Token::new(token_file.clone()) }
             }),
+            web: Arc::new(web),
             stopping,
         })
     }
@@ -206,6 +207,7 @@ impl Exporter {
         let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.metrics));
         let mut parts = self.begin(&shutdown);
         parts.spawn(publish(store, metrics, shutdown.clone()));
+        parts.spawn(Arc::clone(&app.web).keep_up(shutdown.clone()));
         for listener in listeners {
             parts.spawn(serve(listener, Arc::clone(&app), shutdown.clone()));
         }

@@ -13,8 +13,9 @@ use dbtask_exporter::config::{Config, ConfigError};
 use dbtask_exporter::environment::Environment;
 use dbtask_exporter::exporter::Exporter;
 use dbtask_exporter::listen::ListenAddress;
+use dbtask_exporter::server::{self, Web};
 use dbtask_exporter::simulator::{Scenario, SimulatedCloud};
-use dbtask_exporter::{log, server, table};
+use dbtask_exporter::{log, table};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -47,7 +48,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     let environment = Environment::of_process();
     match cli.command {
         None if cli.serve.config_check => {
-            print(&cli::check(cli.serve.config_file.as_deref(), &environment)?)
+            let sources = cli::check(cli.serve.config_file.as_deref(), &environment)?;
+            web(&cli.serve).await?;
+            print(&sources)
         }
         None => {
             let config = Config::read(cli.serve.config_file.as_deref(), &environment)?;
@@ -75,6 +78,7 @@ async fn serve(config: &Config, flags: &cli::Serve) -> anyhow::Result<()> {
              the exporter is down are not counted, and counters begin at 0"
         );
     }
+    let web = web(flags).await?;
     let exporter = Exporter::new(config, flags.storage_path.as_deref())?;
     for budget in config.tight_budgets() {
         tracing::warn!("{budget}");
@@ -82,12 +86,21 @@ async fn serve(config: &Config, flags: &cli::Serve) -> anyhow::Result<()> {
     let mut listeners = Vec::with_capacity(flags.listen.len());
     for address in &flags.listen {
         let listener = bind(address).await?;
-        tracing::info!(address = %listener.local_addr()?, metrics_path, "serving");
+        let (address, tls) = (listener.local_addr()?, web.is_tls());
+        tracing::info!(%address, tls, metrics_path, "serving");
         listeners.push(listener);
     }
     let shutdown = until_told_to_stop()?;
-    let app = exporter.app(metrics_path, shutdown.clone());
+    let app = exporter.app(metrics_path, web, shutdown.clone());
     exporter.run(listeners, app, shutdown).await
+}
+
+/// How a configuration is to be served.
+async fn web(flags: &cli::Serve) -> Result<Web, ConfigError> {
+    match &flags.web_config_file {
+        Some(file) => Web::load(file.clone()).await,
+        None => Ok(Web::default()),
+    }
 }
 
 /// Polls every source once and prints its tasks; a source that could not be polled is a problem.
@@ -132,7 +145,7 @@ async fn demo(
     let exporter = Exporter::new(&config, None)?;
     let listener = bind(address).await?;
     let shutdown = until_told_to_stop()?;
-    let app = exporter.app("/metrics", shutdown.clone());
+    let app = exporter.app("/metrics", Web::default(), shutdown.clone());
     print(&demo_greeting(listener.local_addr()?.port(), &endpoint, cloud.seed()))?;
     let simulation = tokio::spawn(Arc::clone(&cloud).serve(clouds, shutdown.clone()));
     exporter.run(vec![listener], app, shutdown).await?;

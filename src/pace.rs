@@ -18,20 +18,8 @@ use tokio::time::Instant;
 
 use crate::api::Operation;
 use crate::budget::{Budget, Left, Mark, Moment, Need, Slowed, Spent};
-use crate::clock::Clock;
+use crate::clock::{Clock, TokioClock};
 use crate::sabotage::{self, Bug};
-
-/// tokio's clock as `governor` wants it: the time since the limiter was made.
-#[derive(Clone, Copy, Debug)]
-struct TokioClock(Instant);
-
-impl governor::clock::Clock for TokioClock {
-    type Instant = Duration;
-
-    fn now(&self) -> Duration {
-        self.0.elapsed()
-    }
-}
 
 /// The token bucket of one operation: its calls a second, of which a fifth may come at once. Over
 /// any second that is at most 1.2 times the rate.
@@ -43,7 +31,7 @@ struct Bucket {
 
 impl Bucket {
     fn new(per_second: u32) -> Self {
-        let clock = TokioClock(Instant::now());
+        let clock = TokioClock::start();
         let rate = NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN);
         let burst = NonZeroU32::new(per_second / 5).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_second(rate).allow_burst(burst);

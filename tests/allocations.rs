@@ -46,6 +46,7 @@ fn app(tasks: u32) -> Arc<App> {
         counts: Arc::new(Counts::new(instruments, Arc::default())),
         metrics_path: "/metrics".into(),
         registering: None,
+        web: Arc::default(),
         stopping: CancellationToken::new(),
     })
 }

@@ -13,6 +13,7 @@ mod shape;
 mod source;
 mod timing;
 mod variables;
+mod web;
 mod yaml;
 
 use std::collections::HashMap;
@@ -28,6 +29,7 @@ pub use self::calls::TightBudget;
 pub use self::report::{ConfigError, Problem};
 use self::report::{Field, Report};
 use self::timing::Timing;
+pub use self::web::{FileVersion, LoadedWebConfig, PasswordHash, RateLimit, WebConfig};
 use self::yaml::{Node, Place};
 use crate::api::{Target, TaskApi, TaskRef};
 use crate::credentials::Provider;

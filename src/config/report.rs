@@ -174,6 +174,15 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// Whether it is an empty text, or no value at all.
+    pub(super) fn is_blank(&self) -> bool {
+        match &self.node.value {
+            Value::Null => true,
+            Value::Text(text) => text.is_empty(),
+            Value::List(_) | Value::Map(_) => false,
+        }
+    }
+
     /// The value as text; numbers as they are spelled. Never empty.
     pub(super) fn text(&self) -> Option<&'a str> {
         match &self.node.value {

@@ -3,23 +3,21 @@
 //!
 //! Knows no metric: it asks [`Metrics`] for bytes. Nothing that is served waits for a poll.
 
+mod connection;
 mod json;
 mod negotiate;
 mod page;
+mod passwords;
 mod registration;
 mod routes;
 mod stall;
 mod token;
+mod web;
 
-use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -29,8 +27,8 @@ use crate::counts::Counts;
 use crate::metrics::Metrics;
 use crate::registration::Registrations;
 use crate::store::{Snapshot, Store};
-use stall::Stall;
 pub use token::Token;
+pub use web::Web;
 
 /// Connections at a time on one listener. More wait in the kernel: a scrape that comes late is
 /// better than one that fails.
@@ -40,7 +38,7 @@ pub const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// The longest body of a request, in bytes; 413 beyond.
 pub const MAX_BODY_BYTES: u64 = 64 * 1024;
 /// The time in which the head of a request must have come, counted from the end of the last
-/// answer. An idle connection is closed by it too.
+/// answer; that of a TLS handshake too. An idle connection is closed by it.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time in which the body of a request must have come; 408 beyond.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,8 +48,6 @@ pub const READER_TIMEOUT: Duration = Duration::from_mins(1);
 /// end, the process is gone within five seconds.
 pub const GRACE: Duration = Duration::from_secs(4);
 
-/// How much of an answer is held for a connection besides what is being sent.
-const WRITE_BUFFER_BYTES: usize = 64 * 1024;
 /// Rest after an accept that went wrong, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -70,6 +66,8 @@ pub struct App {
     pub metrics_path: String,
     /// How task ids are registered; `None` where that is not configured.
     pub registering: Option<Registering>,
+    /// How all of it is reached, and by whom.
+    pub web: Arc<Web>,
     /// Cancelled when the program begins to stop: not ready any more, though still serving.
     pub stopping: CancellationToken,
 }
@@ -99,7 +97,7 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationT
         let app = Arc::clone(&app);
         let shutdown = shutdown.clone();
         connections.spawn(async move {
-            serve_connection(stream, peer, app, shutdown).await;
+            connection::serve(stream, peer, app, shutdown).await;
             drop(slot);
         });
         while connections.try_join_next().is_some() {}
@@ -133,35 +131,10 @@ async fn accept(
     }
 }
 
-/// Serves one connection, whatever carries it.
-async fn serve_connection<IO>(stream: IO, peer: IpAddr, app: Arc<App>, shutdown: CancellationToken)
-where
-    IO: AsyncRead + AsyncWrite + Unpin + Send,
-{
-    let service = service_fn(move |request| {
-        let app = Arc::clone(&app);
-        async move { Ok::<_, Infallible>(routes::answer(app, peer, request).await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_header_size(MAX_HEADER_BYTES)
-        .max_buf_size(WRITE_BUFFER_BYTES)
-        .serve_connection(TokioIo::new(Stall::new(stream, READER_TIMEOUT)), service);
-    let mut connection = std::pin::pin!(connection);
-    let ended = if let Some(ended) = shutdown.run_until_cancelled(connection.as_mut()).await {
-        ended
-    } else {
-        connection.as_mut().graceful_shutdown();
-        connection.await
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a connection broke off");
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
     use tokio::time::Instant;
 
@@ -172,7 +145,7 @@ mod tests {
     use crate::registration::Limits;
 
     /// An exporter without a source, on which ids could be registered with the token `t`.
-    fn app(token_file: std::path::PathBuf) -> Arc<App> {
+    pub(super) fn app(token_file: std::path::PathBuf) -> Arc<App> {
         let instruments = Instruments::new().unwrap();
         let journal = Arc::new(Journal::default());
         let registrations = Registrations::restore(
@@ -193,6 +166,7 @@ mod tests {
                 registrations: Arc::new(registrations),
                 token: Token::new(token_file),
             }),
+            web: Arc::default(),
             stopping: CancellationToken::new(),
         })
     }
@@ -203,7 +177,7 @@ mod tests {
         let (near, far) = duplex(1024);
         let peer = IpAddr::from([127, 0, 0, 1]);
         let app = app(folder.path().join("token"));
-        tokio::spawn(serve_connection(far, peer, app, CancellationToken::new()));
+        tokio::spawn(connection::http1(far, peer, app, pending()));
         let (mut read, mut write) = tokio::io::split(near);
         write
             .write_all(

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
-    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    REFERRER_POLICY, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 
+use super::web::{Terms, Turned};
 use super::{App, MAX_BODY_BYTES, json, negotiate, page, registration};
 use crate::metrics::{Encoding, ScrapeBody};
 use crate::store::Snapshot;
@@ -26,7 +27,8 @@ const JSON: &str = "application/json";
 /// Answers one request.
 pub(super) async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Answer {
     let is_head = request.method() == Method::HEAD;
-    let mut answer = route(&app, peer, request).await;
+    let terms = app.web.current();
+    let mut answer = route(&app, &terms, peer, request).await;
     let headers = answer.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -37,6 +39,9 @@ pub(super) async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incomin
              frame-ancestors 'none'",
         ),
     );
+    for (name, value) in terms.headers() {
+        headers.insert(name, value.clone());
+    }
     if is_head { answer.map(|_| Either::Right(Full::default())) } else { answer }
 }
 
@@ -90,7 +95,7 @@ impl Route {
     }
 }
 
-async fn route(app: &Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Answer {
+async fn route(app: &Arc<App>, terms: &Terms, peer: IpAddr, request: Request<Incoming>) -> Answer {
     let path = request.uri().path();
     let refuse = |status, sentence: &str| {
         if path.starts_with("/api/") {
@@ -99,12 +104,32 @@ async fn route(app: &Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Answ
             plain(status, format!("{sentence}\n"))
         }
     };
+    let route = Route::new(app, path);
+    match admit(app, terms, route.as_ref(), &request).await {
+        Ok(()) => {}
+        Err(Turned::TooMany(rest)) => {
+            let mut answer = refuse(StatusCode::TOO_MANY_REQUESTS, "too many requests");
+            let seconds = rest.as_secs().saturating_add(1);
+            answer.headers_mut().insert(RETRY_AFTER, seconds.into());
+            return answer;
+        }
+        Err(Turned::Unknown) => {
+            let sentence = "this takes a user and a password";
+            let mut answer = refuse(StatusCode::UNAUTHORIZED, sentence);
+            set(
+                &mut answer,
+                WWW_AUTHENTICATE,
+                "Basic realm=\"dbtask-exporter\", charset=\"UTF-8\"",
+            );
+            return answer;
+        }
+    }
     let length = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if length.is_some_and(|length| length.parse().is_ok_and(|length: u64| length > MAX_BODY_BYTES))
     {
         return refuse(StatusCode::PAYLOAD_TOO_LARGE, "a request may have 64 KiB");
     }
-    let Some(route) = Route::new(app, path) else {
+    let Some(route) = route else {
         return refuse(StatusCode::NOT_FOUND, "there is nothing here");
     };
     let methods = route.methods();
@@ -132,6 +157,29 @@ async fn route(app: &Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Answ
         }
         Route::Style => full(StatusCode::OK, "text/css; charset=utf-8", page::STYLE),
     }
+}
+
+/// Whether a request is answered at all. Nobody is kept from asking for health, not even by the
+/// limit: else many scrapes would be answered by a restart.
+async fn admit(
+    app: &App,
+    terms: &Terms,
+    route: Option<&Route>,
+    request: &Request<Incoming>,
+) -> Result<(), Turned> {
+    match route {
+        Some(Route::Healthy | Route::Ready) => return Ok(()),
+        Some(Route::Tasks | Route::Task { .. })
+            if app.registering.is_some()
+                && matches!(*request.method(), Method::POST | Method::DELETE) =>
+        {
+            // The token of registration stands in for a password: one header cannot hold both.
+            return terms.count();
+        }
+        Some(_) | None => {}
+    }
+    terms.count()?;
+    terms.identify(request.headers()).await
 }
 
 async fn filtered(

@@ -39,3 +39,4 @@ mod storage;
 mod support;
 mod tasks_file;
 mod trouble;
+mod web;

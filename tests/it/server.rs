@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dbtask_exporter::counts::Counts;
 use dbtask_exporter::metrics::{Exposition, Instruments, Metrics};
-use dbtask_exporter::server::{App, MAX_CONNECTIONS, Registering, serve};
+use dbtask_exporter::server::{App, MAX_CONNECTIONS, Registering, Web, serve};
 use dbtask_exporter::store::{Snapshot, Store};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -44,11 +44,26 @@ impl Server {
         Self::registering(snapshots, Instruments::new().unwrap(), None).await
     }
 
+    /// Serves no source, under a web configuration.
+    pub(crate) async fn under(web: Web, registering: Option<Registering>) -> Self {
+        let instruments = Instruments::new().unwrap();
+        Self::serving(Vec::new(), instruments, registering, Arc::new(web)).await
+    }
+
     /// Serves these sources, and perhaps lets people register tasks.
     pub(crate) async fn registering(
         snapshots: Vec<Snapshot>,
         instruments: Instruments,
         registering: Option<Registering>,
+    ) -> Self {
+        Self::serving(snapshots, instruments, registering, Arc::default()).await
+    }
+
+    async fn serving(
+        snapshots: Vec<Snapshot>,
+        instruments: Instruments,
+        registering: Option<Registering>,
+        web: Arc<Web>,
     ) -> Self {
         let store = Arc::new(Store::default());
         for snapshot in snapshots {
@@ -62,6 +77,7 @@ impl Server {
             counts: Arc::new(Counts::new(instruments, Arc::default())),
             metrics_path: "/metrics".into(),
             registering,
+            web,
             stopping: CancellationToken::new(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -71,7 +87,7 @@ impl Server {
         Self { app, address, shutdown, served }
     }
 
-    async fn connect(&self) -> TcpStream {
+    pub(crate) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
 
@@ -81,9 +97,7 @@ impl Server {
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut bytes = Vec::new();
         timeout(Duration::from_secs(5), stream.read_to_end(&mut bytes)).await.unwrap().unwrap();
-        let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").expect("no head");
-        let head = String::from_utf8(bytes[..end].to_vec()).unwrap().to_lowercase();
-        Answer { head, body: bytes.split_off(end + 4) }
+        Answer::new(bytes)
     }
 
     pub(crate) async fn ask(&self, method: &str, path: &str, headers: &str) -> Answer {
@@ -97,6 +111,12 @@ impl Server {
 }
 
 impl Answer {
+    pub(crate) fn new(mut bytes: Vec<u8>) -> Self {
+        let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").expect("no head");
+        let head = String::from_utf8(bytes[..end].to_vec()).unwrap().to_lowercase();
+        Self { head, body: bytes.split_off(end + 4) }
+    }
+
     pub(crate) fn status(&self) -> u16 {
         self.head.split(' ').nth(1).unwrap().parse().unwrap()
     }

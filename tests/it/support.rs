@@ -17,7 +17,7 @@ use dbtask_exporter::exporter::{Exporter, Setting};
 use dbtask_exporter::log::{self, Level};
 use dbtask_exporter::metrics::{Encoding, Format, Metrics};
 use dbtask_exporter::registration::Registrations;
-use dbtask_exporter::server::App;
+use dbtask_exporter::server::{App, Web};
 use dbtask_exporter::simulator::{Fault, FaultKind, Scenario, SimulatedCloud};
 use dbtask_exporter::store::{Snapshot, Tracked};
 use dbtask_exporter::task::Timestamp;
@@ -63,7 +63,7 @@ impl Setup {
         let exporter =
             Exporter::assemble(config, setting, |_| Ok(Arc::clone(transport) as _)).unwrap();
         let shutdown = CancellationToken::new();
-        let app = exporter.app("/metrics", shutdown.clone());
+        let app = exporter.app("/metrics", Web::default(), shutdown.clone());
         let running = tokio::spawn(exporter.run(Vec::new(), Arc::clone(&app), shutdown.clone()));
         Lab { cloud: Arc::clone(&self.transport.cloud), setup: self, app, running, shutdown }
     }
