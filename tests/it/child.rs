@@ -52,9 +52,17 @@ impl Exporter {
         address.trim_matches('"').parse().ok()
     }
 
-    /// How many lines of the log hold this.
-    pub(crate) fn logged(&self, text: &str) -> usize {
-        self.log.lock().unwrap().iter().filter(|line| line.contains(text)).count()
+    /// How many lines of the log hold this, which one will soon: what a process logs arrives here
+    /// a little later than what it serves.
+    pub(crate) async fn logged(&self, text: &str) -> usize {
+        let count = || self.log.lock().unwrap().iter().filter(|line| line.contains(text)).count();
+        for _ in 0..100 {
+            if count() > 0 {
+                break;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        count()
     }
 
     /// What it has logged.

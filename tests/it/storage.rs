@@ -137,8 +137,8 @@ async fn a_full_disk_loses_nothing_and_doubles_nothing() {
     exporter.until("counting goes on", |text| counted(text) > before).await;
     std::fs::remove_file(disk.path("filler")).unwrap();
     exporter.until("the disk has room", |text| text.contains(WRITTEN)).await;
-    assert_eq!(exporter.logged("the journal cannot be written"), 1, "{}", exporter.log());
-    assert_eq!(exporter.logged("the journal is written again"), 1);
+    assert_eq!(exporter.logged("the journal cannot be written").await, 1, "{}", exporter.log());
+    assert_eq!(exporter.logged("the journal is written again").await, 1);
     exporter.kill().await;
 
     // Full already at the start: what was counted is there, and the rest waits.
@@ -197,7 +197,7 @@ async fn a_broken_journal_on_a_disk_without_writing_is_set_aside_when_it_can_be(
         .await;
     let aside = disk.path("journal/journal.db.set-aside-1");
     assert_eq!(std::fs::read_to_string(aside).unwrap(), "broken");
-    assert_eq!(exporter.logged("has been set aside"), 1, "{}", exporter.log());
+    assert_eq!(exporter.logged("has been set aside").await, 1, "{}", exporter.log());
     exporter.kill().await;
     let exporter = disk.start(&world.config());
     world.check(exporter).await;
@@ -211,8 +211,12 @@ async fn two_processes_cannot_have_one_journal() {
     first.until("a journal", |text| text.contains(WRITTEN)).await;
     let mut second = Exporter::start(&world.config(), &storage);
     assert_eq!(second.end().await.code(), Some(1));
-    sleep(Duration::from_millis(200)).await;
-    assert_eq!(second.logged("journal.db is in use by another process"), 1, "{}", second.log());
+    assert_eq!(
+        second.logged("journal.db is in use by another process").await,
+        1,
+        "{}",
+        second.log()
+    );
     first.until("the first goes on", |text| all_up(text, 1) && text.contains(WRITTEN)).await;
     first.kill().await;
 }
