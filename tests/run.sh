@@ -8,7 +8,10 @@ logs=target/test-logs
 mkdir -p $logs
 
 format() { cargo fmt --check; }
-clippy() { cargo clippy --quiet --all-targets --all-features --locked -- -D warnings; }
+clippy() {
+    cargo clippy --quiet --all-targets --all-features --locked -- -D warnings &&
+        cargo clippy --quiet --test simulate --features sabotage --locked -- -D warnings
+}
 rustdoc() { RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --locked --document-private-items; }
 tests() { cargo test --locked; }
 simulate() {

@@ -16,7 +16,7 @@ use dbtask_exporter::exporter::{Exporter, Setting};
 use dbtask_exporter::metrics::{Encoding, Exposition, Format};
 use dbtask_exporter::registration::Kept;
 use dbtask_exporter::sabotage;
-use dbtask_exporter::server::App;
+use dbtask_exporter::server::{App, Web};
 use dbtask_exporter::simulator::SimulatedCloud;
 use dbtask_exporter::task::{Resource, Timestamp};
 use dbtask_exporter::transport::{Sending, Transport, TransportError};
@@ -119,7 +119,7 @@ impl Stage {
         Self {
             start,
             cloud: Arc::new(cloud),
-            setting: Setting { clock, storage, inline: true },
+            setting: Setting { clock, storage, inline: true, ..Setting::default() },
             config,
             present: vec![true; world.sources.len()],
             narrow: vec![false; world.sources.len()],
@@ -279,7 +279,7 @@ impl Stage {
         });
         let exporter = exporter.expect("an exporter that starts");
         let shutdown = CancellationToken::new();
-        let app = exporter.app("/metrics", shutdown.clone());
+        let app = exporter.app("/metrics", Web::default(), shutdown.clone());
         self.lock().started(&watched);
         let (store, judge, start) = (Arc::clone(&app.store), Arc::clone(&self.judge), self.start);
         let looking = tokio::spawn(async move {
