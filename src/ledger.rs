@@ -196,7 +196,11 @@ impl Ledger {
             || is_later(run.started, task.started) && is_later(run.ended, task.ended)
             || late_end && sabotage::is(Bug::LateEndCounted);
         let same_run = Run {
-            started: run.started.max(task.started),
+            // Without its end a later start may be that of the next run, which is counted then.
+            started: match task.ended {
+                Some(_) => run.started.max(task.started),
+                None => run.started.or(task.started),
+            },
             ended: task.ended.or(run.ended),
             // A clock that is set back must not make anything younger than it is.
             settled: run.settled.map(|settled| settled.min(now)),
@@ -292,6 +296,15 @@ mod tests {
         let changed = task(TaskState::Failed, 0, Some(90));
         let polls: [&[&Task]; 5] = [&[], &[&without], &[&with], &[&changed], &[&without]];
         assert_eq!(counted(&polls), [0, 1, 0, 0, 0]);
+    }
+
+    #[test]
+    fn an_unseen_second_run_is_counted_though_its_end_becomes_known_late() {
+        let first = task(TaskState::Failed, 0, Some(70));
+        let second = task(TaskState::Failed, 90, None);
+        let known = task(TaskState::Failed, 90, Some(110));
+        let polls: [&[&Task]; 5] = [&[], &[&first], &[&second], &[&known], &[&known]];
+        assert_eq!(counted(&polls), [0, 1, 0, 1, 0]);
     }
 
     #[test]
