@@ -587,18 +587,20 @@ impl Judge {
         }
         let Some(poll) = poll else { return Ok(()) };
         let (begun, ended) = (poll.begun / 1000, poll.ended / 1000 + 1);
-        let Some(stage) = life.stage(begun) else { return Ok(()) };
+        let Some(present) = life.stage(begun) else { return Ok(()) };
         let begun = begun - truth::unnoticed(self.world.skew(n));
-        let old =
-            stage.started.or(Some(stage.created)).is_some_and(|at| second - at > 29 * 24 * 3600);
-        if stage.from >= begun
-            || stage.until <= ended
+        let old = present
+            .started
+            .or(Some(present.created))
+            .is_some_and(|at| second - at > 29 * 24 * 3600);
+        if present.from >= begun
+            || present.until <= ended
             || old
             || !self.watches[n].resources.contains(&life.resource)
         {
             return Ok(());
         }
-        let fits = match stage.state {
+        let fits = match present.state {
             None | Some(TaskState::Unknown) => state == TaskState::Unknown || state.is_final(),
             Some(real) if real.is_final() => state == real || state == TaskState::Unknown,
             Some(real) => state == real || (life.by_id && state == TaskState::Unknown),
@@ -606,7 +608,7 @@ impl Judge {
         if fits {
             return Ok(());
         }
-        let real = stage.state.map_or("not there", TaskState::as_str);
+        let real = present.state.map_or("not there", TaskState::as_str);
         Err(("state", format!("is shown as {} by a good poll while it is {real}", state.as_str())))
     }
 

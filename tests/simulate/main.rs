@@ -15,6 +15,10 @@
     clippy::indexing_slicing,
     reason = "a test that cannot go on should stop"
 )]
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "a rule names the events and phases that it is about"
+)]
 
 mod exposition;
 mod judge;

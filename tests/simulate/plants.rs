@@ -61,5 +61,7 @@ pub(crate) fn look_for_all(results: &mut Results, hurry: bool) {
         }
         found.is_some()
     });
-    found.into_iter().for_each(|found| results.add(found));
+    for found in found {
+        results.add(found);
+    }
 }

@@ -215,18 +215,14 @@ impl Stage {
                 registrations.forget(&source, &id).await.is_ok_and(|kept| kept == Kept::Durably)
             }
         });
-        match call.await {
-            Ok(done) => {
-                if done {
-                    self.lock().registered(n, &id, is);
-                }
-                done
-            }
-            Err(_) => {
-                process.running.abort();
-                false
-            }
+        let Ok(done) = call.await else {
+            process.running.abort();
+            return false;
+        };
+        if done {
+            self.lock().registered(n, &id, is);
         }
+        done
     }
 
     fn step_length(&self) -> i64 {

@@ -13,7 +13,7 @@
 //! - it was seen first without an end time, before the source had been read to its end;
 //! - it ended so shortly before the start that the cloud's clock, which is wrong, calls it after.
 
-use dbtask_exporter::simulator::{Phase, TaskScript};
+use dbtask_exporter::simulator::{Phase, Span, TaskScript};
 use dbtask_exporter::task::TaskState;
 
 use crate::world::{Event, HOUR, Watched, World, lasts};
@@ -154,7 +154,7 @@ impl Life {
                 state,
                 at: stage.from,
                 until: stage.until.min(stage.from + WINDOW),
-                known_at: stage.from + late.map_or(0, |late| late.seconds()),
+                known_at: stage.from + late.map_or(0, Span::seconds),
                 created: stage.created,
                 started: if api == "huawei_dds" {
                     stage.created
