@@ -43,4 +43,4 @@ bench: ## The benchmarks behind docs/performance.md
 	cargo bench
 
 clean: ## Remove everything that was built or installed here
-	rm -rf target .tools .venv
+	rm -rf target .tools

@@ -27,7 +27,7 @@ report 'text 0.0.4'
 
 # promtool reads no OpenMetrics; the reference parser of its Python client is strict.
 scrape 'application/openmetrics-text;version=1.0.0'
-.venv/bin/python - "$folder/metrics" <<'PYTHON'
+.tools/python/bin/python - "$folder/metrics" <<'PYTHON'
 import sys
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 families = list(text_string_to_metric_families(open(sys.argv[1], encoding="utf-8").read()))

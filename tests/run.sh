@@ -22,7 +22,7 @@ release() { cargo build --release --locked; }
 promtool() { tests/promtool.sh; }
 prometheus() { tests/prometheus.sh; }
 sdk() {
-    cargo build --quiet --locked && .venv/bin/python -m pytest -q -p no:cacheprovider tests/sdk
+    cargo build --quiet --locked && .tools/python/bin/python -m pytest -q -p no:cacheprovider tests/sdk
 }
 peer() { (cd benches/peers && go vet ./... && go build -o ../../target/peer .); }
 
