@@ -19,6 +19,7 @@
 //! | [`task`] | `Task`, the one model that every cloud is mapped to |
 //! | [`api`] | What is said: one file per vendor API, and `APIS`, the list of them. Pure |
 //! | [`cloud`] | How it is said: requests, signatures and refusals of each vendor. Pure |
+//! | [`policy`] | What a vendor has to be told to allow, as documents to paste. Pure |
 //! | [`document`] | JSON and XML as one tree |
 //! | [`config`] | What the operator writes, checked into a list of sources |
 //! | [`credentials`] | Where keys come from |
@@ -83,6 +84,7 @@ pub mod listen;
 pub mod log;
 pub mod metrics;
 pub mod pace;
+pub mod policy;
 pub mod poller;
 pub mod printable;
 pub mod registration;

@@ -237,6 +237,31 @@ impl TaskApi {
         APIS.iter().copied().find(|api| api.name == name)
     }
 
+    /// The first page of the one query that shows best whether a source may ask what it has to: its
+    /// first list, which is that of unfinished tasks, else the search for what has to be listed.
+    pub fn probe(&self, scope: &Scope<'_>) -> Option<Query> {
+        match self.discover {
+            Some(discover) if scope.resources.is_empty() => Some(discover(scope)),
+            Some(_) | None => (self.list)(scope).into_iter().next(),
+        }
+    }
+
+    /// What a source calls: every operation but the search for the project, where that is known,
+    /// and for the resources, where `has_resources`.
+    pub fn needed(
+        &self,
+        has_project: bool,
+        has_resources: bool,
+    ) -> impl Iterator<Item = &'static Operation> {
+        let now = Timestamp::from(jiff::Timestamp::UNIX_EPOCH);
+        let scope = Scope { now, since: now, resources: &[], tags: &[] };
+        let project = self.project.filter(|_| has_project).map(|project| project().operation);
+        let discover =
+            self.discover.filter(|_| has_resources).map(|discover| discover(&scope).operation);
+        let spared = [project, discover];
+        self.operations.iter().copied().filter(move |&it| !spared.contains(&Some(it)))
+    }
+
     /// Our state for a vendor's status word, compared without regard to case or outer blanks.
     pub fn state(&self, word: &str) -> TaskState {
         let word = word.trim();

@@ -27,6 +27,7 @@ mod golden;
 mod journal;
 mod keeping;
 mod kill;
+mod permissions;
 mod poller;
 mod process;
 mod refusals;

@@ -1,0 +1,128 @@
+//! `docs/permissions.md` holds the policies that the program prints.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use dbtask_exporter::api::{APIS, Operation, Scope, TaskApi};
+use dbtask_exporter::cloud::Cloud;
+use dbtask_exporter::policy::policies;
+use dbtask_exporter::task::{Resource, Timestamp};
+
+/// `docs/permissions.md`, from `APIS`.
+fn page() -> String {
+    let mut page = String::from(
+        "# Permissions
+
+The exporter only reads. These are the least policies that let it, for everything that it watches of
+a cloud and for each API alone, as each vendor's console takes them. They are written from `APIS` in
+`src/api/mod.rs`; a test keeps them equal (`UPDATE_DOCS=1 cargo test --test it docs` writes the page
+anew). None has been tried with a live account.
+
+`dbtask-exporter check FILE --online` asks each source one question and says what is missing, with
+the policy that grants it to just the sources of that file: see
+[below](#what-check---online-asks).
+
+The resource is `*`, for a list covers a region. Alibaba documents
+`acs:<service>:<region>:<account>:dbcluster/<id>` for `adb:DescribeTaskInfo` and
+`polardb:DescribeTasks`, which may be narrowed to the clusters that are watched. Huawei's role-based
+policies are shown; identity policies say `dds:task:listAll` in place of `dds:task:list`.
+
+A role that is assumed (`role_arn`, `agency_name`) needs these policies itself; the keys that assume
+it need `sts:AssumeRole` on that role with Alibaba and Tencent, and `Agent Operator` with Huawei.
+",
+    );
+    for cloud in Cloud::ALL {
+        let apis = || APIS.iter().filter(move |api| api.cloud == cloud);
+        let name = match cloud {
+            Cloud::Alibaba => "Alibaba Cloud",
+            Cloud::Huawei => "HUAWEI CLOUD and Open Telekom Cloud",
+            Cloud::Tencent => "Tencent Cloud",
+        };
+        write!(page, "\n## {name}\n\nFor all that is watched there:\n").unwrap();
+        write_policies(&mut page, cloud, apis().flat_map(|api| api.operations.iter().copied()));
+        for api in apis() {
+            describe(&mut page, api);
+        }
+    }
+    page.push_str(ONLINE);
+    for api in APIS {
+        let without = probe(api, &[]);
+        let with = probe(api, &[Arc::new(Resource::new("any"))]);
+        let asked = if with == without {
+            format!("`{with}`")
+        } else {
+            format!("`{without}`; with `resources` `{with}`")
+        };
+        let before = match api.project {
+            Some(project) => format!("`{}`, without `project_id`", project().operation.name),
+            None => "-".to_owned(),
+        };
+        writeln!(page, "| `{}` | {asked} | {before} |", api.name).unwrap();
+    }
+    page
+}
+
+const ONLINE: &str = "
+## What `check --online` asks
+
+One call for each source, all sources at the same time, within a minute altogether. Other
+operations than the one that was asked stay unproven, and it says which.
+
+| API | asks | before that |
+| --- | --- | --- |
+";
+
+fn probe(api: &TaskApi, resources: &[Arc<Resource>]) -> &'static str {
+    let now = Timestamp::from_second(1_790_000_000).unwrap();
+    api.probe(&Scope { now, since: now, resources, tags: &[] }).unwrap().operation.name
+}
+
+fn describe(page: &mut String, api: &TaskApi) {
+    write!(page, "\n### {} (`{}`)\n\n", api.product, api.name).unwrap();
+    writeln!(page, "| Action | lets it call | needed |\n| --- | --- | --- |").unwrap();
+    for &operation in api.operations {
+        let is_spared = |has_project, has_resources| {
+            !api.needed(has_project, has_resources).any(|needed| needed == operation)
+        };
+        let needed = match (is_spared(true, false), is_spared(false, true)) {
+            (true, _) => "without `project_id`",
+            (_, true) => "without `resources`",
+            (false, false) => "always",
+        };
+        let Operation { name, permission, .. } = operation;
+        writeln!(page, "| `{permission}` | `{name}` | {needed} |").unwrap();
+    }
+    write_policies(page, api.cloud, api.operations.iter().copied());
+}
+
+fn write_policies<'a>(
+    page: &mut String,
+    cloud: Cloud,
+    operations: impl Iterator<Item = &'a Operation>,
+) {
+    for policy in policies(cloud, operations) {
+        write!(page, "\n{}:\n\n```json\n{}\n```\n", policy.title, policy.document).unwrap();
+    }
+}
+
+#[test]
+fn the_docs_hold_the_policies_that_the_list_of_apis_leads_to() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/permissions.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, page()).unwrap();
+    }
+    let written = std::fs::read_to_string(path).unwrap();
+    assert!(
+        written == page(),
+        "docs/permissions.md is old: UPDATE_DOCS=1 cargo test --test it docs"
+    );
+}
+
+#[test]
+fn every_permission_only_reads() {
+    for operation in APIS.iter().flat_map(|api| api.operations) {
+        let action = operation.permission.rsplit(':').next().unwrap();
+        let reads = action.starts_with("Describe") || action.starts_with("list");
+        assert!(reads, "{}", operation.permission);
+    }
+}
