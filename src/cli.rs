@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::Config;
 use crate::environment::Environment;
 use crate::exporter::Exporter;
+use crate::healthcheck::Healthcheck;
 use crate::listen::ListenAddress;
 use crate::{log, table};
 
@@ -92,6 +93,8 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t = Output::Table)]
         output: Output,
     },
+    /// Ask a running exporter how it is; exit status 0 if it is well.
+    Healthcheck(Healthcheck),
     /// Simulate the clouds; prints a configuration for them.
     Simulate {
         /// Where to listen; port 0 takes a free one.
@@ -118,9 +121,12 @@ impl Cli {
     pub fn log_level(&self) -> log::Level {
         let usual = match self.command {
             None | Some(Command::Simulate { .. }) => log::Level::Info,
-            Some(Command::Check { .. } | Command::Tasks { .. } | Command::Demo { .. }) => {
-                log::Level::Warn
-            }
+            Some(
+                Command::Check { .. }
+                | Command::Tasks { .. }
+                | Command::Healthcheck(_)
+                | Command::Demo { .. },
+            ) => log::Level::Warn,
         };
         self.log.level.unwrap_or(usual)
     }
@@ -204,6 +210,10 @@ mod tests {
             "x check",
             "x tasks --output=xml",
             "x --config.file=a.yml tasks",
+            "x healthcheck ftp://localhost",
+            "x healthcheck http://user@localhost",
+            "x healthcheck http://localhost --web.config.file=web.yml",
+            "x healthcheck --tls.cert-file=a.crt",
             "x frobnicate",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");

@@ -46,6 +46,7 @@
 //! | [`scrapes`] | Who scrapes, how often, and what they have been served |
 //! | [`server`] | `/metrics`, health, JSON, landing page |
 //! | [`exporter`] | `Exporter`: all of the above for one configuration, until told to stop |
+//! | [`healthcheck`] | Asks a running exporter how it is, for container engines and clusters |
 //! | [`sabotage`] | Bugs that the simulation plants; nothing at all in a release |
 //! | [`simulator`] | Simulated clouds that check signatures and answer as the vendors do |
 //! | [`cli`], [`environment`], [`listen`], [`log`], [`table`], [`printable`] | Flags and subcommands; the environment, ports, log lines and tables as people see them |
@@ -78,6 +79,7 @@ pub mod environment;
 pub mod estimate;
 pub mod exporter;
 pub mod files;
+pub mod healthcheck;
 pub mod journal;
 pub mod ledger;
 pub mod listen;

@@ -33,6 +33,15 @@ impl ListenAddress {
             }),
         }
     }
+
+    /// Where a client on this machine finds it, as `host:port`.
+    pub fn from_here(&self) -> String {
+        let host = match self.host.as_deref() {
+            None | Some("0.0.0.0" | "::") => "127.0.0.1",
+            Some(host) => host,
+        };
+        Self { host: Some(host.to_owned()), port: self.port }.to_string()
+    }
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -93,6 +102,19 @@ mod tests {
         for text in ["", "10118", "host", ":", ":70000", ":+1", "::1:80", "a b:1", "[x]:1", "h/:1"]
         {
             assert!(text.parse::<ListenAddress>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_client_on_the_same_machine_finds_every_listener() {
+        for (text, found) in [
+            (":10118", "127.0.0.1:10118"),
+            ("0.0.0.0:1", "127.0.0.1:1"),
+            ("[::]:1", "127.0.0.1:1"),
+            ("[::1]:1", "[::1]:1"),
+            ("exporter.example:80", "exporter.example:80"),
+        ] {
+            assert_eq!(text.parse::<ListenAddress>().unwrap().from_here(), found);
         }
     }
 

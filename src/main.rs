@@ -60,6 +60,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Tasks { config_file, output }) => {
             tasks(&Config::read(config_file.as_deref(), &environment)?, output).await
         }
+        Some(Command::Healthcheck(check)) => print(&check.run().await?),
         Some(Command::Simulate { listen, scenario }) => {
             simulate(&listen, scenario.as_deref()).await
         }

@@ -24,6 +24,7 @@ mod estimates;
 mod exposed;
 mod exposition;
 mod golden;
+mod healthcheck;
 mod journal;
 mod keeping;
 mod kill;
