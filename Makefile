@@ -2,7 +2,7 @@
 # parts of them. Every target can be run again at any time.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint unit simulate plants sdk metrics deny bench docs clean
+.PHONY: help setup test lint unit simulate plants sdk metrics chart test-cluster deny bench docs clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,12 @@ sdk: setup ## The vendors' official SDK clients against the simulated clouds
 
 metrics: setup ## promtool on what the demo serves, and a real Prometheus over a kill
 	@tests/run.sh release promtool prometheus
+
+chart: setup ## The chart: rendered, checked, refused, packaged
+	@tests/run.sh chart
+
+test-cluster: setup ## The chart in a real Kubernetes control plane with simulated nodes
+	@tests/run.sh cluster
 
 deny: setup ## Licences, bans and sources of the dependencies
 	@tests/run.sh deny

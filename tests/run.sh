@@ -24,6 +24,12 @@ prometheus() { tests/prometheus.sh; }
 sdk() {
     cargo build --quiet --locked && .tools/python/bin/python -m pytest -q -p no:cacheprovider tests/sdk
 }
+chart() {
+    cargo build --quiet --locked && .tools/python/bin/python -m pytest -q -p no:cacheprovider tests/chart
+}
+cluster() {
+    tests/setup.sh cluster && .tools/python/bin/python -m pytest -q -p no:cacheprovider tests/cluster
+}
 peer() { (cd benches/peers && go vet ./... && go build -o ../../target/peer .); }
 
 steps=("$@")
@@ -39,7 +45,7 @@ for step in "${steps[@]}"; do
     printf '[%d/%d] %-10s ' $number ${#steps[@]} "$step"
     if "$step" >"$log" 2>&1; then status=ok; else status=FAILED; fi
     ran=0
-    case $step in tests | simulate | sdk)
+    case $step in tests | simulate | sdk | chart | cluster)
         # Only the lines that sum up: test names may hold such words too.
         grep -E '^(test result|simulate):|^[=0-9].*(passed|failed|skipped).* in [0-9.]+s' "$log" >"$log.sums"
         p=$(count "$log.sums" passed) f=$(count "$log.sums" 'failed|error') s=$(count "$log.sums" 'skipped|ignored')

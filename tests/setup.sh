@@ -6,6 +6,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 CARGO_DENY=0.20.2
+HELM_3=v3.21.4
+HELM_4=v4.2.4
+HELM_DOCS=v1.14.2
+GRAFANA_OPERATOR=v5.18.0
+PROMETHEUS_OPERATOR=v0.85.0
 
 cache=${DBTASK_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/dbtask-exporter}
 mkdir -p "$cache" .tools/bin
@@ -77,6 +82,30 @@ go_module() { # name folder package…
     link
 }
 
+# Definitions of custom resources, which come with the operators' modules.
+definitions() { # module version folder
+    install() {
+        local source
+        source=$(go mod download -json "$1@$2" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p') &&
+            mkdir "$folder/definitions" && cp "$source/$3"/*.yaml "$folder/definitions/" &&
+            chmod u+w "$folder"/definitions/*
+    }
+    keep "definitions-$(basename "${1%/v[0-9]}")-$2" install "$@"
+    mkdir -p .tools/definitions
+    ln -sfn "$folder"/definitions/* .tools/definitions/
+}
+
+# Both versions of helm side by side, as helm3 and helm4. The Kubernetes that helm 3 supposes where
+# it asks none is set by the linker.
+helm_tool() { # major version [ldflags]
+    install() {
+        GOBIN=$folder/bin go install -ldflags "${3:-}" "helm.sh/helm/v$1/cmd/helm@$2" &&
+            mv "$folder/bin/helm" "$folder/bin/helm$1"
+    }
+    keep "helm-$2" install "$@"
+    link
+}
+
 python_packages() { # requirements
     install() {
         python3 -m venv "$folder" &&
@@ -86,11 +115,38 @@ python_packages() { # requirements
     ln -sfn "$folder" .tools/python
 }
 
+chart_tools() {
+    local packages=helm.sh/helm/v3/pkg
+    helm_tool 3 "$HELM_3" "-X helm.sh/helm/v3/internal/version.version=$HELM_3
+        -X $packages/chartutil.k8sVersionMajor=1 -X $packages/chartutil.k8sVersionMinor=34
+        -X $packages/lint/rules.k8sVersionMajor=1 -X $packages/lint/rules.k8sVersionMinor=34"
+    helm_tool 4 "$HELM_4"
+    ln -sfn helm4 .tools/bin/helm
+    go_tool helm-docs github.com/norwoodj/helm-docs/cmd/helm-docs "$HELM_DOCS"
+    go_module helm-unittest tests/tools/helm-unittest github.com/helm-unittest/helm-unittest/cmd/helm-unittest
+    definitions github.com/prometheus-operator/prometheus-operator "$PROMETHEUS_OPERATOR" example/prometheus-operator-crd
+    definitions github.com/grafana/grafana-operator/v5 "$GRAFANA_OPERATOR" config/crd/bases
+}
+
+cluster_tools() {
+    local kubernetes
+    kubernetes=$(awk '$1 == "k8s.io/kubernetes" {print $2; exit}' tests/tools/kubernetes/go.mod)
+    go_module etcd tests/tools/etcd go.etcd.io/etcd/server/v3
+    ln -sfn server .tools/bin/etcd
+    go_module kubernetes tests/tools/kubernetes \
+        "-ldflags=-X k8s.io/component-base/version.gitVersion=$kubernetes
+            -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=34" \
+        k8s.io/kubernetes/cmd/{kube-apiserver,kube-controller-manager,kube-scheduler,kubectl}
+    go_module kwok tests/tools/kwok sigs.k8s.io/kwok/cmd/kwok
+}
+
 debian prometheus promtool
 debian curl curl
 python_packages tests/requirements.txt
 cargo_tool cargo-deny "$CARGO_DENY"
-command -v go >/dev/null || missing+=("go (for the peer of the benchmarks)")
+chart_tools
+[ "${1:-}" != cluster ] || cluster_tools
+command -v go >/dev/null || missing+=("go (for helm, Kubernetes and the peer of the benchmarks)")
 
 if [ ${#missing[@]} -gt 0 ]; then
     printf 'setup: could not install: %s\n' "${missing[@]}" >&2

@@ -1,0 +1,246 @@
+"""What is rendered is what Kubernetes and the operators take, and what the exporter takes."""
+
+import functools
+import re
+import subprocess
+import sys
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+from chart import BINARY, ROOT, TOOLS, containers, objects, of_kind, pods
+
+VERSIONS = ["1.25", "1.30", "1.37"]
+
+
+class Loader(yaml.SafeLoader):
+    """Takes a bare `=`, as there is one among the values of an enumeration."""
+
+
+Loader.add_constructor("tag:yaml.org,2002:value", lambda loader, node: loader.construct_scalar(node))
+
+
+def strict(schema):
+    """The schema of a definition, which then refuses keys that it does not know."""
+    if isinstance(schema, list):
+        return [strict(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    schema = {key: strict(value) for key, value in schema.items()}
+    if schema.pop("x-kubernetes-int-or-string", False):
+        schema["type"] = ["integer", "string"]
+    if isinstance(schema.get("properties"), dict) and not schema.pop("x-kubernetes-preserve-unknown-fields", False):
+        schema.setdefault("additionalProperties", False)
+    if isinstance(schema.get("pattern"), str):
+        # Go lets a flag stand behind the anchor.
+        schema["pattern"] = schema["pattern"].replace("^(?i)", "(?i)^")
+    if schema.get("nullable") and "type" in schema:
+        schema["type"] = [schema["type"], "null"]
+    return schema
+
+
+@functools.cache
+def definitions():
+    """The schemas of custom resources, by version and kind."""
+    schemas = {}
+    for path in (TOOLS / "definitions").glob("*.yaml"):
+        definition = yaml.load(path.read_text(), Loader)
+        if definition.get("kind") != "CustomResourceDefinition":
+            continue
+        spec = definition["spec"]
+        for version in spec["versions"]:
+            schema = strict(version["schema"]["openAPIV3Schema"])
+            # Any name and labels: those are Kubernetes's matter.
+            schema["properties"]["metadata"] = {"type": "object"}
+            schemas[f"{spec['group']}/{version['name']}", spec["names"]["kind"]] = schema
+    return schemas
+
+
+def is_custom(one):
+    return re.fullmatch(r"[^/]*\.(coreos\.com|grafana\.com|integreatly\.org)/.*", one["apiVersion"])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_kubernetes_takes_every_object(values, version):
+    own = [one for one in objects(values) if not is_custom(one)]
+    assert len(own) >= 3
+    for one in own:
+        # An object without a schema is an error here, not a warning.
+        kubernetes_validate.validate(one, version, strict=True)
+
+
+def test_the_operators_take_their_objects(values):
+    for one in filter(is_custom, objects(values)):
+        jsonschema.validate(one, definitions()[one["apiVersion"], one["kind"]])
+
+
+def test_the_schemas_find_mistakes():
+    [monitor] = of_kind(ROOT / "helm/dbtask-exporter/ci/monitoring-values.yaml", "ServiceMonitor")
+    schema = definitions()["monitoring.coreos.com/v1", "ServiceMonitor"]
+    monitor["spec"]["endpointz"] = []
+    with pytest.raises(jsonschema.ValidationError, match="endpointz"):
+        jsonschema.validate(monitor, schema)
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "x"},
+        "spec": {"replicaz": 1, "selector": {}, "template": {}},
+    }
+    with pytest.raises(kubernetes_validate.ValidationError, match="replicaz"):
+        kubernetes_validate.validate(deployment, "1.30", strict=True)
+
+
+def insecurities(pod):
+    """What the restricted pod security standard says against a pod."""
+    general = pod.get("securityContext", {})
+    for key in ("hostNetwork", "hostPID", "hostIPC"):
+        if pod.get(key):
+            yield key
+    if general.get("sysctls"):
+        yield "sysctls"
+    for volume in pod.get("volumes", []):
+        kinds = volume.keys() - {"name"}
+        if not kinds <= {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}:
+            yield f"volume {volume['name']}"
+    for container in containers(pod):
+        name, own = container["name"], container.get("securityContext", {})
+        if own.get("privileged"):
+            yield f"{name} privileged"
+        if own.get("allowPrivilegeEscalation") is not False:
+            yield f"{name} allowPrivilegeEscalation"
+        capabilities = own.get("capabilities", {})
+        if "ALL" not in capabilities.get("drop", []) or set(capabilities.get("add", [])) - {"NET_BIND_SERVICE"}:
+            yield f"{name} capabilities"
+        if own.get("runAsNonRoot", general.get("runAsNonRoot")) is not True:
+            yield f"{name} runAsNonRoot"
+        if own.get("runAsUser", general.get("runAsUser")) == 0:
+            yield f"{name} runAsUser"
+        seccomp = own.get("seccompProfile", general.get("seccompProfile", {})).get("type")
+        if seccomp not in ("RuntimeDefault", "Localhost"):
+            yield f"{name} seccompProfile"
+        if any("hostPort" in port for port in container.get("ports", [])):
+            yield f"{name} hostPort"
+        if own.get("procMount", "Default") != "Default":
+            yield f"{name} procMount"
+
+
+def test_every_pod_is_restricted(values):
+    found = {name: list(insecurities(pod)) for name, pod in pods(values)}
+    assert found and not any(found.values()), found
+    for _, pod in pods(values):
+        for container in containers(pod):
+            if container["image"].split("@")[0].split(":")[0].endswith("dbtask-exporter"):
+                assert container["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def test_a_pod_that_is_not_restricted_is_found():
+    pod = {
+        "hostNetwork": True,
+        "volumes": [{"name": "host", "hostPath": {"path": "/"}}],
+        "containers": [{"name": "a", "securityContext": {"privileged": True}}],
+    }
+    assert len(list(insecurities(pod))) == 7
+
+
+def test_no_object_is_in_another_namespace_by_accident(values):
+    wanted = {"dbtask", "monitoring"} if values.name == "monitoring-values.yaml" else {"dbtask"}
+    assert {one["metadata"]["namespace"] for one in objects(values)} == wanted
+
+
+def rebased(arguments, root):
+    return [re.sub(r"=(/etc/dbtask-exporter|/var/lib/dbtask-exporter)", rf"={root}\1", it) for it in arguments]
+
+
+def certificate(folder):
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+         "-subj", "/CN=dbtask", "-days", "2", "-keyout", folder / "tls.key", "-out", folder / "tls.crt"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    (folder / "client-ca.crt").write_bytes((folder / "tls.crt").read_bytes())
+
+
+def test_the_exporter_takes_its_flags_and_its_configuration(values, tmp_path):
+    folder = tmp_path / "etc/dbtask-exporter"
+    for part in ("config", "web"):
+        (folder / part).mkdir(parents=True)
+    certificate(folder / "web")
+    kept = {one["metadata"]["name"]: one for one in objects(values) if one["kind"] in ("ConfigMap", "Secret")}
+    [deployment] = of_kind(values, "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    [container] = [one for one in pod["containers"] if one["name"] == "dbtask-exporter"]
+    for volume in pod["volumes"]:
+        part = volume["name"]
+        if part == "config":
+            source = volume.get("configMap", {}).get("name") or volume["secret"]["secretName"]
+        elif part == "web":
+            source = volume["projected"]["sources"][0]["secret"]["name"]
+        else:
+            continue
+        if source not in kept:
+            # Somebody else keeps it.
+            (folder / "config/dbtask.yml").write_text("sources: [{name: a, api: tencent_cdb, region: ap-guangzhou}]\n")
+            (folder / "web/web.yml").write_text("tls_server_config: {cert_file: tls.crt, key_file: tls.key}\n")
+            continue
+        one = kept[source]
+        for name, content in {**one.get("data", {}), **one.get("stringData", {})}.items():
+            (folder / part / name).write_text(content)
+    done = subprocess.run(
+        [BINARY, *rebased(container["args"], tmp_path), "--config.check"],
+        capture_output=True, text=True, timeout=60, env={},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    [configuration] = [it.split("=", 1)[1] for it in rebased(container["args"], tmp_path) if it.startswith("--config.file")]
+    done = subprocess.run([BINARY, "check", configuration], capture_output=True, text=True, timeout=60, env={})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(done.stdout.splitlines()) > 1
+
+
+def test_the_test_pod_asks_the_service(values):
+    for pod in of_kind(values, "Pod"):
+        [service] = of_kind(values, "Service")
+        [container] = pod["spec"]["containers"]
+        name, port = re.fullmatch(r"https?://([^:]*):(\d+)", container["args"][-1]).groups()
+        assert name == service["metadata"]["name"] and int(port) == service["spec"]["ports"][0]["port"]
+        selector = service["spec"]["selector"].items()
+        assert not selector <= pod["metadata"]["labels"].items()
+
+
+def test_what_selects_the_pod_selects_no_other_release(values):
+    [deployment] = of_kind(values, "Deployment")
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    for one in objects(values):
+        spec = one.get("spec", {})
+        for found in (
+            spec.get("selector", {}).get("matchLabels") if one["kind"] != "Service" else spec["selector"],
+            spec.get("podSelector", {}).get("matchLabels"),
+        ):
+            if found:
+                assert found["app.kubernetes.io/instance"] == "tasks", one["kind"]
+                if one["kind"] != "ServiceMonitor":
+                    assert found.items() <= labels.items(), one["kind"]
+
+
+def test_named_ports_exist(values):
+    [deployment] = of_kind(values, "Deployment")
+    [service] = of_kind(values, "Service")
+    of_pod = {port["name"] for one in deployment["spec"]["template"]["spec"]["containers"] for port in one.get("ports", [])}
+    of_service = {port["name"] for port in service["spec"]["ports"]}
+    assert {port["targetPort"] for port in service["spec"]["ports"]} <= of_pod
+    for monitor in of_kind(values, "ServiceMonitor"):
+        assert {one["port"] for one in monitor["spec"]["endpoints"]} <= of_service
+        labels = service["metadata"]["labels"]
+        assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
+        assert labels[monitor["spec"]["jobLabel"]]
+    for monitor in of_kind(values, "PodMonitor"):
+        assert {one["port"] for one in monitor["spec"]["podMetricsEndpoints"]} <= of_pod
+        assert deployment["spec"]["template"]["metadata"]["labels"][monitor["spec"]["jobLabel"]]
+    for policy in of_kind(values, "NetworkPolicy"):
+        assert {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]} <= of_pod
+    for ingress in of_kind(values, "Ingress"):
+        for rule in ingress["spec"]["rules"]:
+            for path in rule["http"]["paths"]:
+                backend = path["backend"]["service"]
+                assert backend["name"] == service["metadata"]["name"] and backend["port"]["name"] in of_service

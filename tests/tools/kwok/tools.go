@@ -1,0 +1,6 @@
+//go:build tools
+
+// Package tools names what is built here, so that go.mod pins it.
+package tools
+
+import _ "sigs.k8s.io/kwok/cmd/kwok"
