@@ -143,7 +143,9 @@ async fn demo(
     let clouds = TcpListener::bind(("127.0.0.1", 0)).await?;
     let endpoint = format!("http://{}", clouds.local_addr()?);
     let config = Config::parse(&cloud.configuration(&endpoint), "simulated", environment)?;
-    let exporter = Exporter::new(&config, None)?;
+    // Gone with the demo, for the next one begins another world.
+    let journal = tempfile::tempdir().context("a folder for the journal")?;
+    let exporter = Exporter::new(&config, Some(journal.path()))?;
     let listener = bind(address).await?;
     let shutdown = until_told_to_stop()?;
     let app = exporter.app("/metrics", Web::default(), shutdown.clone());

@@ -23,6 +23,10 @@ pub(super) struct Holder {
     pub(super) cloud: Cloud,
     pub(super) keys: AccessKeys,
     pub(super) auth_token: Option<SecretString>,
+    /// The role that the configuration assumes.
+    pub(super) role: Option<String>,
+    /// How many calls a day the configuration allows itself.
+    pub(super) daily_budget: Option<u64>,
     /// How long its sessions live.
     session: Duration,
 }
@@ -48,7 +52,15 @@ impl Holder {
         };
         let auth_token = take(|it| &it.auth_token).map(Into::into);
         let session = given.and_then(|it| it.session).map_or(SESSION, |span| span.0);
-        Self { account: account.to_owned(), cloud, keys, auth_token, session }
+        Self {
+            account: account.to_owned(),
+            cloud,
+            keys,
+            auth_token,
+            role: take(|it| &it.role).filter(|_| cloud != Cloud::Huawei),
+            daily_budget: given.and_then(|it| it.daily_budget),
+            session,
+        }
     }
 
     /// Whether a request that claims to be `claimant`'s claims to be this account's.

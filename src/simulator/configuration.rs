@@ -50,6 +50,12 @@ struct Credentials<'a> {
     token: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     auth_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role_arn: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sts_endpoint: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    daily_budget: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -79,7 +85,11 @@ impl SimulatedCloud {
     pub fn configuration(&self, endpoint: &str) -> String {
         let document = Document {
             poll: Poll { interval: "2s", idle_interval: "5s" },
-            credentials: self.accounts.iter().map(Holder::configuration).collect(),
+            credentials: self
+                .accounts
+                .iter()
+                .map(|holder| holder.configuration(endpoint))
+                .collect(),
             sources: self
                 .regions
                 .iter()
@@ -99,14 +109,20 @@ impl Holder {
         format!("{}-{}", self.cloud, self.account)
     }
 
-    fn configuration(&self) -> Credentials<'_> {
+    fn configuration<'a>(&'a self, endpoint: &'a str) -> Credentials<'a> {
         let (id, secret) = (
             Some(self.keys.access_key_id.as_str()),
             Some(self.keys.secret_access_key.expose_secret()),
         );
         let token = self.keys.security_token.as_ref().map(ExposeSecret::expose_secret);
-        let head =
-            Credentials { name: self.name(), cloud: self.cloud.as_str(), ..Default::default() };
+        let head = Credentials {
+            name: self.name(),
+            cloud: self.cloud.as_str(),
+            role_arn: self.role.as_deref(),
+            sts_endpoint: self.role.as_ref().map(|_| endpoint),
+            daily_budget: self.daily_budget,
+            ..Default::default()
+        };
         if let Some(token) = &self.auth_token {
             return Credentials { auth_token: Some(token.expose_secret()), ..head };
         }

@@ -49,6 +49,11 @@ pub struct Account {
     pub auth_token: Option<String>,
     /// How long the sessions live that its roles, machines and users get. Default 1 h.
     pub session: Option<Span>,
+    /// Alibaba and Tencent: a role that the configuration assumes with the account's keys, so that
+    /// it polls with sessions.
+    pub role: Option<String>,
+    /// How many calls a day the configuration allows itself; left out: as many as it takes.
+    pub daily_budget: Option<u64>,
 }
 
 /// One API in one region of one account.
