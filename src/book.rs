@@ -91,7 +91,7 @@ impl Book {
 
     /// Puts what has changed since the last time into `batch`.
     pub fn save(&mut self, source: &str, batch: &mut Batch) {
-        for id in self.dropped.drain(..) {
+        for id in self.dropped.drain(..).filter(|_| !sabotage::is(Bug::RowsKept)) {
             batch.remove(TASKS, source, &id);
         }
         for entry in &mut self.entries {
@@ -130,7 +130,12 @@ impl Book {
         let mut lost = Vec::new();
         for entry in &mut self.entries {
             let tracked = &mut entry.tracked;
-            if let Some(task) = found.remove(&tracked.task.id) {
+            let sighting = if sabotage::is(Bug::EnteredAnew) {
+                found.get(&tracked.task.id).cloned()
+            } else {
+                found.remove(&tracked.task.id)
+            };
+            if let Some(task) = sighting {
                 entry.see(task, ledger, now);
             } else if tracked.settled.is_none()
                 && (fetched.complete && !left_over.contains(&tracked.task.id)

@@ -31,7 +31,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::metrics::Instruments;
-use crate::sabotage::{self, Point};
+use crate::sabotage::{self, Bug, Point};
 
 /// The file in the folder.
 const FILE: &str = "journal.db";
@@ -399,7 +399,11 @@ impl Disk {
         if batch.is_empty() {
             return self.has_nothing_to_write();
         }
-        let written = self.write(&batch);
+        let written = if self.troubled && sabotage::is(Bug::DiskGivenUp) {
+            Err(Trouble::Disk("it was in trouble".to_owned()))
+        } else {
+            self.write(&batch)
+        };
         self.report(&written);
         if written.is_err() {
             // A file that was opened on a disk without writing stays so for ever.

@@ -236,7 +236,8 @@ impl Backoff {
         random: &mut fastrand::Rng,
     ) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        let ceiling = interval.saturating_mul(1 << self.failures.min(16)).min(Self::LONGEST);
+        let longest = if sabotage::is(Bug::BackoffGrows) { Duration::MAX } else { Self::LONGEST };
+        let ceiling = interval.saturating_mul(1 << self.failures.min(16)).min(longest);
         let jittered = ceiling.mul_f64(random.f64()).max(Duration::from_secs(1));
         jittered.max(asked.unwrap_or_default().min(Self::LONGEST))
     }

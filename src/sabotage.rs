@@ -51,6 +51,16 @@ pub enum Bug {
     GapNotDeclared,
     /// A restart forgets what was registered.
     RegistrationsForgotten,
+    /// The last task of a page is dropped.
+    LastOfPageLost,
+    /// A task that is known is entered a second time.
+    EnteredAnew,
+    /// What is shown no more stays in the journal.
+    RowsKept,
+    /// The wait after trouble grows without a limit.
+    BackoffGrows,
+    /// A disk that has been in trouble once is never written again.
+    DiskGivenUp,
 }
 
 impl Bug {
@@ -78,6 +88,11 @@ impl Bug {
         Self::BudgetForgotten,
         Self::GapNotDeclared,
         Self::RegistrationsForgotten,
+        Self::LastOfPageLost,
+        Self::EnteredAnew,
+        Self::RowsKept,
+        Self::BackoffGrows,
+        Self::DiskGivenUp,
     ];
 }
 

@@ -29,6 +29,9 @@ const OVERLAP: Duration = Duration::from_mins(10);
 /// A list whose reach is not documented is trusted for the lookback, and at least for this long: a
 /// vendor forgets nothing that has ended between two polls.
 const TRUSTED: Duration = Duration::from_hours(1);
+/// The pause before a list that is not there is asked for again: one answer from a gateway on a bad
+/// day must not hide for ever what there is to list.
+const LIST_PAUSE: Duration = Duration::from_hours(1);
 /// The pause before a task id that has led to no task is asked for again; doubled each time.
 const ID_PAUSE: Duration = Duration::from_secs(10);
 /// What that pause grows to.
@@ -85,10 +88,11 @@ struct Turn {
 enum Listing {
     #[default]
     Untried,
-    /// It has answered, so that a later "no such operation" is the vendor's trouble.
+    /// It has answered, so that a later "no such operation" is the vendor's trouble; and so it is
+    /// where it answered an earlier process.
     Exists,
-    /// It does not exist in this cloud or region: only ids are left.
-    Missing,
+    /// It did not exist in this cloud or region at that instant: only ids are left.
+    Missing(Instant),
 }
 
 /// Whether an earlier poll saw the end of the task with this id.
@@ -221,7 +225,9 @@ impl Source {
         covered_until: Option<Timestamp>,
         wanted: &Wanted,
     ) -> bool {
-        if self.learned.list == Listing::Missing {
+        if let Listing::Missing(at) = self.learned.list
+            && at.elapsed() < LIST_PAUSE
+        {
             return true;
         }
         let now = self.caller.vendor_now();
@@ -246,19 +252,27 @@ impl Source {
                     for next in pages.into_iter().rev() {
                         queries.push_front(next);
                     }
-                    found.add(page.tasks, page.unreadable);
+                    let mut tasks = page.tasks;
+                    if sabotage::is(Bug::LastOfPageLost) {
+                        tasks.pop();
+                    }
+                    found.add(tasks, page.unreadable);
                 }
                 Err(FetchError::Refused(refusal))
                     if refusal.kind == RefusalKind::NoSuchOperation
-                        && self.learned.list == Listing::Untried
+                        && self.learned.list != Listing::Exists
+                        && covered_until.is_none()
                         && !wanted.is_empty() =>
                 {
-                    tracing::warn!(
-                        source = self.caller.info.name,
-                        operation = query.operation.name,
-                        "this cloud or region has no such list; only ids that are given are watched"
-                    );
-                    self.learned.list = Listing::Missing;
+                    if self.learned.list == Listing::Untried {
+                        tracing::warn!(
+                            source = self.caller.info.name,
+                            operation = query.operation.name,
+                            "this cloud or region has no such list; only ids that are given are \
+                             watched"
+                        );
+                    }
+                    self.learned.list = Listing::Missing(Instant::now());
                     found.listed = false;
                     return true;
                 }

@@ -54,6 +54,8 @@ exporter asks back to the last complete poll but vouches for the `lookback` only
 that is longer. A list of more than 100 pages is not read to its end, and covers nothing: the gap
 goes on until a list is. What is asked for by id, and AnalyticDB's jobs, which are shown while they
 go on and no longer, have no such list, and no gaps are counted for them.
+A DDS list that has never answered but with 404 is taken not to exist where ids are given, and asked
+for again every hour; one that has answered before, an earlier process too, is in trouble.
 
 An unfinished task that a complete list leaves out is asked for by its id. PolarDB has no such call
 and is asked 30 days back: a task that runs for longer becomes `unknown`, with a warning in the log,

@@ -296,3 +296,18 @@ sources:
     assert!(polled.last_seen > before.last_seen && moved.abs() < 60, "{before:?}, {polled:?}");
     lab.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_changed_nothing_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = || std::fs::read(folder.path().join("journal.db")).unwrap();
+    let tasks = task(1, "A", "{hang: {for: 3m}}, {fail: {}}");
+    let lab = Lab::stored(&mysql(&tasks), folder.path(), |_| {}).await;
+    lab.seconds(20).await;
+    let (first, polls) = (file(), lab.calls("DescribeTasks"));
+    lab.seconds(120).await;
+    assert!(file() == first && lab.calls("DescribeTasks") >= polls + 4);
+    lab.seconds(60).await;
+    assert!(file() != first, "it has failed");
+    lab.stop().await;
+}

@@ -75,6 +75,48 @@ async fn a_list_that_has_worked_is_asked_for_again_after_it_was_called_unknown()
     lab.stop().await;
 }
 
+/// A task that is configured and hangs, and one that only the list tells of.
+const LISTED_AND_CONFIGURED: &str = "sources:
+  - name: one
+    api: huawei_dds
+    region: cn-north-4
+    resources: [{id: 0123in02}]
+    tasks:
+      - {id: watched, resource: 0123in02, configured: true, life: [{hang: {}}]}
+      - {id: listed, resource: 0123in02, at: 10m, life: [{run: {for: 30m}}, {fail: {}}]}
+";
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_seemed_not_to_exist_is_asked_for_again_every_hour() {
+    let lab = Lab::new(LISTED_AND_CONFIGURED, |_| {});
+    lab.inject("one", FaultKind::MissingList);
+    lab.minutes(3).await;
+    assert_eq!(lab.state("one", "watched"), "running");
+    assert_eq!(lab.calls("ListTasks"), 1);
+    lab.cloud.heal("one");
+    lab.minutes(50).await;
+    assert_eq!(lab.state("one", "listed"), "-");
+    lab.minutes(10).await;
+    assert_eq!(lab.state("one", "listed"), "failed");
+    lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_answered_an_earlier_process_is_trouble_when_it_does_not_answer_this_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let lab = Lab::stored(LISTED_AND_CONFIGURED, folder.path(), |_| {}).await;
+    lab.minutes(1).await;
+    let setup = lab.crash().await;
+    let lab = setup.start();
+    lab.inject("one", FaultKind::MissingList);
+    lab.minutes(3).await;
+    assert!(!lab.snapshot("one").up, "what it lists cannot be seen");
+    lab.cloud.heal("one");
+    lab.minutes(45).await;
+    assert_eq!(lab.state("one", "listed"), "failed");
+    lab.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_source_that_can_neither_list_nor_has_ids_is_not_up() {
     let lab = Lab::new(&one_task("huawei_dds", "[{hang: {}}]"), |_| {});

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use dbtask_exporter::cloud::RefusalKind;
+use dbtask_exporter::journal::{Contents, Table};
 use dbtask_exporter::simulator::FaultKind;
 use dbtask_exporter::store::{Snapshot, Tracked};
 use dbtask_exporter::task::{TaskState, Timestamp};
@@ -12,6 +13,30 @@ use dbtask_exporter::task::{TaskState, Timestamp};
 use crate::exposition::{self, Samples, escaped};
 use crate::truth::{self, Known, Life, Poll};
 use crate::world::{Event, MINUTE, World, clock};
+
+/// Everything that is promised.
+pub(crate) const RULES: &[&str] = &[
+    "missed",
+    "counted twice",
+    "gap",
+    "counter",
+    "too early",
+    "stale",
+    "state",
+    "missing",
+    "twice",
+    "settled",
+    "retention",
+    "two polls at once",
+    "rate",
+    "budget",
+    "backoff",
+    "guard",
+    "down",
+    "memory",
+    "journal",
+    "exposition",
+];
 
 /// A promise that was broken.
 #[derive(Clone, Debug)]
@@ -88,6 +113,10 @@ const SETTLED: i64 = 305_000;
 const GAP_EDGE: i64 = 20 * 60 * 1000;
 /// How long a scraper may be silent and still be waited for.
 const PATIENCE: i64 = 300_000;
+/// How long it may take until the journal is written again: nothing is written without a poll.
+const WRITTEN_AGAIN: i64 = 2 * 3_600_000;
+/// What an exporter says whose journal cannot be written.
+pub(crate) const WRITE_FAILED: &str = "\ndbtask_exporter_journal_last_write_successful 0\n";
 
 pub(crate) struct Judge {
     world: World,
@@ -110,6 +139,8 @@ pub(crate) struct Judge {
     unsure: BTreeSet<usize>,
     /// The part of the last exposition that counts tasks.
     counted: String,
+    /// When the disk of the journal was last in trouble, in milliseconds.
+    disk_broke: i64,
     /// When each end was first shown: by source, id and time.
     settled: HashMap<(usize, String, i64), Timestamp>,
     pub(crate) verdict: Option<Violation>,
@@ -200,6 +231,7 @@ impl Judge {
             hot_until: 0,
             unsure: BTreeSet::new(),
             counted: String::new(),
+            disk_broke: i64::MIN / 2,
             settled: HashMap::new(),
             verdict: None,
             digest: 0xcbf2_9ce4_8422_2325,
@@ -218,6 +250,7 @@ impl Judge {
     }
 
     fn broken(&mut self, rule: &'static str, text: String) {
+        debug_assert!(RULES.contains(&rule), "{rule}");
         self.verdict.get_or_insert(Violation { rule, at: self.now, text });
     }
 
@@ -288,6 +321,53 @@ impl Judge {
     pub(crate) fn ended(&mut self, looked: bool) {
         self.process.up = false;
         self.process.was_read &= looked;
+    }
+
+    /// What a process has left in the journal, when the next one starts.
+    pub(crate) fn left(&mut self, contents: &mut Contents) {
+        #[derive(serde::Deserialize)]
+        struct Past {
+            polled: Timestamp,
+            last_success: Option<Timestamp>,
+        }
+        #[derive(serde::Deserialize)]
+        struct Task {
+            tracked: Tracked,
+        }
+        #[derive(serde::Deserialize)]
+        struct Run {
+            last_seen: Timestamp,
+        }
+        for n in 0..self.watches.len() {
+            let (source, planned) = (self.name(n).to_owned(), &self.world.sources[n]);
+            let Some(past) = contents.peek::<Past>(Table("poll"), &source) else { continue };
+            let kept = [planned.finished, planned.failed];
+            let tasks = contents.take::<Task>(Table("task"), &source).into_iter();
+            let tasks = tasks.filter_map(|(id, Task { tracked })| {
+                let failed = tracked.task.state == TaskState::Failed;
+                let until = tracked.settled?.as_second() + kept[usize::from(failed)];
+                Some((id, until, past.polled))
+            });
+            let runs = contents.take::<Run>(Table("run"), &source).into_iter();
+            let runs = runs.filter_map(|(id, run)| {
+                Some((id, run.last_seen.as_second() + 35 * 24 * 3600, past.last_success?))
+            });
+            let old = tasks.chain(runs).find(|(_, until, then)| then.as_second() > until + 5);
+            if let Some((id, until, then)) = old {
+                let late = then.as_second() - until;
+                let text = format!("{source}: {id} was in the journal {late} s longer than needed");
+                return self.broken("memory", text);
+            }
+        }
+    }
+
+    /// The journal cannot be written from now on, for a while.
+    pub(crate) fn disk_breaks(&mut self) {
+        let lasts = self.world.events.iter().filter_map(|event| match event {
+            Event::Disk(trouble) => Some(trouble.lasts * 1000),
+            _ => None,
+        });
+        self.disk_broke = self.now + lasts.max().unwrap_or(0);
     }
 
     /// A task has been registered, durably; or that was taken back.
@@ -448,6 +528,7 @@ impl Judge {
             baseline: watch.baseline,
             lookback: planned.lookback,
             skew: self.world.skew(n),
+            ends_are_told_by_id: planned.api.name != "tencent_redis",
         };
         let has_start = planned.api.name != "huawei_dds";
         for life in self.lives.iter_mut().filter(|life| life.source == n) {
@@ -481,7 +562,11 @@ impl Judge {
             + self.watches[n].longest;
         let silent = self.now - self.watches[n].answered > (stale_after + 3) * 1000;
         let mut shown = BTreeSet::new();
-        for tracked in &snapshot.tasks {
+        if snapshot.tasks.len() > self.world.sources[n].limit {
+            let text = format!("{}: {} tasks are shown", self.name(n), snapshot.tasks.len());
+            return self.broken("memory", text);
+        }
+        for tracked in snapshot.tasks.iter().chain(&snapshot.hidden) {
             let state = tracked.task.state;
             let unfinished =
                 matches!(state, TaskState::Pending | TaskState::Running | TaskState::Paused);
@@ -525,7 +610,6 @@ impl Judge {
                 && !life.is_job
                 && !life.by_id
                 && self.watches[n].resources.contains(&life.resource)
-                && snapshot.hidden.is_empty()
                 && stage.is_some_and(|stage| {
                     stage.state == Some(TaskState::Running)
                         && stage.from < poll.begun / 1000 - truth::unnoticed(self.world.skew(n))
@@ -673,6 +757,11 @@ impl Judge {
             Ok(samples) => samples,
             Err(error) => return self.broken("exposition", error),
         };
+        // Who has no calls left may have nothing to write for long.
+        let polls = self.world.sources.iter().all(|source| source.daily_budget.is_none());
+        if polls && self.now - self.disk_broke > WRITTEN_AGAIN && text.contains(WRITE_FAILED) {
+            self.broken("journal", "it is not written, and the disk is in order".to_owned());
+        }
         let end = text.find("# HELP process_").unwrap_or(text.len());
         self.note(&text.as_bytes()[..end]);
         self.monotone(&samples);

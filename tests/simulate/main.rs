@@ -96,6 +96,14 @@ impl Results {
     pub(crate) fn add(&mut self, good: bool) {
         *(if good { &mut self.passed } else { &mut self.failed }) += 1;
     }
+
+    /// The same, with a line if it is not so.
+    pub(crate) fn check(&mut self, good: bool, what: &str) {
+        if !good {
+            println!("it is not so that {what}");
+        }
+        self.add(good);
+    }
 }
 
 /// Plays the worlds of these seeds.

@@ -2,6 +2,7 @@
 
 use dbtask_exporter::sabotage::{self, Bug};
 
+use crate::judge::{RULES, Violation};
 use crate::play::play;
 use crate::world::World;
 use crate::{MONTH, Results, in_parallel};
@@ -9,35 +10,47 @@ use crate::{MONTH, Results, in_parallel};
 /// Seeds in which a bug has to be found.
 const SEEDS: u64 = 300;
 
-/// A seed that is known to find the bug, which is tried first to save time.
-fn known_seed(bug: Bug) -> Option<u64> {
-    KNOWN.iter().find(|(known, _)| *known == bug).map(|&(_, seed)| seed)
+/// What is known of a planted bug.
+struct Plant {
+    bug: Bug,
+    /// The rule that has to find it.
+    rule: &'static str,
+    /// The first seed in which that does, as `make plants` says: tried first to save time.
+    seed: u64,
 }
 
-/// The first seed that finds each bug, as `make plants` says.
-const KNOWN: &[(Bug, u64)] = &[
-    (Bug::NoFlushBeforePublish, 2),
-    (Bug::NoFlushBeforeShow, 32),
-    (Bug::BaselineOnEveryStart, 2),
-    (Bug::CountsForgotten, 2),
-    (Bug::NoBackoff, 2),
-    (Bug::NoGuard, 5),
-    (Bug::ShownTooEarly, 2),
-    (Bug::RunsForgotten, 0),
-    (Bug::NeverStale, 1),
-    (Bug::AbsenceIgnored, 2),
-    (Bug::AbsenceIsSuccess, 2),
-    (Bug::SentTwice, 1),
-    (Bug::NoRateLimit, 14),
-    (Bug::SinceNotWidened, 7),
-    (Bug::LateEndCounted, 3),
-    (Bug::NoRetention, 1),
-    (Bug::OnePage, 42),
-    (Bug::NoEscapes, 1),
-    (Bug::BudgetForgotten, 57),
-    (Bug::GapNotDeclared, 3),
-    (Bug::RegistrationsForgotten, 2),
-    (Bug::OutageForgotten, 15),
+const fn plant(bug: Bug, rule: &'static str, seed: u64) -> Plant {
+    Plant { bug, rule, seed }
+}
+
+const PLANTS: &[Plant] = &[
+    plant(Bug::NoFlushBeforePublish, "settled", 2),
+    plant(Bug::NoFlushBeforeShow, "counter", 39),
+    plant(Bug::BaselineOnEveryStart, "settled", 2),
+    plant(Bug::CountsForgotten, "counter", 2),
+    plant(Bug::NoBackoff, "backoff", 12),
+    plant(Bug::NoGuard, "guard", 46),
+    plant(Bug::ShownTooEarly, "too early", 2),
+    plant(Bug::RunsForgotten, "settled", 0),
+    plant(Bug::NeverStale, "stale", 2),
+    plant(Bug::AbsenceIgnored, "state", 1),
+    plant(Bug::AbsenceIsSuccess, "state", 1),
+    plant(Bug::SentTwice, "two polls at once", 0),
+    plant(Bug::NoRateLimit, "rate", 2),
+    plant(Bug::SinceNotWidened, "gap", 5),
+    plant(Bug::OutageForgotten, "missed", 15),
+    plant(Bug::LateEndCounted, "counted twice", 3),
+    plant(Bug::NoRetention, "retention", 1),
+    plant(Bug::OnePage, "missed", 5),
+    plant(Bug::NoEscapes, "exposition", 1),
+    plant(Bug::BudgetForgotten, "budget", 57),
+    plant(Bug::GapNotDeclared, "gap", 1),
+    plant(Bug::RegistrationsForgotten, "missed", 12),
+    plant(Bug::LastOfPageLost, "missing", 0),
+    plant(Bug::EnteredAnew, "twice", 0),
+    plant(Bug::RowsKept, "memory", 2),
+    plant(Bug::BackoffGrows, "down", 7),
+    plant(Bug::DiskGivenUp, "journal", 2),
 ];
 
 /// How long the worlds last in which the bug can be met.
@@ -45,19 +58,30 @@ fn days(bug: Bug) -> i64 {
     if bug == Bug::GapNotDeclared { MONTH } else { 1 }
 }
 
-/// Looks for every bug; with `hurry` the known seed first.
+/// What a planted bug breaks in the world of a seed.
+fn broken(bug: Bug, seed: u64) -> Option<Violation> {
+    sabotage::plant(Some(bug));
+    let outcome = play(&World::new(seed, days(bug)));
+    sabotage::plant(None);
+    outcome.violation
+}
+
+/// Looks for every bug; with `hurry` in the known seed first.
 pub(crate) fn look_for_all(results: &mut Results, hurry: bool) {
-    let found = in_parallel(Bug::ALL, |&bug| {
-        sabotage::plant(Some(bug));
-        let hint = known_seed(bug).filter(|_| hurry);
-        let found = hint
-            .into_iter()
-            .chain(0..SEEDS)
-            .find_map(|seed| Some((seed, play(&World::new(seed, days(bug))).violation?)));
-        sabotage::plant(None);
+    for bug in Bug::ALL {
+        results.check(PLANTS.iter().any(|it| it.bug == *bug), &format!("{bug:?} is planted"));
+    }
+    for rule in RULES {
+        results.check(PLANTS.iter().any(|it| it.rule == *rule), &format!("a bug meets `{rule}`"));
+    }
+    let found = in_parallel(PLANTS, |&Plant { bug, rule, seed }| {
+        let hint = hurry.then_some(seed);
+        let seeds = hint.into_iter().chain(0..SEEDS);
+        let mut others = seeds.map(|seed| (seed, broken(bug, seed)));
+        let found = others.find(|(_, broken)| broken.as_ref().is_some_and(|it| it.rule == rule));
         match &found {
-            Some((seed, violation)) => println!("plant {bug:?}: seed {seed}, {violation}"),
-            None => println!("plant {bug:?}: NOT FOUND in {SEEDS} seeds"),
+            Some((seed, Some(violation))) => println!("plant {bug:?}: seed {seed}, {violation}"),
+            _ => println!("plant {bug:?}: NOT FOUND by `{rule}` in {SEEDS} seeds"),
         }
         found.is_some()
     });

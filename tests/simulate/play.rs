@@ -13,7 +13,8 @@ use dbtask_exporter::cloud::{Cloud, RefusalKind};
 use dbtask_exporter::config::{Config, RegistrationConfig};
 use dbtask_exporter::environment::Environment;
 use dbtask_exporter::exporter::{Exporter, Setting};
-use dbtask_exporter::metrics::{Encoding, Exposition, Format};
+use dbtask_exporter::journal::Journal;
+use dbtask_exporter::metrics::{Encoding, Exposition, Format, Instruments, Metrics};
 use dbtask_exporter::registration::Kept;
 use dbtask_exporter::sabotage;
 use dbtask_exporter::server::{App, Web};
@@ -25,7 +26,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::judge::{Answer, Judge, Tally, Violation};
+use crate::judge::{self, Answer, Judge, Tally, Violation};
 use crate::world::{Change, DAY, Down, Event, How, Registration, World};
 
 /// How a world went.
@@ -66,6 +67,8 @@ struct Stage {
     narrow: Vec<bool>,
     judge: Arc<Mutex<Judge>>,
     process: Option<Process>,
+    /// Whether the process will end itself at some operation of the journal.
+    armed: bool,
 }
 
 /// A running exporter.
@@ -89,6 +92,8 @@ enum Act {
     Register(usize, bool),
     /// A scraper comes: an index of the world's events.
     Scrape(usize),
+    /// The disk of the journal is in trouble, or no longer: an index of the world's events.
+    Disk(usize, bool),
 }
 
 impl Stage {
@@ -107,6 +112,7 @@ impl Stage {
             source.poll.stale_after = seconds(plan.stale_after);
             source.retention.finished = seconds(plan.finished);
             source.retention.failed = seconds(plan.failed);
+            source.limits.tasks_per_source = plan.limit;
             source.daily_budget = plan.daily_budget;
         }
         let registers = world.events.iter().any(|event| matches!(event, Event::Register(_)));
@@ -125,6 +131,7 @@ impl Stage {
             narrow: vec![false; world.sources.len()],
             judge: Arc::new(Mutex::new(Judge::new(world, epoch))),
             process: None,
+            armed: false,
             world: world.clone(),
         }
     }
@@ -140,6 +147,17 @@ impl Stage {
             self.revive(&mut agenda, at);
             match act {
                 Act::Start => self.start_process().await,
+                // What is lost with a process that dies while nothing can be written is no secret.
+                Act::Down(_) if !self.writes() => agenda.push(Reverse((at + 60_000, act))),
+                Act::Disk(index, breaks) => {
+                    self.disk(breaks);
+                    if let (true, Some(Event::Disk(trouble))) =
+                        (breaks, self.world.events.get(index))
+                    {
+                        let mends = at + trouble.lasts * 1000;
+                        agenda.push(Reverse((mends, Act::Disk(index, false))));
+                    }
+                }
                 Act::Down(index) => {
                     if let Some(Event::Down(down)) = self.world.events.get(index).cloned() {
                         let back = self.end_process(&down).await;
@@ -180,6 +198,7 @@ impl Stage {
             let at = event.at() * 1000 + 337 + i64::try_from(index % 500).unwrap_or(0);
             match event {
                 Event::Scraper(_) => agenda.push(Reverse((at, Act::Scrape(index)))),
+                Event::Disk(_) => agenda.push(Reverse((at, Act::Disk(index, true)))),
                 Event::Down(_) => agenda.push(Reverse((at, Act::Down(index)))),
                 Event::Register(registration) => {
                     agenda.push(Reverse((at, Act::Register(index, true))));
@@ -203,6 +222,10 @@ impl Stage {
         };
         let Some(registering) = &process.app.registering else { return true };
         let registrations = Arc::clone(&registering.registrations);
+        if !is {
+            // From now on nobody knows whether it is asked for.
+            self.lock().registered(registration.source, &registration.id, false);
+        }
         let source = self.world.sources[registration.source].name.clone();
         let (n, id) = (registration.source, registration.id.clone());
         // On a task of its own, as a server does: the process may die of it.
@@ -219,10 +242,31 @@ impl Stage {
             process.running.abort();
             return false;
         };
-        if done {
-            self.lock().registered(n, &id, is);
+        if done && is {
+            self.lock().registered(n, &id, true);
         }
         done
+    }
+
+    /// Takes the journal's file away under a running process, or puts it back.
+    fn disk(&self, breaks: bool) {
+        let Some(folder) = self.setting.storage.as_ref().filter(|_| self.process.is_some()) else {
+            return;
+        };
+        let (here, away) = (folder.join("journal.db"), folder.join("away"));
+        if breaks && !self.armed && !away.exists() {
+            std::fs::rename(here, away).expect("the journal's file");
+            self.lock().disk_breaks();
+        } else if !breaks && away.exists() {
+            std::fs::rename(away, here).expect("the journal's file");
+        }
+    }
+
+    /// Whether all that had to be written could be.
+    fn writes(&self) -> bool {
+        let away = self.setting.storage.as_ref().is_some_and(|folder| folder.join("away").exists());
+        let Some(process) = self.process.as_ref().filter(|_| !away) else { return !away };
+        !served(&process.app.metrics).contains(judge::WRITE_FAILED)
     }
 
     fn step_length(&self) -> i64 {
@@ -242,6 +286,12 @@ impl Stage {
         // Whatever the last one had open is closed when its parts are dropped.
         tokio::time::sleep(Duration::from_millis(1)).await;
         sabotage::disarm();
+        self.armed = false;
+        if let Some(folder) = &self.setting.storage {
+            let instruments = Instruments::new().expect("good names");
+            let (_, mut contents) = Journal::open(folder, instruments).expect("nobody has it");
+            self.lock().left(&mut contents);
+        }
         let mut config = self.config.clone();
         let mut watched = Vec::new();
         for (n, plan) in self.world.sources.iter().enumerate() {
@@ -300,6 +350,7 @@ impl Stage {
         {
             // It ends itself, and is back when it has.
             sabotage::arm(points);
+            self.armed = true;
             return i64::MAX;
         }
         let Some(process) = self.process.take() else { return back };
@@ -370,13 +421,7 @@ impl Stage {
             self.lock().look(&process.app.store.snapshots(), false);
             metrics.replace(Exposition::new(process.app.store.snapshots(), Some(&previous)));
         }
-        let mut scrape = metrics.scrape(Format::Text, Encoding::Identity);
-        let mut text = Vec::new();
-        for bytes in scrape.body.by_ref() {
-            text.extend_from_slice(&bytes);
-        }
-        let text = String::from_utf8_lossy(&text);
-        self.lock().read(&text, client);
+        self.lock().read(&served(metrics), client);
     }
 
     async fn finish(mut self) -> Outcome {
@@ -416,6 +461,15 @@ impl Stage {
     }
 }
 
+/// What a scraper gets.
+fn served(metrics: &Metrics) -> String {
+    let mut text = Vec::new();
+    for bytes in metrics.scrape(Format::Text, Encoding::Identity).body {
+        text.extend_from_slice(&bytes);
+    }
+    String::from_utf8(text).expect("UTF-8")
+}
+
 /// A source's way to its cloud, in the judge's sight.
 struct Wire {
     source: usize,
@@ -444,6 +498,7 @@ impl Transport for Wire {
         Box::pin(async move {
             self.judge().sent(self.source, operation(self.vendor, &request));
             let mut under_way = UnderWay { wire: self, over: false };
+            tokio::time::sleep(Duration::from_millis(fastrand::u64(10..400))).await;
             let answer = self.cloud.send(request).await;
             under_way.over = true;
             let seen = match &answer {

@@ -90,7 +90,7 @@ fn without(event: &mut Event, n: usize) -> bool {
             Some(change) => change.source(),
             None => return true,
         },
-        Event::Scraper(_) => return true,
+        Event::Scraper(_) | Event::Disk(_) => return true,
     };
     if *source == n {
         if let Event::Down(down) = event {

@@ -100,6 +100,8 @@ pub(crate) struct Known {
     pub(crate) baseline: Option<i64>,
     pub(crate) lookback: i64,
     pub(crate) skew: i64,
+    /// Whether what is asked for by its id has an end time.
+    pub(crate) ends_are_told_by_id: bool,
 }
 
 impl Life {
@@ -205,13 +207,14 @@ impl Life {
                 end.seen.unfinished = true;
             }
             if within(end.at, end.until) {
-                let known_end = poll.begun >= (end.known_at + 1) * 1000;
+                let listed = !self.by_id && end.started - 2 >= asked_from;
+                let known_end = poll.begun >= (end.known_at + 1) * 1000
+                    && (listed || known.ends_are_told_by_id);
                 let asked = if self.by_id {
                     end.seen.unfinished || within(end.at + pause, end.until)
                 } else {
                     // Once it has been seen to end, nobody asks for it any more.
-                    (end.seen.unfinished && !end.vanished && recent && !end.seen.ended)
-                        || end.started - 2 >= asked_from
+                    (end.seen.unfinished && !end.vanished && recent && !end.seen.ended) || listed
                 };
                 end.seen.ended |= asked;
                 let is_new = end.is_first
@@ -267,7 +270,11 @@ pub(crate) fn lives(world: &World) -> Vec<Life> {
         .iter()
         .filter_map(|event| match event {
             Event::Task(n, script) => Some(Life::new(*n, &world.sources[*n], script)),
-            Event::Register(_) | Event::Fault(..) | Event::Scraper(_) | Event::Down(_) => None,
+            Event::Register(_)
+            | Event::Fault(..)
+            | Event::Scraper(_)
+            | Event::Disk(_)
+            | Event::Down(_) => None,
         })
         .collect();
     // A cluster carries its newest job only.

@@ -45,6 +45,8 @@ pub(crate) struct Watched {
     pub(crate) stale_after: i64,
     pub(crate) finished: i64,
     pub(crate) failed: i64,
+    /// How many tasks may be shown.
+    pub(crate) limit: usize,
     /// Calls a day that its account may make.
     pub(crate) daily_budget: Option<u64>,
 }
@@ -60,6 +62,8 @@ pub(crate) enum Event {
     Fault(usize, Fault),
     /// Somebody scrapes.
     Scraper(Scraper),
+    /// The disk of the journal is in trouble for a while.
+    Disk(DiskTrouble),
     /// The process ends, and comes back.
     Down(Down),
 }
@@ -81,6 +85,13 @@ pub(crate) struct Scraper {
     pub(crate) from: i64,
     pub(crate) until: i64,
     pub(crate) every: i64,
+}
+
+/// A time in which the journal cannot be written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DiskTrouble {
+    pub(crate) at: i64,
+    pub(crate) lasts: i64,
 }
 
 /// An end of the process.
@@ -150,6 +161,7 @@ impl World {
         world.long_refusals(&mut rng);
         world.scrapers(&mut rng);
         world.downs(&mut rng);
+        world.disks(&mut rng);
         world
     }
 
@@ -232,7 +244,11 @@ impl World {
     fn faults_of(&mut self, n: usize, source: &Watched, rng: &mut Rng) {
         for _ in 0..rng.i64(0..=4) * self.days.min(8) {
             let kind = FaultKind::ALL[rng.usize(..FaultKind::ALL.len())];
-            if matches!(kind, FaultKind::MissingList | FaultKind::SkewedClock) {
+            // Only Huawei's list may be missing, and that of OTC always is.
+            let missing = kind == FaultKind::MissingList;
+            if kind == FaultKind::SkewedClock
+                || missing && (source.api.name != "huawei_dds" || source.is_otc())
+            {
                 continue;
             }
             let lasts = match rng.u8(..10) {
@@ -345,6 +361,15 @@ impl World {
         }
     }
 
+    fn disks(&mut self, rng: &mut Rng) {
+        if self.has_journal && rng.u8(..4) == 0 {
+            for _ in 0..rng.u8(1..=3) {
+                let at = rng.i64(0..self.length);
+                self.events.push(Event::Disk(DiskTrouble { at, lasts: rng.i64(MINUTE..3 * HOUR) }));
+            }
+        }
+    }
+
     /// What the simulated clouds are told.
     pub(crate) fn scenario(&self) -> Scenario {
         let mut sources: Vec<SourceScript> = self.sources.iter().map(Watched::script).collect();
@@ -352,7 +377,7 @@ impl World {
             match event {
                 Event::Task(n, task) => sources[*n].tasks.push(task.clone()),
                 Event::Fault(n, fault) => sources[*n].faults.push(fault.clone()),
-                Event::Register(_) | Event::Scraper(_) | Event::Down(_) => {}
+                Event::Register(_) | Event::Scraper(_) | Event::Disk(_) | Event::Down(_) => {}
             }
         }
         Scenario { seed: Some(self.seed), accounts: Vec::new(), sources }
@@ -455,6 +480,7 @@ fn watched(
         stale_after: (3 * interval).max(15 * MINUTE),
         finished: rng.i64(1..=3) * HOUR,
         failed: rng.i64(1..=24) * HOUR,
+        limit: if rng.u8(..6) == 0 { rng.usize(1..12) } else { 500 },
         daily_budget,
     }
 }
@@ -603,6 +629,9 @@ impl World {
             Event::Scraper(Scraper { client, until, every, .. }) => {
                 format!("scraper {client} comes every {every} s until {}", clock(*until))
             }
+            Event::Disk(DiskTrouble { lasts, .. }) => {
+                format!("the journal cannot be written for {}", clock(*lasts))
+            }
             Event::Down(Down { lasts, how, change, .. }) => {
                 let change = change.map(|change| match change {
                     Change::Interval(n, interval) => {
@@ -625,6 +654,7 @@ impl Event {
             Self::Register(registration) => registration.at,
             Self::Fault(_, fault) => fault.from.seconds(),
             Self::Scraper(scraper) => scraper.from,
+            Self::Disk(trouble) => trouble.at,
             Self::Down(down) => down.at,
         }
     }
@@ -655,7 +685,7 @@ impl fmt::Display for Watched {
         write!(
             f,
             "source {} in {} of {}: {} resources{}, interval {} s, idle {} s, lookback {} h, \
-             stale after {} s, retention {} h and {} h, {:?}{}",
+             stale after {} s, retention {} h and {} h, {} tasks shown, {:?}{}",
             self.name,
             self.region,
             self.account,
@@ -667,6 +697,7 @@ impl fmt::Display for Watched {
             self.stale_after,
             self.finished / HOUR,
             self.failed / HOUR,
+            self.limit,
             self.format,
             self.daily_budget.map_or(String::new(), |calls| format!(", {calls} calls a day")),
         )
