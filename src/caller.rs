@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::Response;
 use tokio::time::Instant;
 
-use crate::api::{DecodeError, Page, Query, Target, TaskApi};
+use crate::api::{DecodeError, Operation, Page, Query, Target, TaskApi};
 use crate::budget::{Left, Need, Slowed, Spent};
 use crate::clock::Clock;
 use crate::cloud::{Credentials, Refusal, RefusalKind, Signing, SigningError};
@@ -125,42 +125,38 @@ impl FetchError {
     }
 }
 
-/// What is known of an attempt that failed.
-struct Failed {
-    error: FetchError,
-    /// Seconds from our clock to the one that stamped the answer.
-    offset: Option<i64>,
-    /// What the request was signed with.
+/// One try of a query.
+#[derive(Debug)]
+pub struct Attempt {
+    /// The answer, or why there is none.
+    pub result: Result<Page, FetchError>,
+    /// Seconds from our clock to the one that stamped the answer; `None` without a stamped answer.
+    pub offset: Option<i64>,
+    /// What the request was signed with; `None` if none was sent.
     used: Option<Arc<Credentials>>,
-}
-
-impl Failed {
-    /// Before anything was sent.
-    fn early(error: FetchError) -> Self {
-        Self { error, offset: None, used: None }
-    }
 }
 
 impl Caller {
     /// Asks one query: admitted, signed, sent, decoded. What can be put right at once is, and the
     /// query tried once more: our clock, by the answer's `Date`, and keys that have ended.
     pub async fn call(&mut self, query: &Query) -> Result<Page, FetchError> {
-        let failed = match self.attempt(query).await {
-            Ok(page) => return Ok(page),
-            Err(failed) => failed,
-        };
-        if self.put_right(&failed) {
-            self.attempt(query).await.map_err(|failed| failed.error)
-        } else {
-            Err(failed.error)
-        }
+        let (first, second) = self.tries(query).await;
+        second.unwrap_or(first).result
+    }
+
+    /// As [`Self::call`], but returns what became of each try.
+    pub async fn tries(&mut self, query: &Query) -> (Attempt, Option<Attempt>) {
+        let first = self.attempt(query).await;
+        let second = if self.put_right(&first) { Some(self.attempt(query).await) } else { None };
+        (first, second)
     }
 
     /// Whether another try may go better.
-    fn put_right(&mut self, failed: &Failed) -> bool {
-        match failed.error.refusal().map(|refusal| refusal.kind) {
+    fn put_right(&mut self, tried: &Attempt) -> bool {
+        let Err(error) = &tried.result else { return false };
+        match error.refusal().map(|refusal| refusal.kind) {
             Some(RefusalKind::Clock) => {
-                let Some(offset) = failed.offset.filter(|it| *it != self.clock_offset) else {
+                let Some(offset) = tried.offset.filter(|it| *it != self.clock_offset) else {
                     return false;
                 };
                 tracing::warn!(
@@ -172,7 +168,7 @@ impl Caller {
                 true
             }
             Some(RefusalKind::CredentialsExpired) => {
-                failed.used.as_ref().is_some_and(|used| self.credentials.end(used))
+                tried.used.as_ref().is_some_and(|used| self.credentials.end(used))
             }
             Some(
                 RefusalKind::Unauthenticated
@@ -188,14 +184,12 @@ impl Caller {
     }
 
     /// One request and its answer.
-    async fn attempt(&mut self, query: &Query) -> Result<Page, Failed> {
+    async fn attempt(&mut self, query: &Query) -> Attempt {
         let operation = query.operation;
-        self.account.admit(operation).await;
-        let outside =
-            Outside { now: self.vendor_now(), cloud: &*self.transport, machine: &*self.machine };
-        let credentials =
-            self.credentials.get(&outside).await.map_err(|error| Failed::early(error.into()))?;
-        self.spend().await.map_err(Failed::early)?;
+        let credentials = match self.admitted(operation).await {
+            Ok(credentials) => credentials,
+            Err(error) => return Attempt { result: Err(error), offset: None, used: None },
+        };
         let begun = Instant::now();
         self.instruments.request_sent(&self.info.name, operation.name);
         let answer = self.exchange(query, &credentials).await;
@@ -230,7 +224,20 @@ impl Caller {
                 }
             }
         }
-        result.map_err(|error| Failed { error, offset, used: Some(credentials) })
+        Attempt { result, offset, used: Some(credentials) }
+    }
+
+    /// What to sign with, once the account may make one more call.
+    async fn admitted(
+        &self,
+        operation: &'static Operation,
+    ) -> Result<Arc<Credentials>, FetchError> {
+        self.account.admit(operation).await;
+        let outside =
+            Outside { now: self.vendor_now(), cloud: &*self.transport, machine: &*self.machine };
+        let credentials = self.credentials.get(&outside).await?;
+        self.spend().await?;
+        Ok(credentials)
     }
 
     /// Takes one call from the account's budget, if it has one.

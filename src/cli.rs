@@ -83,6 +83,10 @@ pub enum Command {
         /// Configuration, YAML.
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// Ask each source one question too, and print what is wrong, what permission is missing,
+        /// and the least policy that grants it.
+        #[arg(long)]
+        online: bool,
     },
     /// Poll every source once and print its tasks.
     Tasks {

@@ -186,6 +186,12 @@ impl Exporter {
         })
     }
 
+    /// The sources, in the order of the configuration, for whoever asks them something else than a
+    /// poll does.
+    pub fn into_sources(self) -> Vec<Source> {
+        self.pollers.into_iter().map(Poller::into_source).collect()
+    }
+
     /// Polls every source once, all at the same time, and returns what they look like.
     pub async fn poll_once(self) -> Vec<Arc<Snapshot>> {
         let mut polls = JoinSet::new();

@@ -29,6 +29,7 @@
 //! | [`budget`] | How many calls an account may make in a day, and who gets the last of them |
 //! | [`pace`] | Token buckets, the guard of refused keys, backoff |
 //! | [`caller`] | `Caller`: one query, admitted, signed, sent and decoded |
+//! | [`check`] | One question to each source, and what its answer proves |
 //! | [`discovery`] | Which clusters there are, looked for at an interval of its own |
 //! | [`coverage`] | Over which time tasks have been seen, and where there are gaps |
 //! | [`source`] | `Source`: one API, account and region; `fetch` is one poll |
@@ -66,6 +67,7 @@ pub mod api;
 pub mod book;
 pub mod budget;
 pub mod caller;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod cloud;

@@ -15,7 +15,7 @@ use dbtask_exporter::exporter::Exporter;
 use dbtask_exporter::listen::ListenAddress;
 use dbtask_exporter::server::{self, Web};
 use dbtask_exporter::simulator::{Scenario, SimulatedCloud};
-use dbtask_exporter::{log, table};
+use dbtask_exporter::{check, log, table};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -56,7 +56,12 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             let config = Config::read(cli.serve.config_file.as_deref(), &environment)?;
             serve(&config, &cli.serve).await
         }
-        Some(Command::Check { file }) => print(&cli::check(Some(&file), &environment)?),
+        Some(Command::Check { file, online: false }) => {
+            print(&cli::check(Some(&file), &environment)?)
+        }
+        Some(Command::Check { file, online: true }) => {
+            check_online(&Config::load(&file, &environment)?).await
+        }
         Some(Command::Tasks { config_file, output }) => {
             tasks(&Config::read(config_file.as_deref(), &environment)?, output).await
         }
@@ -102,6 +107,18 @@ async fn web(flags: &cli::Serve) -> Result<Web, ConfigError> {
         Some(file) => Web::load(file.clone()).await,
         None => Ok(Web::default()),
     }
+}
+
+/// Asks each source one question and prints what that shows; whatever is wrong, or could not be
+/// told, is a problem.
+async fn check_online(config: &Config) -> anyhow::Result<()> {
+    let sources = Exporter::new(config, None)?.into_sources();
+    let findings = check::ask(sources, check::LIMIT).await;
+    print(&table::findings(config, &findings))?;
+    let problems = findings.iter().filter(|finding| finding.is_problem());
+    let problems: Vec<_> = problems.map(|finding| finding.source.name.as_str()).collect();
+    anyhow::ensure!(problems.is_empty(), "not in order: {}", problems.join(", "));
+    Ok(())
 }
 
 /// Polls every source once and prints its tasks; a source that could not be polled is a problem.

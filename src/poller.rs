@@ -209,6 +209,11 @@ impl Poller {
         }
     }
 
+    /// The source alone.
+    pub fn into_source(self) -> Source {
+        self.source
+    }
+
     /// One poll, published, unless the account's key has been refused too often. Waits for its turn
     /// where many sources would try one key at once.
     pub async fn poll_if_allowed(mut self) {

@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use unicode_width::UnicodeWidthStr as _;
 
-use crate::config::Config;
+use crate::check::{self, Finding};
+use crate::config::{Config, SourceConfig};
+use crate::policy::Policy;
 use crate::printable::printable;
 use crate::store::{Snapshot, Tracked};
 use crate::task::Ratio;
 
 /// Cells of a progress bar.
 const BAR: usize = 10;
+/// Seconds from which on a difference of clocks is shown: less may be the answer's way.
+const NOTABLE_SKEW: u64 = 10;
 
 /// Every task of `snapshots`, one line each, then what could not be polled. On a terminal progress
 /// has a bar. Ends with a line end.
@@ -125,6 +129,54 @@ pub fn sources(config: &Config) -> String {
     text
 }
 
+/// What questions to the sources of `config` have shown, what helps where something is wrong, and
+/// the policies to grant.
+pub fn findings(config: &Config, findings: &[Finding]) -> String {
+    let rows: Vec<_> = findings.iter().map(finding_row).collect();
+    let headings = ["SOURCE", "API", "ASKED", "REACHABLE", "CLOCK", "SIGNATURE", "PERMISSION"];
+    let mut text = aligned(headings, &rows);
+    for finding in findings {
+        for trouble in &finding.trouble {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{}: {}", finding.source.name, printable(trouble));
+        }
+    }
+    for finding in findings {
+        let is_its = |it: &&SourceConfig| it.name == finding.source.name;
+        let Some(source) = config.sources.iter().find(is_its) else { continue };
+        let untried = check::untried(source, finding);
+        if !untried.is_empty() {
+            let _ = writeln!(text, "{}: not tried: {}", source.name, untried.join(", "));
+        }
+    }
+    for (cloud, account, policies) in check::grants(config, findings) {
+        for Policy { title, document } in policies {
+            let _ = writeln!(text, "\nGrant to {account} ({cloud}), {title}:\n{document}");
+        }
+    }
+    text
+}
+
+fn finding_row(finding: &Finding) -> [String; 7] {
+    let clock = match finding.skew {
+        Some(skew) if skew.unsigned_abs() >= NOTABLE_SKEW => {
+            let by = remaining(Duration::from_secs(skew.unsigned_abs()));
+            let side = if skew > 0 { "behind" } else { "ahead" };
+            format!("{}, {by} {side}", finding.clock)
+        }
+        Some(_) | None => finding.clock.to_string(),
+    };
+    [
+        finding.source.name.clone(),
+        finding.source.api.to_owned(),
+        finding.operation.name.to_owned(),
+        finding.reachable.to_string(),
+        clock,
+        finding.signature.to_string(),
+        finding.permission.to_string(),
+    ]
+}
+
 /// A table with a line of headings. Cells are made [`printable`], empty ones become `-`, and wide
 /// characters count for two columns.
 fn aligned<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String {
@@ -157,6 +209,8 @@ fn aligned<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::Verdict;
+    use crate::environment::Environment;
     use crate::store::SourceInfo;
     use crate::task::{Resource, Task, TaskError, TaskState, Timestamp};
 
@@ -226,6 +280,53 @@ mysql-gz  \u{1b}[2J  -         -         failed   -         -          -        
             let ratio = Ratio::clamped(f64::from(percent) / 100.0).unwrap();
             assert_eq!(progress(ratio, false), format!("{percent}%"));
         }
+    }
+
+    #[test]
+    fn the_words_of_a_vendor_cannot_move_the_cursor_of_who_checks() {
+        let config = Config::parse(
+            "sources: [{name: a, api: tencent_cdb, region: ap-guangzhou}]",
+            "a.yml",
+            &Environment::default(),
+        );
+        let source = SourceInfo {
+            name: "a".to_owned(),
+            cloud: "tencent",
+            api: "tencent_cdb",
+            account: "default".to_owned(),
+            ..SourceInfo::default()
+        };
+        let finding = Finding {
+            source: Arc::new(source),
+            operation: crate::api::TaskApi::named("tencent_cdb").unwrap().operations[0],
+            reachable: Verdict::Yes,
+            clock: Verdict::Yes,
+            skew: Some(-75),
+            signature: Verdict::Yes,
+            permission: Verdict::No,
+            trouble: vec!["Code: \u{1b}[2J\u{202e}\nb: all is well".to_owned()],
+        };
+        assert_eq!(
+            findings(&config.unwrap(), &[finding]),
+            r#"SOURCE  API          ASKED          REACHABLE  CLOCK              SIGNATURE  PERMISSION
+a       tencent_cdb  DescribeTasks  yes        yes, 1m 15s ahead  yes        no
+a: Code: \u{1b}[2J\u{202e}\nb: all is well
+
+Grant to default (tencent), CAM policy:
+{
+  "version": "2.0",
+  "statement": [
+    {
+      "effect": "allow",
+      "action": [
+        "cdb:DescribeTasks"
+      ],
+      "resource": ["*"]
+    }
+  ]
+}
+"#
+        );
     }
 
     #[test]

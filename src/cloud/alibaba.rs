@@ -1,5 +1,6 @@
 //! Alibaba Cloud: RPC requests, ACS3-HMAC-SHA256, and the error envelope.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -155,7 +156,21 @@ fn envelope(status: StatusCode, tree: &Value) -> Option<(String, String)> {
     let code = field("Code")?;
     let refused = !status.is_success()
         || (refusal::holds_only(tree, FIELDS) && !["200", "OK", "Success"].contains(&&*code));
-    refused.then(|| (code.into_owned(), field("Message").unwrap_or_default().into_owned()))
+    refused.then(|| {
+        let message = field("Message").unwrap_or_default();
+        let action = missing_action(tree).filter(|action| !message.contains(&**action));
+        let message = match action {
+            Some(action) => format!("{message} ({action})"),
+            None => message.into_owned(),
+        };
+        (code.into_owned(), message)
+    })
+}
+
+/// Which action an answer says is not allowed, beside its message.
+fn missing_action(tree: &Value) -> Option<Cow<'_, str>> {
+    let detail = tree.get("AccessDeniedDetail").or_else(|| tree.get("accessDeniedDetail"))?;
+    text(detail, "AuthAction").or_else(|| text(detail, "authAction"))
 }
 
 /// What a code means. Codes grow suffixes, so families are matched by how they begin; the status

@@ -14,6 +14,7 @@ mod refusal;
 pub mod tencent;
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -134,6 +135,14 @@ impl Cloud {
             Self::Alibaba => "alibaba",
             Self::Huawei => "huawei",
             Self::Tencent => "tencent",
+        }
+    }
+
+    /// How far the clock of a request may be from the vendor's.
+    pub const fn clock_tolerance(self) -> Duration {
+        match self {
+            Self::Alibaba | Self::Huawei => Duration::from_mins(15),
+            Self::Tencent => Duration::from_mins(5),
         }
     }
 

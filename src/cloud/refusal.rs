@@ -108,6 +108,17 @@ impl Refusal {
         self.code.parse::<u16>().is_err()
     }
 
+    /// The action of `service` that the message says is missing: `cdb:DescribeTasks`. Letters, digits
+    /// and `:_-*` only.
+    pub fn named_action(&self, service: &str) -> Option<&str> {
+        let fits = |c: char| c.is_ascii_alphanumeric() || ":_-*".contains(c);
+        let is_action = |word: &&str| {
+            let rest = word.strip_prefix(service).and_then(|rest| rest.strip_prefix(':'));
+            rest.is_some_and(|rest| rest.split(':').all(|part| !part.is_empty()))
+        };
+        self.speakable().split(|c| !fits(c)).find(is_action)
+    }
+
     /// The message, unless it may quote the request. Those that a vendor's gateway is about to
     /// send do.
     fn speakable(&self) -> &str {
@@ -219,6 +230,24 @@ mod tests {
         assert_eq!(wait(&[("retry-after", "Sat, 14 Mar 2026 02:11:39 GMT"), date]), seconds(30));
         assert_eq!(wait(&[("retry-after", "Sat, 14 Mar 2026 02:00:00 GMT"), date]), None);
         assert_eq!(wait(&[]), None);
+    }
+
+    #[test]
+    fn the_action_that_is_missing_is_found_in_the_vendors_words() {
+        for (service, message, action) in [
+            (
+                "cdb",
+                "[request id:6e]you are not authorized to perform operation (cdb:DescribeTasks)\n\
+                 resource (qcs::cdb:ap-guangzhou:uin/1:instanceId/*) has no permission",
+                Some("cdb:DescribeTasks"),
+            ),
+            ("dds", "Policy doesn't allow dds:task:list to be performed.", Some("dds:task:list")),
+            ("dds", "No permission.", None),
+            ("adb", "acs:adb:cn-hangzhou:1:dbcluster/am-1 (adb:)", None),
+        ] {
+            let refusal = Refusal::told(RefusalKind::Forbidden, "Code", message);
+            assert_eq!(refusal.named_action(service), action, "{message}");
+        }
     }
 
     #[test]

@@ -174,7 +174,7 @@ impl SimulatedCloud {
                 }
                 refuse(state, RefusalKind::Unauthenticated)
             }
-            FaultKind::Forbidden => refuse(state, RefusalKind::Forbidden),
+            FaultKind::Forbidden => Reaction::whole(call.refuse(&call.forbidden(), state)),
             FaultKind::MissingList => refuse(state, RefusalKind::NoSuchOperation),
             FaultKind::Html => Reaction::whole(page_for_people(fault.status)),
             FaultKind::Redirect => Reaction::whole(redirect()),
@@ -260,6 +260,13 @@ impl SimulatedCloud {
 }
 
 impl Call<'_> {
+    /// The refusal of what the key may not do, in the vendor's words, which name it.
+    fn forbidden(&self) -> Refusal {
+        let operations = self.region.map_or(&[][..], |region| region.api.operations);
+        let asked = operations.iter().find(|operation| operation.name == self.operation);
+        refusal::forbidden(self.cloud, asked.map_or("", |operation| operation.permission))
+    }
+
     /// A refusal as the vendor words and wraps it.
     fn refuse(&self, refusal: &Refusal, state: &State) -> Response<Bytes> {
         let host = self.request.uri().host().unwrap_or_default();

@@ -55,6 +55,36 @@ pub(super) fn words(cloud: Cloud, kind: RefusalKind) -> Refusal {
     refusal(kind, code, message.to_owned())
 }
 
+/// The refusal of an action that is not allowed, which the words name if it is not empty.
+pub(super) fn forbidden(cloud: Cloud, action: &str) -> Refusal {
+    let unnamed = words(cloud, RefusalKind::Forbidden);
+    if action.is_empty() {
+        return unnamed;
+    }
+    match cloud {
+        // The gateway puts the action elsewhere.
+        Cloud::Alibaba => {
+            let message = format!("{} ({action})", unnamed.message);
+            Refusal { message, ..unnamed }
+        }
+        Cloud::Huawei => {
+            let message = format!(
+                "You do not have following permission to perform this operation: {action}. \
+                 Contact the administrator to obtain permission."
+            );
+            refusal(RefusalKind::Forbidden, "DBS.280063", message)
+        }
+        Cloud::Tencent => {
+            let message = format!(
+                "{} [[request id:51a1d000]you are not authorized to perform operation ({action})\n\
+                 resource (*) has no permission\n]",
+                unnamed.message
+            );
+            Refusal { message, ..unnamed }
+        }
+    }
+}
+
 /// The refusal of one call too many, where `limit` a second are allowed.
 pub(super) fn throttled(cloud: Cloud, limit: u32) -> Refusal {
     let calls = limit.saturating_add(1);

@@ -13,6 +13,7 @@ mod api_alibaba;
 mod api_huawei;
 mod api_tencent;
 mod budget;
+mod check_online;
 mod child;
 mod config;
 mod counting;

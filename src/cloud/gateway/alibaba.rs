@@ -9,12 +9,12 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::{Claim, differ, respond, sent, set};
-use crate::cloud::{AccessKeys, Credentials, Refusal, Steps, alibaba, hash, headers};
+use crate::cloud::{AccessKeys, Cloud, Credentials, Refusal, Steps, alibaba, hash, headers};
 use crate::document::Format;
 use crate::task::Timestamp;
 
 /// How far the clocks may differ.
-const TOLERANCE: Duration = Duration::from_mins(15);
+const TOLERANCE: Duration = Cloud::Alibaba.clock_tolerance();
 
 pub(super) fn claimant(request: &Request<Bytes>) -> Option<String> {
     claim(request).map(|claim| claim.credential.to_owned())
@@ -108,26 +108,41 @@ pub(super) fn refuse(
     format: Format,
 ) -> Response<Bytes> {
     let Refusal { code, message, .. } = refusal;
+    // The action that is not allowed stands beside the message.
+    let (message, action) = match message.strip_suffix(')').and_then(|it| it.rsplit_once(" (")) {
+        Some((message, action)) if code == "Forbidden.RAM" && action.contains(':') => {
+            (message, Some(action))
+        }
+        _ => (message.as_str(), None),
+    };
     let advice = format!("https://api.aliyun.com/troubleshoot?q={code}&requestId={request_id}");
     let status = status(code).as_u16();
     let mut response = match format {
         Format::Json => {
-            let body = json!({
+            let mut body = json!({
                 "RequestId": request_id, "HostId": host, "Code": code, "Message": message,
                 "Recommend": advice,
             });
+            if let (Some(action), Some(fields)) = (action, body.as_object_mut()) {
+                let detail = json!({ "AuthAction": action });
+                fields.insert("AccessDeniedDetail".to_owned(), detail);
+            }
             respond(status, "application/json;charset=utf-8", body.to_string())
         }
         Format::Xml => {
             let body = format!(
                 "<?xml version='1.0' encoding='UTF-8'?><Error><RequestId>{}</RequestId>\
                  <HostId>{}</HostId><Code>{}</Code><Message>{}</Message>\
-                 <Recommend>{}</Recommend></Error>",
+                 <Recommend>{}</Recommend>{}</Error>",
                 escape(request_id),
                 escape(host),
                 escape(code.as_str()),
-                escape(message.as_str()),
+                escape(message),
                 escape(advice.as_str()),
+                action.map_or_else(String::new, |action| format!(
+                    "<AccessDeniedDetail><AuthAction>{}</AuthAction></AccessDeniedDetail>",
+                    escape(action)
+                )),
             );
             // Exactly so: the vendor's clients read an error in XML under no other name.
             respond(status, "text/xml;charset=utf-8", body)

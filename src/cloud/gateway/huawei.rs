@@ -10,11 +10,11 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::{Claim, differ, respond, sent, set};
-use crate::cloud::{AccessKeys, Credentials, Refusal, RefusalKind, hash, huawei};
+use crate::cloud::{AccessKeys, Cloud, Credentials, Refusal, RefusalKind, hash, huawei};
 use crate::task::Timestamp;
 
 /// How far the clocks may differ.
-const TOLERANCE: Duration = Duration::from_mins(15);
+const TOLERANCE: Duration = Cloud::Huawei.clock_tolerance();
 
 pub(super) fn claimant(request: &Request<Bytes>) -> Option<String> {
     claim(request)

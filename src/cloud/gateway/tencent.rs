@@ -8,11 +8,11 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::{Claim, differ, respond, sent};
-use crate::cloud::{AccessKeys, Credentials, Refusal, hash, tencent};
+use crate::cloud::{AccessKeys, Cloud, Credentials, Refusal, hash, tencent};
 use crate::task::Timestamp;
 
 /// How far the clocks may differ.
-const TOLERANCE: Duration = Duration::from_mins(5);
+const TOLERANCE: Duration = Cloud::Tencent.clock_tolerance();
 
 pub(super) fn claimant(request: &Request<Bytes>) -> Option<String> {
     let claim = claim(request)?;
