@@ -130,7 +130,7 @@ chart_tools() {
 
 cluster_tools() {
     local kubernetes
-    kubernetes=$(awk '$1 == "k8s.io/kubernetes" {print $2; exit}' tests/tools/kubernetes/go.mod)
+    kubernetes=$(grep -oP '^require k8s.io/kubernetes \Kv[0-9.]+$' tests/tools/kubernetes/go.mod)
     go_module etcd tests/tools/etcd go.etcd.io/etcd/server/v3
     ln -sfn server .tools/bin/etcd
     go_module kubernetes tests/tools/kubernetes \

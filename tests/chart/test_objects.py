@@ -10,9 +10,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from chart import BINARY, ROOT, TOOLS, containers, objects, of_kind, pods
+from chart import BINARY, CHART, ROOT, TOOLS, containers, objects, of_kind, pods, run, template
 
 VERSIONS = ["1.25", "1.30", "1.37"]
+SOURCES = CHART / "ci/sources-values.yaml"
 
 
 class Loader(yaml.SafeLoader):
@@ -196,6 +197,73 @@ def test_the_exporter_takes_its_flags_and_its_configuration(values, tmp_path):
     done = subprocess.run([BINARY, "check", configuration], capture_output=True, text=True, timeout=60, env={})
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(done.stdout.splitlines()) > 1
+
+
+def repository():
+    return yaml.safe_load((ROOT / "rules/dbtask.rules.yml").read_text())["groups"]
+
+
+UNCHANGED = ["--set", "prometheusRule.enabled=true"]
+
+
+def rendered_groups(*flags):
+    text = template(3, SOURCES, *UNCHANGED, *flags)
+    [rule] = [one for one in yaml.safe_load_all(text) if one and one["kind"] == "PrometheusRule"]
+    return rule["spec"]["groups"]
+
+
+def alerts(groups):
+    return {rule["alert"]: rule for group in groups for rule in group["rules"] if "alert" in rule}
+
+
+def test_without_changes_the_rules_are_those_of_the_repository():
+    assert rendered_groups() == repository()
+
+
+def test_only_what_is_changed_of_an_alert_differs():
+    flags = "DbtaskTaskStuck.threshold=7200,DbtaskSourceDown.for=1h,DbtaskSourceDown.severity=info,DbtaskCoverageGap.enabled=false"
+    changed = rendered_groups("--set", ",".join(f"prometheusRule.alerts.{one}" for one in flags.split(",")))
+    wanted = alerts(repository())
+    wanted["DbtaskTaskStuck"]["expr"] = wanted["DbtaskTaskStuck"]["expr"].replace("1800", "7200")
+    wanted["DbtaskSourceDown"].update({"for": "1h", "labels": {"severity": "info"}})
+    del wanted["DbtaskCoverageGap"]
+    assert alerts(changed) == wanted
+
+
+def test_every_threshold_is_found_once_and_explained():
+    text = (CHART / "templates/_rules.tpl").read_text()
+    table = yaml.safe_load(text.split('define "dbtask.thresholds" -}}')[1].split("{{- end")[0])
+    for name, usual in table.items():
+        assert alerts(repository())[name]["expr"].count(usual) == 1, name
+        assert re.search(r"\d+$", usual), name
+        # Nothing is left of the number: 900 is not found in 9000.
+        assert not re.search(re.escape(usual) + r"[\d.]", alerts(repository())[name]["expr"]), name
+    explained = re.findall(r"^\| `(Dbtask\w+)` \|", (CHART / "README.md").read_text(), re.M)
+    assert explained == list(table)
+
+
+def test_changed_rules_are_good_for_prometheus(values, tmp_path):
+    for rule in of_kind(values, "PrometheusRule"):
+        path = tmp_path / "rules.yml"
+        path.write_text(yaml.safe_dump({"groups": rule["spec"]["groups"]}))
+        done = run("promtool", "check", "rules", path)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_alert_of_absence_speaks_of_the_job_that_there_is():
+    groups = rendered_groups("--set", "nameOverride=tasks")
+    assert 'up{job="tasks"}' in alerts(groups)["DbtaskExporterDown"]["expr"]
+    assert 'job="dbtask-exporter"' not in str(groups)
+
+
+def test_dashboards_are_those_of_the_repository():
+    maps = of_kind(CHART / "ci/monitoring-values.yaml", "ConfigMap")
+    rendered = {name: text for one in maps for name, text in one["data"].items() if name.endswith(".json")}
+    assert rendered.keys() == {path.name for path in (ROOT / "dashboards").glob("*.json")}
+    for name, text in rendered.items():
+        assert text.rstrip("\n") == (ROOT / "dashboards" / name).read_text().rstrip("\n")
+    for one in maps:
+        assert len(str(one).encode()) < 900_000, "a ConfigMap may have 1 MiB"
 
 
 def test_the_test_pod_asks_the_service(values):

@@ -56,7 +56,11 @@
 {{- $selector := dict "matchLabels" (include "dbtask.selector" . | fromYaml) -}}
 {{- $constraints := list -}}
 {{- range .Values.topologySpreadConstraints -}}
-  {{- $constraints = append $constraints (hasKey . "labelSelector" | ternary . (merge (dict "labelSelector" $selector) .)) -}}
+  {{- $constraint := deepCopy . -}}
+  {{- if not $constraint.labelSelector -}}
+    {{- $_ := set $constraint "labelSelector" $selector -}}
+  {{- end -}}
+  {{- $constraints = append $constraints $constraint -}}
 {{- end -}}
 {{- toYaml $constraints -}}
 {{- end -}}

@@ -3,29 +3,35 @@
 {{- .Files.Get "files/dbtask.rules.yml" -}}
 {{- end -}}
 
-{{/* What an expression with a threshold looks like: it ends with a comparison with a number, which
-     is the threshold. */}}
-{{- define "dbtask.threshold" -}}
-^((?s).*(?:>|<|>=|<=)\s*)([0-9]+(?:\.[0-9]+)?(?:e-?[0-9]+)?)\s*$
+{{/* The number in an alert's expression that is its threshold, and enough of what is before it to
+     find it. The README says what each of them means. */}}
+{{- define "dbtask.thresholds" -}}
+DbtaskTaskFailuresIncreased: "> 0"
+DbtaskTaskStuck: "_interval_seconds, 1800"
+DbtaskTaskOverdue: "clamp_min(2"
+DbtaskSourceStale: "_interval_seconds[5m]), 900"
+DbtaskApiThrottled: "> 0"
+DbtaskCoverageGap: "> 0"
+DbtaskTasksTruncated: "> 0"
 {{- end -}}
 
 {{/* Changes that name no alert, or a threshold of one that has none. */}}
 {{- define "dbtask.alertProblems" -}}
-{{- $alerts := dict -}}
+{{- $alerts := list -}}
 {{- range $group := (include "dbtask.rules" . | fromYaml).groups -}}
   {{- range $rule := $group.rules -}}
     {{- if $rule.alert -}}
-      {{- $_ := set $alerts $rule.alert $rule -}}
+      {{- $alerts = append $alerts $rule.alert -}}
     {{- end -}}
   {{- end -}}
 {{- end -}}
 {{- $problems := list -}}
-{{- $pattern := include "dbtask.threshold" . -}}
+{{- $thresholds := include "dbtask.thresholds" . | fromYaml -}}
 {{- range $name, $change := .Values.prometheusRule.alerts -}}
-  {{- if not (hasKey $alerts $name) -}}
-    {{- $problems = append $problems (printf "prometheusRule.alerts.%s is not an alert; there are: %s" $name (keys $alerts | sortAlpha | join ", ")) -}}
-  {{- else if and (hasKey $change "threshold") (not (regexMatch $pattern (get $alerts $name).expr)) -}}
-    {{- $problems = append $problems (printf "prometheusRule.alerts.%s has no threshold: its expression does not end with a comparison with a number" $name) -}}
+  {{- if not (has $name $alerts) -}}
+    {{- $problems = append $problems (printf "prometheusRule.alerts.%s is not an alert; there are: %s" $name (sortAlpha $alerts | join ", ")) -}}
+  {{- else if and (hasKey $change "threshold") (not (hasKey $thresholds $name)) -}}
+    {{- $problems = append $problems (printf "prometheusRule.alerts.%s has no threshold that could be changed; these have: %s" $name (keys $thresholds | sortAlpha | join ", ")) -}}
   {{- end -}}
 {{- end -}}
 {{- toYaml $problems -}}
@@ -36,19 +42,24 @@
 {{- $v := .root.Values.prometheusRule -}}
 {{- $rule := deepCopy .rule -}}
 {{- $change := default dict (get $v.alerts $rule.alert) -}}
-{{- $labels := mergeOverwrite (default dict $rule.labels) (deepCopy $v.alertLabels) (deepCopy (default dict $change.labels)) -}}
+{{- $_ := set $rule "labels" (mergeOverwrite (default dict $rule.labels) (deepCopy $v.alertLabels) (deepCopy (default dict $change.labels))) -}}
+{{- $_ := set $rule "annotations" (mergeOverwrite (default dict $rule.annotations) (deepCopy (default dict $change.annotations))) -}}
 {{- with $change.severity -}}
-  {{- $_ := set $labels "severity" . -}}
+  {{- $_ := set $rule.labels "severity" . -}}
 {{- end -}}
-{{- $_ := set $rule "labels" $labels -}}
 {{- with $change.for -}}
   {{- $_ := set $rule "for" . -}}
 {{- end -}}
 {{- if hasKey $change "threshold" -}}
-  {{- $_ := set $rule "expr" (regexReplaceAll (include "dbtask.threshold" .) $rule.expr (printf "${1}%v" $change.threshold)) -}}
+  {{- $usual := get (include "dbtask.thresholds" . | fromYaml) $rule.alert -}}
+  {{- $changed := printf "%s%v" (regexReplaceAll "[0-9]+$" $usual "") $change.threshold -}}
+  {{- $_ := set $rule "expr" (replace $usual $changed $rule.expr) -}}
 {{- end -}}
-{{- if and $v.runbookBaseUrl (dig "annotations" "runbook_url" "" $rule) -}}
-  {{- $page := regexFind "[^/]*$" $rule.annotations.runbook_url -}}
+{{/* The job is what the label that `jobLabel` names holds. */}}
+{{- $job := printf "job=%q" (include "dbtask.name" .root) -}}
+{{- $_ := set $rule "expr" (replace "job=\"dbtask-exporter\"" $job $rule.expr) -}}
+{{- if and $v.runbookBaseUrl (not (dig "runbook_url" "" (default dict $change.annotations))) -}}
+  {{- $page := regexFind "[^/]*$" (default "" $rule.annotations.runbook_url) -}}
   {{- $_ := set $rule.annotations "runbook_url" (printf "%s/%s" (trimSuffix "/" $v.runbookBaseUrl) $page) -}}
 {{- end -}}
 {{- toYaml $rule -}}
