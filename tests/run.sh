@@ -33,7 +33,7 @@ cluster() {
 peer() { (cd benches/peers && go vet ./... && go build -o ../../target/peer .); }
 
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(format clippy rustdoc tests simulate deny sdk release promtool prometheus peer)
+[ ${#steps[@]} -gt 0 ] || steps=(format clippy rustdoc tests simulate deny sdk release promtool prometheus chart cluster peer)
 
 passed=0 failed=0 skipped=0
 # Adds what a runner's summary says: "12 passed; 1 failed; 0 ignored" or "1 failed, 12 passed".
