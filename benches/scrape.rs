@@ -31,6 +31,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dbtask_exporter::clock::Clock;
 use dbtask_exporter::counts::Counts;
 use dbtask_exporter::metrics::{self, Encoding, Exposition, Format, Instruments, Metrics};
 use dbtask_exporter::server::{self, App};
@@ -104,6 +105,7 @@ fn serve(shape: Shape, publish: bool) {
             store: Arc::clone(&store),
             metrics: Arc::clone(&metrics),
             counts: Arc::new(Counts::new(metrics.instruments.clone(), Arc::default())),
+            clock: Clock::System,
             metrics_path: "/metrics".into(),
             registering: None,
             web: Arc::default(),

@@ -19,6 +19,7 @@ use crate::metrics::{Instruments, Reason};
 use crate::pace::Account;
 use crate::sabotage::{self, Bug};
 use crate::store::SourceInfo;
+use crate::tally::Tally;
 use crate::task::Timestamp;
 use crate::transport::{Transport, TransportError};
 
@@ -45,6 +46,8 @@ pub struct Caller {
     pub clock: Clock,
     /// Seconds to add to our clock to get the vendor's, as far as we know it.
     pub clock_offset: i64,
+    /// The calls made today.
+    pub tally: Tally,
 }
 
 /// Why a poll, or part of it, failed.
@@ -191,6 +194,7 @@ impl Caller {
             Err(error) => return Attempt { result: Err(error), offset: None, used: None },
         };
         let begun = Instant::now();
+        self.tally.add(self.clock.now());
         self.instruments.request_sent(&self.info.name, operation.name);
         let answer = self.exchange(query, &credentials).await;
         self.instruments.request_finished(self.info.cloud, operation.name, begun.elapsed());

@@ -27,6 +27,7 @@ use crate::sabotage::{self, Bug};
 use crate::server::{App, Registering, Token, Web, serve};
 use crate::source::{Learned, Source};
 use crate::store::{Snapshot, SourceInfo, Store};
+use crate::tally::Tally;
 use crate::tasks_file::TasksFile;
 use crate::transport::{Network, NetworkOptions, Transport};
 use crate::watchlist::Watchlist;
@@ -48,6 +49,7 @@ pub struct Exporter {
     store: Arc<Store>,
     metrics: Arc<Metrics>,
     counts: Arc<Counts>,
+    clock: Clock,
     pollers: Vec<Poller>,
     tasks_files: Vec<TasksFile>,
     /// What is registered, and the file with the token that it takes.
@@ -136,6 +138,7 @@ impl Exporter {
                 instruments: instruments.clone(),
                 clock,
                 clock_offset: 0,
+                tally: Tally::default(),
             };
             let watchlist = Arc::new(Watchlist::new(source.all_tasks().cloned()));
             let (list, notices) = (Arc::clone(&watchlist), instruments.clone());
@@ -167,7 +170,7 @@ impl Exporter {
             (Arc::new(registrations), registration.token_file.clone())
         });
         let Shelves { store, counts, .. } = shelves;
-        Ok(Self { store, metrics, counts, pollers, tasks_files, registrations })
+        Ok(Self { store, metrics, counts, clock, pollers, tasks_files, registrations })
     }
 
     /// What the servers of this exporter serve, with the metrics at `metrics_path`.
@@ -176,6 +179,7 @@ impl Exporter {
             store: Arc::clone(&self.store),
             metrics: Arc::clone(&self.metrics),
             counts: Arc::clone(&self.counts),
+            clock: self.clock,
             metrics_path: metrics_path.to_owned(),
             registering: self.registrations.as_ref().map(|(registrations, token_file)| {
                 let registrations = Arc::clone(registrations);

@@ -26,6 +26,7 @@
 //! | [`files`] | Small files that may change while the exporter runs |
 //! | [`transport`] | `Transport`, the crate's only trait, and the network behind it |
 //! | [`clock`] | The only place that asks what time it is |
+//! | [`tally`] | How many calls a source has made today |
 //! | [`budget`] | How many calls an account may make in a day, and who gets the last of them |
 //! | [`pace`] | Token buckets, the guard of refused keys, backoff |
 //! | [`caller`] | `Caller`: one query, admitted, signed, sent and decoded |
@@ -45,7 +46,7 @@
 //! | [`store`] | The latest `Snapshot` of every source |
 //! | [`metrics`] | `FAMILIES`: every metric, one row each; tables, rendering, compression |
 //! | [`scrapes`] | Who scrapes, how often, and what they have been served |
-//! | [`server`] | `/metrics`, health, JSON, landing page |
+//! | [`server`] | `/metrics`, health, JSON, status page |
 //! | [`exporter`] | `Exporter`: all of the above for one configuration, until told to stop |
 //! | [`healthcheck`] | Asks a running exporter how it is, for container engines and clusters |
 //! | [`sabotage`] | Bugs that the simulation plants; nothing at all in a release |
@@ -99,6 +100,7 @@ pub mod simulator;
 pub mod source;
 pub mod store;
 pub mod table;
+pub mod tally;
 pub mod task;
 pub mod tasks_file;
 pub mod transport;

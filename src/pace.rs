@@ -87,6 +87,11 @@ impl Account {
         Some(budget.left(Moment::now(clock)))
     }
 
+    /// What is left of the budget; `None` if there is none.
+    pub fn left(&self, clock: Clock) -> Option<Left> {
+        Some(lock(self.budget.as_ref()?).left(Moment::now(clock)))
+    }
+
     /// Takes one call of `source` from the budget, to be made at once. `None` if there is no budget.
     pub async fn spend(&self, source: &str, clock: Clock) -> Result<Option<Left>, Spent> {
         let Some(budget) = &self.budget else { return Ok(None) };

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::book::{Book, Keeping};
-use crate::budget::{Need, Slowed};
+use crate::budget::{Left, Need, Slowed};
 use crate::caller::FetchError;
 use crate::clock::Clock;
 use crate::counts::Counts;
@@ -22,6 +22,7 @@ use crate::pace::{Backoff, Guard};
 use crate::sabotage::{self, Bug};
 use crate::source::{Fetched, Source};
 use crate::store::{Snapshot, SourceInfo, Store, Tracked};
+use crate::tally::Tally;
 use crate::task::{Task, TaskState, Timestamp};
 
 /// The longest that a first poll is put off, so that many sources do not start as one.
@@ -87,6 +88,8 @@ struct Past {
     polled: Timestamp,
     last_success: Option<Timestamp>,
     coverage: Coverage,
+    #[serde(default)]
+    calls: Tally,
 }
 
 /// Where pollers put what they find, all sources alike.
@@ -108,6 +111,9 @@ struct History {
     last_success: Option<Timestamp>,
     last_poll_duration: Option<Duration>,
     last_error: Option<String>,
+    last_error_reason: Option<&'static str>,
+    calls: Tally,
+    budget: Option<Left>,
     credentials_expiry: Option<Timestamp>,
     missing_resources: Vec<Box<str>>,
     next_poll: Option<Timestamp>,
@@ -122,7 +128,7 @@ impl Poller {
     /// A loop that has not begun, and goes on from what an earlier process left in `contents`.
     /// `random` decides the jitter.
     pub fn new(
-        source: Source,
+        mut source: Source,
         pace: Pace,
         keeping: Keeping,
         shelves: Shelves,
@@ -145,7 +151,12 @@ impl Poller {
         let past = past
             .filter(|past| past.identity == identity(&info))
             .filter(|_| !sabotage::is(Bug::OutageForgotten));
-        let last_success = past.as_ref().and_then(|past| past.last_success);
+        let history = History {
+            last_success: past.as_ref().and_then(|past| past.last_success),
+            calls: past.as_ref().map(|past| past.calls).unwrap_or_default(),
+            budget: source.caller.account.left(source.caller.clock),
+            ..History::default()
+        };
         shelves.counts.restore(&info, contents);
         let ledger = Ledger::restore(&info.name, contents, caller.clock.now());
         let mut watch = Watch {
@@ -161,10 +172,11 @@ impl Poller {
             coverage: past.as_ref().map(|past| past.coverage).unwrap_or_default(),
             backoff: Backoff::default(),
             slowed: None,
-            history: History { last_success, ..History::default() },
+            history,
             saved: past.map(|past| past.polled),
             info,
         };
+        source.caller.tally = watch.history.calls;
         watch.publish();
         Self { source, ledger, watch, random }
     }
@@ -250,6 +262,8 @@ impl Poller {
                 }
             }
         };
+        watch.history.calls = source.caller.tally;
+        watch.history.budget = source.caller.account.left(source.caller.clock);
         watch.history.credentials_expiry = source.caller.credentials.ends();
         ledger.set_clock_offset(source.caller.clock_offset);
         let failure = watch.take_in(ledger, fetched, begun).await;
@@ -329,6 +343,7 @@ impl Watch {
         }
         history.last_error =
             failure.as_ref().map(|(operation, error)| format!("{operation}: {error}"));
+        history.last_error_reason = reason.map(Reason::as_str);
         let mut batch = Batch::default();
         ledger.save(&self.info.name, &mut batch);
         self.save(now, &mut batch);
@@ -349,6 +364,7 @@ impl Watch {
                 polled: now,
                 last_success: self.history.last_success,
                 coverage: self.coverage,
+                calls: self.history.calls,
             };
             batch.put(PASTS, &self.info.name, "", &past);
             self.saved = Some(now);
@@ -436,6 +452,9 @@ impl Watch {
             poll_interval: self.slowed.map_or(self.interval(), |slowed| slowed.interval),
             next_poll: self.history.next_poll,
             last_error: self.history.last_error.clone(),
+            last_error_reason: self.history.last_error_reason,
+            calls: self.history.calls,
+            budget: self.history.budget,
             credentials_expiry: self.history.credentials_expiry,
             missing_resources: self.history.missing_resources.clone(),
             tasks: shown.tasks,

@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::budget::Left;
+use crate::tally::Tally;
 use crate::task::{Task, TaskState, Timestamp};
 
 /// What names a source to people and to Prometheus; fixed while the source exists.
@@ -60,6 +62,12 @@ pub struct Snapshot {
     pub next_poll: Option<Timestamp>,
     /// What went wrong with the last poll, in words, without secrets; `None` if it went well.
     pub last_error: Option<String>,
+    /// The same in one word of a closed set: the `reason` label.
+    pub last_error_reason: Option<&'static str>,
+    /// The calls of today, as far as this process and its journal know.
+    pub calls: Tally,
+    /// What was left of the daily budget of its credentials after the last poll; `None` without one.
+    pub budget: Option<Left>,
     /// When the credentials in use end; `None` if they do not.
     pub credentials_expiry: Option<Timestamp>,
     /// Configured clusters or instances that the vendor does not know, by id, ordered.
@@ -84,6 +92,9 @@ impl Snapshot {
             poll_interval,
             next_poll: None,
             last_error: None,
+            last_error_reason: None,
+            calls: Tally::default(),
+            budget: None,
             credentials_expiry: None,
             missing_resources: Vec::new(),
             tasks: Vec::new(),

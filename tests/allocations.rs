@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dbtask_exporter::clock::Clock;
 use dbtask_exporter::counts::Counts;
 use dbtask_exporter::metrics::{Exposition, Instruments, Metrics};
 use dbtask_exporter::server::{App, serve};
@@ -44,6 +45,7 @@ fn app(tasks: u32) -> Arc<App> {
         store,
         metrics: Arc::new(metrics),
         counts: Arc::new(Counts::new(instruments, Arc::default())),
+        clock: Clock::System,
         metrics_path: "/metrics".into(),
         registering: None,
         web: Arc::default(),

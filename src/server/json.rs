@@ -7,54 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
+use super::filter::Filter;
 use crate::registration::Registration;
-use crate::store::{Snapshot, SourceInfo, Tracked};
+use crate::store::{Snapshot, Tracked};
 use crate::task::{Origin, Ratio, Resource, Step, TaskError, TaskState, Timestamp};
-
-/// Which tasks are asked for: `?source=…&state=…`, each as often as one likes.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct Filter {
-    sources: Vec<String>,
-    states: Vec<TaskState>,
-}
-
-impl Filter {
-    /// Reads the query of a URI; fails with a sentence for the client. Other parameters are
-    /// passed over.
-    pub(super) fn new(query: &str) -> Result<Self, String> {
-        let mut filter = Self::default();
-        for pair in query.split('&') {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = value.replace('+', " ");
-            let value = percent_decode_str(&value).decode_utf8_lossy();
-            match name {
-                "source" => filter.sources.push(value.into_owned()),
-                "state" => filter.states.push(state(&value)?),
-                _ => {}
-            }
-        }
-        Ok(filter)
-    }
-
-    fn has_source(&self, source: &SourceInfo) -> bool {
-        self.sources.is_empty() || self.sources.contains(&source.name)
-    }
-
-    fn has_state(&self, state: TaskState) -> bool {
-        self.states.is_empty() || self.states.contains(&state)
-    }
-}
-
-fn state(word: &str) -> Result<TaskState, String> {
-    let known = TaskState::ALL.into_iter().find(|state| state.as_str() == word);
-    known.ok_or_else(|| {
-        let words = TaskState::ALL.map(TaskState::as_str).join(", ");
-        format!("no state is called {word:?}; the states are {words}")
-    })
-}
 
 /// `{"tasks": […]}`, ordered by source and id.
 pub(super) fn tasks(snapshots: &[Arc<Snapshot>], filter: &Filter) -> Vec<u8> {
@@ -62,7 +20,7 @@ pub(super) fn tasks(snapshots: &[Arc<Snapshot>], filter: &Filter) -> Vec<u8> {
     let tasks = shown
         .flat_map(|snapshot| {
             let tasks =
-                snapshot.tasks.iter().filter(|tracked| filter.has_state(tracked.task.state));
+                snapshot.tasks.iter().filter(|tracked| filter.has(&snapshot.source, tracked));
             tasks.map(|tracked| TaskView::new(&snapshot.source.name, tracked))
         })
         .collect();
@@ -101,7 +59,7 @@ pub(super) fn warning(sentence: &str) -> Vec<u8> {
 }
 
 /// `{"sources": […]}`, ordered by name. A filter by state leaves those that have such a task.
-pub(super) fn sources(snapshots: &[Arc<Snapshot>], filter: &Filter) -> Vec<u8> {
+pub(super) fn sources(snapshots: &[Arc<Snapshot>], filter: &Filter, now: Timestamp) -> Vec<u8> {
     let counts = |snapshot: &Snapshot| TaskState::ALL.into_iter().zip(snapshot.states);
     let shown = snapshots.iter().filter(|snapshot| {
         filter.has_source(&snapshot.source)
@@ -119,9 +77,13 @@ pub(super) fn sources(snapshots: &[Arc<Snapshot>], filter: &Filter) -> Vec<u8> {
             up: snapshot.up,
             last_success: snapshot.last_success,
             last_error: snapshot.last_error.as_deref(),
+            last_error_reason: snapshot.last_error_reason,
             last_poll_duration_seconds: snapshot.last_poll_duration.map(|d| d.as_secs_f64()),
             poll_interval_seconds: snapshot.poll_interval.as_secs_f64(),
             next_poll: snapshot.next_poll,
+            calls_today: snapshot.calls.on(now),
+            daily_budget: snapshot.budget.map(|left| left.limit),
+            daily_budget_remaining: snapshot.budget.map(|left| left.remaining),
             credentials_expiry: snapshot.credentials_expiry,
             missing_resources: &snapshot.missing_resources,
             tasks: counts(snapshot).map(|(state, count)| (state.as_str(), count)).collect(),
@@ -225,9 +187,13 @@ struct SourceView<'a> {
     up: bool,
     last_success: Option<Timestamp>,
     last_error: Option<&'a str>,
+    last_error_reason: Option<&'a str>,
     last_poll_duration_seconds: Option<f64>,
     poll_interval_seconds: f64,
     next_poll: Option<Timestamp>,
+    calls_today: u64,
+    daily_budget: Option<u64>,
+    daily_budget_remaining: Option<u64>,
     credentials_expiry: Option<Timestamp>,
     missing_resources: &'a [Box<str>],
     /// How many there are in each state, the truncated included.
@@ -275,27 +241,5 @@ impl<'a> StepView<'a> {
             progress: step.progress,
             remaining_seconds: step.remaining.as_ref().map(Duration::as_secs_f64),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn filters_are_decoded_and_may_repeat() {
-        let filter = Filter::new("source=a%2Db&state=failed&state=running&page=2").unwrap();
-        assert_eq!(filter.sources, ["a-b"]);
-        assert_eq!(filter.states, [TaskState::Failed, TaskState::Running]);
-        assert_eq!(Filter::new("").unwrap(), Filter::default());
-    }
-
-    #[test]
-    fn an_unknown_state_is_named() {
-        assert_eq!(
-            Filter::new("state=Broken").unwrap_err(),
-            "no state is called \"Broken\"; the states are pending, running, paused, succeeded, \
-             failed, canceled, unknown"
-        );
     }
 }

@@ -4,6 +4,7 @@
 //! Knows no metric: it asks [`Metrics`] for bytes. Nothing that is served waits for a poll.
 
 mod connection;
+mod filter;
 mod json;
 mod negotiate;
 mod page;
@@ -23,6 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::counts::Counts;
 use crate::metrics::Metrics;
 use crate::registration::Registrations;
@@ -62,6 +64,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// What is told who has fetched them.
     pub counts: Arc<Counts>,
+    /// What time it is.
+    pub clock: Clock,
     /// Where: `/metrics`.
     pub metrics_path: String,
     /// How task ids are registered; `None` where that is not configured.
@@ -83,7 +87,7 @@ pub struct Registering {
 
 /// What `/api/v1/tasks` answers without a filter.
 pub fn tasks_json(snapshots: &[Arc<Snapshot>]) -> String {
-    let json = json::tasks(snapshots, &json::Filter::default());
+    let json = json::tasks(snapshots, &filter::Filter::default());
     String::from_utf8_lossy(&json).into_owned()
 }
 
@@ -139,7 +143,6 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::clock::Clock;
     use crate::journal::{Contents, Journal};
     use crate::metrics::Instruments;
     use crate::registration::Limits;
@@ -161,6 +164,7 @@ mod tests {
             store: Arc::default(),
             metrics: Arc::new(Metrics::new(instruments.clone())),
             counts: Arc::new(Counts::new(instruments, journal)),
+            clock: Clock::System,
             metrics_path: "/metrics".into(),
             registering: Some(Registering {
                 registrations: Arc::new(registrations),

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
-    REFERRER_POLICY, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    REFERRER_POLICY, REFRESH, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 
+use super::filter::Filter;
 use super::web::{Terms, Turned};
 use super::{App, MAX_BODY_BYTES, json, negotiate, page, registration};
 use crate::metrics::{Encoding, ScrapeBody};
@@ -35,8 +36,8 @@ pub(super) async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incomin
     headers.insert(
         CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(
-            "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; \
-             frame-ancestors 'none'",
+            "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; \
+             form-action 'self'; frame-ancestors 'none'",
         ),
     );
     for (name, value) in terms.headers() {
@@ -55,6 +56,7 @@ enum Route {
     Sources,
     Page,
     Style,
+    Icon(&'static str),
 }
 
 impl Route {
@@ -67,6 +69,8 @@ impl Route {
             "/api/v1/sources" => Self::Sources,
             "/" => Self::Page,
             "/style.css" => Self::Style,
+            "/icon.svg" => Self::Icon(page::ICON),
+            "/icon-failed.svg" => Self::Icon(page::ICON_FAILED),
             path => {
                 let (source, id) = path.strip_prefix("/api/v1/tasks/")?.split_once('/')?;
                 // A slash in an id is written %2F.
@@ -90,7 +94,8 @@ impl Route {
             | Self::Ready
             | Self::Sources
             | Self::Page
-            | Self::Style => "GET, HEAD",
+            | Self::Style
+            | Self::Icon(_) => "GET, HEAD",
         }
     }
 }
@@ -145,17 +150,22 @@ async fn route(app: &Arc<App>, terms: &Terms, peer: IpAddr, request: Request<Inc
         Route::Tasks if request.method() == Method::POST => {
             registration::post(app, peer, request).await
         }
-        Route::Tasks => filtered(app, &request, json::tasks).await,
+        Route::Tasks => {
+            filtered(app, &request, |_, snapshots, filter| json::tasks(snapshots, filter)).await
+        }
         Route::Task { source, id } if request.method() == Method::DELETE => {
             registration::delete(app, peer, request.headers(), &source, &id).await
         }
         Route::Task { source, id } => registration::get(app, &source, &id),
-        Route::Sources => filtered(app, &request, json::sources).await,
-        Route::Page => {
-            let text = |app: &App, snapshots: &[_]| page::page(snapshots, &app.metrics_path).into();
-            written(app, "text/html; charset=utf-8", text).await
+        Route::Sources => {
+            let list = |app: &App, snapshots: &[_], filter: &Filter| {
+                json::sources(snapshots, filter, app.clock.now())
+            };
+            filtered(app, &request, list).await
         }
+        Route::Page => page(app, &request).await,
         Route::Style => full(StatusCode::OK, "text/css; charset=utf-8", page::STYLE),
+        Route::Icon(icon) => full(StatusCode::OK, "image/svg+xml", icon),
     }
 }
 
@@ -185,11 +195,33 @@ async fn admit(
 async fn filtered(
     app: &Arc<App>,
     request: &Request<Incoming>,
-    list: fn(&[Arc<Snapshot>], &json::Filter) -> Vec<u8>,
+    list: fn(&App, &[Arc<Snapshot>], &Filter) -> Vec<u8>,
 ) -> Answer {
-    match json::Filter::new(request.uri().query().unwrap_or_default()) {
-        Ok(filter) => written(app, JSON, move |_, snapshots| list(snapshots, &filter)).await,
-        Err(sentence) => json(StatusCode::BAD_REQUEST, json::error(&sentence)),
+    let filter = match Filter::new(request.uri().query().unwrap_or_default()) {
+        Ok(filter) => filter,
+        Err(sentence) => return json(StatusCode::BAD_REQUEST, json::error(&sentence)),
+    };
+    match aside(app, move |app| list(app, &app.store.snapshots(), &filter)).await {
+        Ok(text) => fresh(json(StatusCode::OK, text)),
+        Err(defect) => defect,
+    }
+}
+
+async fn page(app: &Arc<App>, request: &Request<Incoming>) -> Answer {
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let write = move |app: &App| {
+        page::page(&query, &app.store.snapshots(), &app.metrics_path, app.clock.now())
+    };
+    match aside(app, write).await {
+        Ok(page) => {
+            let status = if page.is_good { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+            let mut answer = full(status, "text/html; charset=utf-8", page.html);
+            if let Some(seconds) = page.refresh_seconds {
+                answer.headers_mut().insert(REFRESH, seconds.into());
+            }
+            fresh(answer)
+        }
+        Err(defect) => defect,
     }
 }
 
@@ -224,22 +256,20 @@ fn ready(app: &App) -> Answer {
     plain(StatusCode::SERVICE_UNAVAILABLE, format!("{waiting} of {all} sources not tried yet\n"))
 }
 
-/// What `write` makes of the snapshots, away from the threads that serve scrapes.
-async fn written(
+/// What `work` makes of what there is, away from the threads that serve scrapes.
+async fn aside<T: Send + 'static>(
     app: &Arc<App>,
-    content_type: &'static str,
-    write: impl FnOnce(&App, &[Arc<Snapshot>]) -> Vec<u8> + Send + 'static,
-) -> Answer {
+    work: impl FnOnce(&App) -> T + Send + 'static,
+) -> Result<T, Answer> {
     let app = Arc::clone(app);
-    let work = move || write(&app, &app.store.snapshots());
-    match tokio::task::spawn_blocking(work).await {
-        Ok(text) => {
-            let mut answer = full(StatusCode::OK, content_type, text);
-            set(&mut answer, CACHE_CONTROL, "no-store");
-            answer
-        }
-        Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "a defect in the exporter\n"),
-    }
+    let defect = |_| plain(StatusCode::INTERNAL_SERVER_ERROR, "a defect in the exporter\n");
+    tokio::task::spawn_blocking(move || work(&app)).await.map_err(defect)
+}
+
+/// An answer that is not kept: the next may differ.
+fn fresh(mut answer: Answer) -> Answer {
+    set(&mut answer, CACHE_CONTROL, "no-store");
+    answer
 }
 
 fn plain(status: StatusCode, text: impl Into<Bytes>) -> Answer {

@@ -311,3 +311,26 @@ async fn a_poll_that_changed_nothing_writes_nothing() {
     assert!(file() != first, "it has failed");
     lab.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn calls_of_today_survive_a_restart_and_begin_anew_at_midnight() {
+    let folder = tempfile::tempdir().unwrap();
+    let lab = Lab::stored(TWO_FAILURES, folder.path(), |_| {}).await;
+    let today = |lab: &Lab| {
+        let now = Timestamp::from_second(1_790_000_000).unwrap();
+        lab.snapshot("redis").calls.on(now)
+    };
+    lab.minutes(60).await;
+    let made = lab.sum("dbtask_api_requests_total");
+    assert!(made > 30, "{made} calls");
+    assert_eq!(today(&lab), made);
+    let lab = lab.crash().await.start();
+    let kept = today(&lab);
+    // Polls every two minutes, of two or three calls, and what is not yet written.
+    assert!((made - 10..=made).contains(&kept), "{kept} of {made}");
+    lab.minutes(9 * 60).await;
+    let tomorrow = Timestamp::from_second(1_790_000_000 + 10 * 3600).unwrap();
+    assert_eq!(today(&lab), 0);
+    assert!((1..40).contains(&lab.snapshot("redis").calls.on(tomorrow)));
+    lab.stop().await;
+}
