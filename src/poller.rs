@@ -405,9 +405,11 @@ impl Watch {
         }
     }
 
-    /// Whether the next poll may come before its time.
+    /// Whether the next poll may come before its time. What the vendor calls a wrong question may be
+    /// put right by another id: without any, a source that has no list has nothing to ask.
     fn may_hurry(&self) -> bool {
-        self.history.up && self.slowed.is_none()
+        let may = self.history.up || self.history.trouble == Some(Reason::Client);
+        may && self.slowed.is_none()
     }
 
     /// The poll that is `due`, put off as the budget demands.

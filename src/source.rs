@@ -262,7 +262,7 @@ impl Source {
                     if refusal.kind == RefusalKind::NoSuchOperation
                         && self.learned.list != Listing::Exists
                         && covered_until.is_none()
-                        && !wanted.is_empty() =>
+                        && !(self.learned.list == Listing::Untried && wanted.is_empty()) =>
                 {
                     if self.learned.list == Listing::Untried {
                         tracing::warn!(

@@ -466,6 +466,32 @@ async fn a_registered_task_is_polled_at_once_followed_to_its_end_and_forgotten_a
     lab.stop().await;
 }
 
+/// A cloud without a list.
+const UNLISTED: &str = "sources: [{name: one, api: huawei_dds, region: eu-de,
+    resources: [{id: 0123in02}],
+    tasks: [{id: '7', resource: 0123in02, life: [{run: {for: 30m}}, {fail: {}}]}]}]";
+
+#[tokio::test(start_paused = true)]
+async fn where_there_is_no_list_the_first_registered_task_is_polled_at_once_too() {
+    let lab = Lab::new(UNLISTED, open);
+    lab.seconds(70).await;
+    assert!(!lab.snapshot("one").up, "it has nothing to ask");
+    lab.registrations().register("one", "7", None).await.unwrap();
+    lab.seconds(1).await;
+    assert_eq!(lab.state("one", "7"), "running");
+    lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_there_is_no_list_a_source_whose_registered_tasks_are_over_stays_up() {
+    let lab = Lab::new(UNLISTED, open);
+    lab.registrations().register("one", "7", None).await.unwrap();
+    lab.minutes(28 * 60).await;
+    assert_eq!(registered(&lab), Some(0));
+    assert!(lab.snapshot("one").up);
+    lab.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_task_that_is_taken_back_is_asked_for_no_more_and_goes_as_unknown() {
     let lab = Lab::new(&adb("[{hang: {}}]"), open);
