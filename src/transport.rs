@@ -111,7 +111,7 @@ impl Transport for Network {
                 if error.is_timeout() {
                     TransportError::Timeout
                 } else {
-                    TransportError::Network(chain(&error))
+                    TransportError::Network(explained(chain(&error)))
                 }
             })?;
             let mut body = BytesMut::new();
@@ -133,6 +133,16 @@ impl Transport for Network {
             *response.headers_mut() = std::mem::take(answer.headers_mut());
             Ok(response)
         })
+    }
+}
+
+/// What is known to help, behind an error that does not say it.
+fn explained(error: String) -> String {
+    // The second is that of an authority which has the name of a trusted one, and another key.
+    if ["UnknownIssuer", "BadSignature"].iter().any(|problem| error.contains(problem)) {
+        format!("{error}; `ca_file` can name the authority that signed it")
+    } else {
+        error
     }
 }
 

@@ -15,15 +15,6 @@ use crate::task::{Ratio, Resource};
 /// Rows a page: the most of the three sizes, 30, 50 and 100, that the vendor takes.
 pub(super) const PAGE_SIZE: u32 = 100;
 
-/// The base URL of `service` in `region`; the regions in `central` share one host.
-pub(super) fn endpoint(service: &str, region: &str, central: &[&str]) -> String {
-    if central.contains(&region) {
-        format!("https://{service}.aliyuncs.com")
-    } else {
-        format!("https://{service}.{region}.aliyuncs.com")
-    }
-}
-
 /// An unsigned request, answered in the format of `target`. Only clusters that carry all of `tags`
 /// are meant.
 pub(super) fn request(

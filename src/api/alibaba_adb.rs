@@ -25,6 +25,7 @@ use jiff::tz::Offset;
 use serde_json::{Map, Value, json};
 
 use super::alibaba::{self, PAGE_SIZE, Parameters, Refused, parameter};
+use super::endpoints::{Addresses, Endpoints};
 use super::{
     DecodeError, Filter, Operation, Page, Query, Scope, Subject, Target, TaskApi, TaskRef,
     Unreadable, World, wire,
@@ -55,7 +56,7 @@ pub(super) static API: TaskApi = TaskApi {
     ],
     list_window: None,
     error_by_id: false,
-    endpoint,
+    endpoints: &ENDPOINTS,
     project: None,
     discover: None,
     list,
@@ -73,7 +74,7 @@ static DESCRIBE_TASK_INFO: Operation =
 static DESCRIBE_DB_CLUSTERS: Operation =
     Operation { name: "DescribeDBClusters", permission: "adb:DescribeDBClusters", per_second: 10 };
 
-/// Regions on the central host, by the endpoint map of the official Python package 5.0.13.
+/// Regions on the central host.
 const CENTRAL: &[&str] = &[
     "ap-southeast-1",
     "cn-beijing",
@@ -93,11 +94,39 @@ const CENTRAL: &[&str] = &[
     "us-west-1",
 ];
 
-fn endpoint(region: &str) -> String {
-    // The same map sends this region to another's host.
-    let region = if region == "me-east-1" { "ap-northeast-1" } else { region };
-    alibaba::endpoint("adb", region, CENTRAL)
-}
+static ENDPOINTS: Endpoints = Endpoints {
+    origin: "the endpoint map of the official Python package 5.0.13; \
+             the vendor's endpoint page of 2026-01 for VPCs and where it disagrees",
+    by_region: &[
+        (CENTRAL, Addresses { public: "https://adb.aliyuncs.com", vpc: VPC, intl: None }),
+        // Another region's host.
+        (
+            &["me-east-1"],
+            Addresses { public: "https://adb.ap-northeast-1.aliyuncs.com", vpc: VPC, intl: None },
+        ),
+    ],
+    others: Addresses { public: "https://adb.{region}.aliyuncs.com", vpc: VPC, intl: None },
+    confirmed: &[
+        "ap-northeast-1",
+        "ap-northeast-2",
+        "ap-southeast-3",
+        "ap-southeast-5",
+        "ap-southeast-6",
+        "ap-southeast-7",
+        "cn-chengdu",
+        "cn-guangzhou",
+        "cn-huhehaote",
+        "cn-wulanchabu",
+        "cn-zhangjiakou",
+        "eu-central-1",
+        "eu-west-1",
+        "me-central-1",
+        "na-south-1",
+    ],
+    disputed: &["ap-southeast-1", "cn-beijing", "cn-hongkong", "cn-qingdao", "cn-shenzhen"],
+};
+
+const VPC: Option<&str> = Some("https://adb-vpc.{region}.aliyuncs.com");
 
 /// One query, or one for as many clusters as fit a page, which also keeps the URL short.
 fn list(scope: &Scope<'_>) -> Vec<Query> {

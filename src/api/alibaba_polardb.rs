@@ -27,6 +27,7 @@ use jiff::tz::{Offset, TimeZone};
 use serde_json::{Map, Value, json};
 
 use super::alibaba::{self, Parameters, Refused, parameter};
+use super::endpoints::{Addresses, Endpoints};
 use super::{
     DecodeError, Filter, Operation, Page, Query, Scope, Subject, Target, TaskApi, Unreadable,
     World, wire,
@@ -45,7 +46,7 @@ pub(super) static API: TaskApi = TaskApi {
     statuses: STATUSES,
     list_window: None,
     error_by_id: false,
-    endpoint: |region| alibaba::endpoint("polardb", region, CENTRAL),
+    endpoints: &ENDPOINTS,
     project: None,
     discover: Some(discover),
     list,
@@ -81,7 +82,7 @@ const STATUSES: &[(&str, TaskState)] = &[
 /// of `DescribeHistoryTasks`, which shows the same work, for 30 days.
 const WINDOW: Duration = Duration::from_hours(30 * 24);
 
-/// Regions on the central host, by the endpoint map of the official Python package 9.2.1.
+/// Regions on the central host.
 const CENTRAL: &[&str] = &[
     "cn-beijing",
     "cn-beijing-finance-1",
@@ -95,6 +96,19 @@ const CENTRAL: &[&str] = &[
     "cn-wulanchabu",
     "cn-zhangbei",
 ];
+
+static ENDPOINTS: Endpoints = Endpoints {
+    origin: "the endpoint map of the official Python package 9.2.1; the vendor's pages for VPCs",
+    by_region: &[(
+        CENTRAL,
+        Addresses { public: "https://polardb.aliyuncs.com", vpc: VPC, intl: None },
+    )],
+    others: Addresses { public: "https://polardb.{region}.aliyuncs.com", vpc: VPC, intl: None },
+    confirmed: &["ap-southeast-1", "cn-hongkong", "cn-shenzhen", "eu-central-1", "us-east-1"],
+    disputed: &[],
+};
+
+const VPC: Option<&str> = Some("https://polardb-vpc.{region}.aliyuncs.com");
 
 fn discover(scope: &Scope<'_>) -> Query {
     Query::new(&DESCRIBE_DB_CLUSTERS, Subject::Resources { tags: scope.tags.to_vec() })

@@ -36,6 +36,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use jiff::tz::Offset;
 use serde_json::{Value, json};
 
+use super::endpoints::{Addresses, Endpoints};
 use super::{
     DecodeError, Filter, Operation, Page, Query, Scope, Subject, Target, TaskApi, TaskRef,
     Unreadable, World, wire,
@@ -74,7 +75,7 @@ pub(super) static API: TaskApi = TaskApi {
     ],
     list_window: Some(WINDOW),
     error_by_id: false,
-    endpoint,
+    endpoints: &ENDPOINTS,
     project: Some(|| Query::new(&LIST_PROJECTS, Subject::Project)),
     discover: None,
     list,
@@ -97,14 +98,58 @@ fn is_otc(region: &str) -> bool {
     matches!(region, "eu-de" | "eu-nl")
 }
 
-fn endpoint(region: &str) -> String {
-    match region {
-        _ if is_otc(region) => format!("https://dds.{region}.otc.t-systems.com"),
+static ENDPOINTS: Endpoints = Endpoints {
+    origin: "the regions of the official Python package 3.1.219, and Open Telekom Cloud's pages",
+    by_region: &[
+        (
+            &["eu-de", "eu-nl"],
+            Addresses { public: "https://dds.{region}.otc.t-systems.com", vpc: None, intl: None },
+        ),
         // The European site is a cloud of its own.
-        "eu-west-101" => format!("https://dds.{region}.myhuaweicloud.eu"),
-        _ => format!("https://dds.{region}.myhuaweicloud.com"),
-    }
-}
+        (
+            &["eu-west-101"],
+            Addresses { public: "https://dds.{region}.myhuaweicloud.eu", vpc: None, intl: None },
+        ),
+    ],
+    others: Addresses { public: "https://dds.{region}.myhuaweicloud.com", vpc: None, intl: None },
+    confirmed: &[
+        "ae-ad-1",
+        "af-north-1",
+        "af-south-1",
+        "ap-southeast-1",
+        "ap-southeast-2",
+        "ap-southeast-3",
+        "ap-southeast-4",
+        "ap-southeast-5",
+        "cn-east-2",
+        "cn-east-3",
+        "cn-east-4",
+        "cn-east-5",
+        "cn-north-1",
+        "cn-north-2",
+        "cn-north-4",
+        "cn-north-9",
+        "cn-north-11",
+        "cn-north-12",
+        "cn-south-1",
+        "cn-south-2",
+        "cn-south-4",
+        "cn-southwest-2",
+        "cn-southwest-3",
+        "eu-west-0",
+        "la-north-2",
+        "la-south-2",
+        "me-east-1",
+        "my-kualalumpur-1",
+        "na-mexico-1",
+        "ru-moscow-1",
+        "ru-northwest-2",
+        "sa-brazil-1",
+        "tr-west-1",
+    ],
+    // The region exists; its host is not on a page that was read.
+    disputed: &["eu-nl"],
+};
 
 fn list(scope: &Scope<'_>) -> Vec<Query> {
     let earliest = scope.now.saturating_sub(WINDOW);

@@ -7,6 +7,7 @@
 mod alibaba;
 mod alibaba_adb;
 mod alibaba_polardb;
+pub mod endpoints;
 pub mod given;
 mod huawei_dds;
 mod tencent;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 
+use self::endpoints::Endpoints;
 use crate::cloud::Cloud;
 pub use crate::document::{DecodeError, Format};
 use crate::task::{Resource, Task, TaskState, Timestamp};
@@ -57,8 +59,8 @@ pub struct TaskApi {
     /// Whether a failed task in a list lacks its error text, so that [`TaskApi::by_id`] is worth a
     /// call for each newly failed task.
     pub error_by_id: bool,
-    /// The base URL for a region: scheme and host, no path.
-    pub endpoint: fn(region: &str) -> String,
+    /// Where it answers, by region.
+    pub endpoints: &'static Endpoints,
     /// The query that finds the project of the region, where requests name one; `None` elsewhere.
     pub project: Option<fn() -> Query>,
     /// The first page of the query that finds the resources, where tasks can only be listed
@@ -235,6 +237,11 @@ impl TaskApi {
     /// The API that the configuration calls `name`.
     pub fn named(name: &str) -> Option<&'static Self> {
         APIS.iter().copied().find(|api| api.name == name)
+    }
+
+    /// The base URL for a region: scheme and host, no path.
+    pub fn endpoint(&self, region: &str) -> String {
+        self.endpoints.public(region)
     }
 
     /// The first page of the one query that shows best whether a source may ask what it has to: its

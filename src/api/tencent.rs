@@ -20,15 +20,33 @@ pub(super) const LIMIT: u32 = 100;
 /// What stands for a time that is not known yet.
 const NO_TIME: &str = "0000-00-00 00:00:00";
 
-/// The base URL of a service. Finance regions are apart from the others and have hosts of their
-/// own.
-pub(super) fn endpoint(service: &str, region: &str) -> String {
-    if region.ends_with("-fsi") {
-        format!("https://{service}.{region}.tencentcloudapi.com")
-    } else {
-        format!("https://{service}.tencentcloudapi.com")
-    }
-}
+/// What the tables of all services were written from.
+pub(super) const ORIGIN: &str = "the official Python packages 3.1 of both sites, the vendor's pages \
+                                 on finance regions, and its SDKs' tests for VPCs";
+
+/// Regions that the vendor's pages and SDKs name.
+pub(super) const REGIONS: &[&str] = &[
+    "ap-bangkok",
+    "ap-beijing",
+    "ap-chengdu",
+    "ap-chongqing",
+    "ap-guangzhou",
+    "ap-guangzhou-open",
+    "ap-hongkong",
+    "ap-jakarta",
+    "ap-mumbai",
+    "ap-nanjing",
+    "ap-seoul",
+    "ap-shanghai",
+    "ap-singapore",
+    "ap-tokyo",
+    "eu-frankfurt",
+    "eu-moscow",
+    "na-ashburn",
+    "na-siliconvalley",
+    "na-toronto",
+    "sa-saopaulo",
+];
 
 /// The sets of instances to ask for, one query each: a query takes one instance or none, which
 /// means all.

@@ -33,6 +33,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use serde_json::{Map, Value, json};
 
+use super::endpoints::{Addresses, Endpoints};
 use super::tencent::{self, Fault};
 use super::{
     DecodeError, Filter, Operation, Page, Query, Scope, Subject, Target, TaskApi, TaskRef,
@@ -47,6 +48,26 @@ const VERSION: &str = "2017-03-20";
 
 static DESCRIBE_TASKS: Operation =
     Operation { name: "DescribeTasks", permission: "cdb:DescribeTasks", per_second: 40 };
+
+static ENDPOINTS: Endpoints = Endpoints {
+    origin: tencent::ORIGIN,
+    // Finance regions are apart from the others.
+    by_region: &[(
+        &["*-fsi"],
+        Addresses {
+            public: "https://cdb.{region}.tencentcloudapi.com",
+            vpc: Some("https://cdb.internal.{region}.tencentcloudapi.com"),
+            intl: None,
+        },
+    )],
+    others: Addresses {
+        public: "https://cdb.tencentcloudapi.com",
+        vpc: Some("https://cdb.internal.tencentcloudapi.com"),
+        intl: Some("https://cdb.intl.tencentcloudapi.com"),
+    },
+    confirmed: tencent::REGIONS,
+    disputed: &[],
+};
 
 pub(super) static API: TaskApi = TaskApi {
     name: "tencent_cdb",
@@ -70,7 +91,7 @@ pub(super) static API: TaskApi = TaskApi {
     ],
     list_window: None,
     error_by_id: false,
-    endpoint: |region| tencent::endpoint("cdb", region),
+    endpoints: &ENDPOINTS,
     project: None,
     discover: None,
     list,

@@ -30,6 +30,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use serde_json::{Map, Value, json};
 
+use super::endpoints::{Addresses, Endpoints};
 use super::tencent::{self, Fault};
 use super::{
     DecodeError, Filter, Operation, Page, Query, Scope, Subject, Target, TaskApi, TaskRef,
@@ -46,6 +47,26 @@ static DESCRIBE_TASK_LIST: Operation =
 
 static DESCRIBE_TASK_INFO: Operation =
     Operation { name: "DescribeTaskInfo", permission: "redis:DescribeTaskInfo", per_second: 15 };
+
+static ENDPOINTS: Endpoints = Endpoints {
+    origin: tencent::ORIGIN,
+    // Finance regions are apart from the others.
+    by_region: &[(
+        &["*-fsi"],
+        Addresses {
+            public: "https://redis.{region}.tencentcloudapi.com",
+            vpc: Some("https://redis.internal.{region}.tencentcloudapi.com"),
+            intl: None,
+        },
+    )],
+    others: Addresses {
+        public: "https://redis.tencentcloudapi.com",
+        vpc: Some("https://redis.internal.tencentcloudapi.com"),
+        intl: Some("https://redis.intl.tencentcloudapi.com"),
+    },
+    confirmed: tencent::REGIONS,
+    disputed: &[],
+};
 
 pub(super) static API: TaskApi = TaskApi {
     name: "tencent_redis",
@@ -68,7 +89,7 @@ pub(super) static API: TaskApi = TaskApi {
     ],
     list_window: Some(WINDOW),
     error_by_id: true,
-    endpoint: |region| tencent::endpoint("redis", region),
+    endpoints: &ENDPOINTS,
     project: None,
     discover: None,
     list,

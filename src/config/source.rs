@@ -63,12 +63,10 @@ pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Sourc
 
     let name = section.required("name").and_then(|field| field.parse(shape::name));
     let region = section.required("region").and_then(|field| field.parse(shape::region));
-    let endpoint = section
-        .get("endpoint")
-        .map(|field| field.parse(|text| shape::endpoint(text, allow_plain_http)));
     let api = section.required("api").and_then(|field| field.parse(api));
     // The rest depends on the API.
     let api = api?;
+    let endpoint = endpoint(section, api, region, allow_plain_http);
     let resources = resources(section);
     let tags = tags(section, api);
     let tasks_file = section
@@ -85,13 +83,12 @@ pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Sourc
     };
 
     let (name, region) = (name?.to_owned(), region?.to_owned());
-    let endpoint = endpoint.unwrap_or_else(|| Some((api.endpoint)(&region)))?;
     let account = section.get("credentials").and_then(|field| field.text()).unwrap_or(DEFAULT);
     let Holder { credentials, daily_budget } = holder?;
     Some(SourceConfig {
         name,
         api,
-        target: Target { endpoint, region, project_id, utc_offset, format },
+        target: Target { endpoint: endpoint?, region, project_id, utc_offset, format },
         credentials,
         account: account.to_owned(),
         daily_budget,
@@ -106,6 +103,22 @@ pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Sourc
         per_task_metrics,
         proxy_url: proxy_url.map(SecretString::from),
         ca_file: ca_file.map(|path| context.folder.join(path)),
+    })
+}
+
+/// Where the source asks: a base URL, or a word for one of the vendor's.
+fn endpoint(
+    section: &Section<'_>,
+    api: &TaskApi,
+    region: Option<&str>,
+    allow_plain_http: bool,
+) -> Option<String> {
+    let Some(field) = section.get("endpoint") else { return Some(api.endpoint(region?)) };
+    field.parse(|text| match (text, region) {
+        ("vpc" | "intl", Some(region)) => api.endpoints.named(text, region).ok_or_else(|| {
+            format!("{} has no {text} endpoint for {region}; give a base URL", api.name)
+        }),
+        _ => shape::endpoint(text, allow_plain_http),
     })
 }
 

@@ -38,7 +38,7 @@ fn now() -> Timestamp {
 
 fn target(api: &TaskApi, format: Format) -> Target {
     Target {
-        endpoint: (api.endpoint)("cn-hangzhou"),
+        endpoint: api.endpoint("cn-hangzhou"),
         region: "cn-hangzhou".to_owned(),
         project_id: String::new(),
         utc_offset: jiff::tz::Offset::constant(8),
@@ -510,8 +510,8 @@ fn regions_have_these_endpoints() {
         ("me-east-1", "adb.ap-northeast-1", "polardb.me-east-1"),
         ("xx-unheard-of-9", "adb.xx-unheard-of-9", "polardb.xx-unheard-of-9"),
     ] {
-        assert_eq!((adb().endpoint)(region), format!("https://{adb_host}.aliyuncs.com"));
-        assert_eq!((polardb().endpoint)(region), format!("https://{polardb_host}.aliyuncs.com"));
+        assert_eq!(adb().endpoint(region), format!("https://{adb_host}.aliyuncs.com"));
+        assert_eq!(polardb().endpoint(region), format!("https://{polardb_host}.aliyuncs.com"));
     }
 }
 

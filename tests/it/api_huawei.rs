@@ -53,7 +53,7 @@ fn each_region_has_its_host() {
         ("eu-de", "https://dds.eu-de.otc.t-systems.com"),
         ("eu-nl", "https://dds.eu-nl.otc.t-systems.com"),
     ] {
-        assert_eq!((dds().endpoint)(region), endpoint);
+        assert_eq!(dds().endpoint(region), endpoint);
     }
 }
 

@@ -59,8 +59,8 @@ fn each_region_has_its_host() {
         ("ap-shanghai-fsi", "ap-shanghai-fsi.tencentcloudapi.com"),
         ("ap-shenzhen-fsi", "ap-shenzhen-fsi.tencentcloudapi.com"),
     ] {
-        assert_eq!((cdb().endpoint)(region), format!("https://cdb.{host}"));
-        assert_eq!((redis().endpoint)(region), format!("https://redis.{host}"));
+        assert_eq!(cdb().endpoint(region), format!("https://cdb.{host}"));
+        assert_eq!(redis().endpoint(region), format!("https://redis.{host}"));
     }
 }
 
@@ -539,7 +539,7 @@ fn simulated_answers_have_the_fields_of_recorded_ones() {
 
 fn request(api: &TaskApi, action: &str, body: &Value) -> http::Request<Bytes> {
     let version = if api.name == "tencent_cdb" { "2017-03-20" } else { "2018-04-12" };
-    call(&(api.endpoint)("ap-guangzhou"), action, version, "ap-guangzhou", body)
+    call(&api.endpoint("ap-guangzhou"), action, version, "ap-guangzhou", body)
 }
 
 #[test]

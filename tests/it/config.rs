@@ -147,7 +147,7 @@ fn what_is_left_out_has_a_default() {
     assert_eq!(a.retention, RetentionConfig { finished: minutes(60), failed: minutes(24 * 60) });
     assert_eq!(a.limits, LimitsConfig { tasks_per_source: 500 });
     assert_eq!(a.target.format, Format::Json);
-    assert_eq!(a.target.endpoint, (a.api.endpoint)("ap-guangzhou"));
+    assert_eq!(a.target.endpoint, a.api.endpoint("ap-guangzhou"));
     assert_eq!(a.target.project_id, "");
     assert_eq!(a.account, "default");
 }
@@ -206,6 +206,35 @@ fn plain_http_is_for_loopback_unless_allowed() {
     );
     assert!(problems(&text("http://10.0.0.1", "")).contains("allow_plain_http"));
     parse(&text("http://10.0.0.1", ", allow_plain_http: true"));
+}
+
+#[test]
+fn an_endpoint_may_be_a_word_for_one_of_the_vendors() {
+    let text = |api: &str, region: &str, word: &str| {
+        format!("sources: [{{name: a, api: {api}, region: {region}, endpoint: {word}}}]")
+    };
+    for (api, region, word, endpoint) in [
+        ("alibaba_adb", "cn-hangzhou", "vpc", "https://adb-vpc.cn-hangzhou.aliyuncs.com"),
+        ("alibaba_polardb", "eu-central-1", "vpc", "https://polardb-vpc.eu-central-1.aliyuncs.com"),
+        ("tencent_cdb", "ap-guangzhou", "vpc", "https://cdb.internal.tencentcloudapi.com"),
+        ("tencent_redis", "ap-singapore", "intl", "https://redis.intl.tencentcloudapi.com"),
+        (
+            "tencent_cdb",
+            "ap-shanghai-fsi",
+            "vpc",
+            "https://cdb.internal.ap-shanghai-fsi.tencentcloudapi.com",
+        ),
+    ] {
+        assert_eq!(source(&parse(&text(api, region, word)), "a").target.endpoint, endpoint);
+    }
+    for (api, region, word) in [
+        ("huawei_dds", "cn-north-4", "vpc"),
+        ("alibaba_adb", "cn-hangzhou", "intl"),
+        ("tencent_cdb", "ap-shanghai-fsi", "intl"),
+    ] {
+        let problems = problems(&text(api, region, word));
+        assert!(problems.contains(&format!("no {word} endpoint for {region}")), "{problems}");
+    }
 }
 
 #[test]

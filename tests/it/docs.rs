@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use dbtask_exporter::api::endpoints::Addresses;
 use dbtask_exporter::api::{APIS, Scope, Subject, TaskApi};
 use dbtask_exporter::task::{Resource, TaskState, Timestamp};
 
@@ -14,7 +15,9 @@ fn apis() -> String {
 This page is written from `APIS` in `src/api/mod.rs`; a test keeps them equal (`UPDATE_DOCS=1 cargo
 test --test it docs` writes it anew). Status words are compared without regard to case; a word that
 is not listed is shown as `unknown`, counted and logged once. The rate is what the exporter allows
-itself, per account and operation; the vendor's own limit is higher.
+itself, per account and operation; the vendor's own limit is higher. Where an endpoint is not the
+right one, `endpoint` of the source takes another; `endpoint: vpc` and `endpoint: intl` stand for
+the vendor's own for its private network and for its international site.
 ",
     );
     for api in APIS {
@@ -91,6 +94,7 @@ fn describe(page: &mut String, api: &TaskApi) {
         let (name, permission) = (operation.name, operation.permission);
         writeln!(page, "| `{name}` | `{permission}` | {} |", operation.per_second).unwrap();
     }
+    hosts(page, api);
     writeln!(page, "\n- Its list of ended tasks reaches back: {window}.").unwrap();
     writeln!(
         page,
@@ -115,6 +119,38 @@ fn describe(page: &mut String, api: &TaskApi) {
         if !words.is_empty() {
             writeln!(page, "| `{}` | {} |", state.as_str(), words.join(", ")).unwrap();
         }
+    }
+}
+
+/// Where an API answers, by region.
+fn hosts(page: &mut String, api: &TaskApi) {
+    let endpoints = api.endpoints;
+    let code = |words: &[&str]| {
+        let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+        if words.is_empty() { "-".to_owned() } else { words.join(", ") }
+    };
+    let row = |regions: &str, addresses: &Addresses| {
+        let Addresses { public, vpc, intl } = addresses;
+        let one = |url: Option<&str>| code(url.as_slice());
+        format!("| {regions} | `{public}` | {} | {} |\n", one(*vpc), one(*intl))
+    };
+    page.push_str("\n| Region | Endpoint | `endpoint: vpc` | `endpoint: intl` |\n");
+    page.push_str("| --- | --- | --- | --- |\n");
+    for (regions, addresses) in endpoints.by_region {
+        page.push_str(&row(&code(regions), addresses));
+    }
+    page.push_str(&row("all others, by the vendor's pattern", &endpoints.others));
+    writeln!(page, "\n- The hosts are from {}. Not one has been asked.", endpoints.origin).unwrap();
+    writeln!(
+        page,
+        "- Known to follow the pattern: {}; others are unverified.",
+        code(endpoints.confirmed)
+    )
+    .unwrap();
+    if !endpoints.disputed.is_empty() {
+        let disputed = code(endpoints.disputed);
+        writeln!(page, "- Unverified, or other in another source of the vendor's: {disputed}.")
+            .unwrap();
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) fn time(text: &str) -> Timestamp {
 /// A source's target in a region whose vendor times are at `hours` from UTC.
 pub(crate) fn target(api: &TaskApi, region: &str, hours: i8) -> Target {
     Target {
-        endpoint: (api.endpoint)(region),
+        endpoint: api.endpoint(region),
         region: region.to_owned(),
         project_id: "0123456789abcdef0123456789abcdef".to_owned(),
         utc_offset: jiff::tz::offset(hours),

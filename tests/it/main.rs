@@ -33,6 +33,7 @@ mod page;
 mod permissions;
 mod poller;
 mod process;
+mod proxy;
 mod refusals;
 mod registration;
 mod restart;
