@@ -2,10 +2,10 @@
 # parts of them. Every target can be run again at any time.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint unit simulate plants sdk metrics chart test-cluster deny bench docs clean
+.PHONY: help setup test lint unit simulate plants sdk dashboards metrics chart test-cluster deny bench docs clean
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Install what the tests need, pinned, where it is missing
 	@tests/setup.sh
@@ -32,6 +32,9 @@ plants: ## The planted bugs, and at which seed the simulation finds each
 
 sdk: setup ## The vendors' official SDK clients against the simulated clouds
 	@tests/run.sh sdk
+
+dashboards: setup ## The dashboards against Grafana's types and a real Prometheus
+	@tests/run.sh dashboards
 
 metrics: setup ## promtool on what the demo serves, and a real Prometheus over a kill
 	@tests/run.sh release promtool prometheus

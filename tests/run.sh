@@ -30,10 +30,13 @@ chart() {
 cluster() {
     tests/setup.sh cluster && .tools/python/bin/python -m pytest -q -p no:cacheprovider tests/cluster
 }
+dashboards() {
+    cargo build --quiet --locked && .tools/python/bin/python -m pytest -q -p no:cacheprovider tests/dashboards
+}
 peer() { (cd benches/peers && go vet ./... && go build -o ../../target/peer .); }
 
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(format clippy rustdoc tests simulate deny sdk release promtool prometheus chart cluster peer)
+[ ${#steps[@]} -gt 0 ] || steps=(format clippy rustdoc tests simulate deny sdk dashboards release promtool prometheus chart cluster peer)
 
 passed=0 failed=0 skipped=0
 # Adds what a runner's summary says: "12 passed; 1 failed; 0 ignored" or "1 failed, 12 passed".
@@ -45,7 +48,7 @@ for step in "${steps[@]}"; do
     printf '[%d/%d] %-10s ' $number ${#steps[@]} "$step"
     if "$step" >"$log" 2>&1; then status=ok; else status=FAILED; fi
     ran=0
-    case $step in tests | simulate | sdk | chart | cluster)
+    case $step in tests | simulate | sdk | dashboards | chart | cluster)
         # Only the lines that sum up: test names may hold such words too.
         grep -E '^(test result|simulate):|^[=0-9].*(passed|failed|skipped).* in [0-9.]+s' "$log" >"$log.sums"
         p=$(count "$log.sums" passed) f=$(count "$log.sums" 'failed|error') s=$(count "$log.sums" 'skipped|ignored')

@@ -140,9 +140,20 @@ cluster_tools() {
     go_module kwok tests/tools/kwok sigs.k8s.io/kwok/cmd/kwok
 }
 
+# What a lock file names, and no scripts of it.
+node_packages() { # folder with package.json and its lock
+    install() {
+        cp "$1"/package.json "$1"/package-lock.json "$folder" &&
+            npm ci --ignore-scripts --no-audit --no-fund --prefix "$folder"
+    }
+    keep "${1##*/}-$(hash "$1/package.json" "$1/package-lock.json")" install "$1"
+    ln -sfn "$folder" ".tools/${1##*/}"
+}
+
 debian prometheus promtool
 debian curl curl
 python_packages tests/requirements.txt
+node_packages tests/dashboards/grafana-types
 cargo_tool cargo-deny "$CARGO_DENY"
 chart_tools
 [ "${1:-}" != cluster ] || cluster_tools

@@ -22,6 +22,7 @@ from panels import (
     thresholds,
     timeline,
     value,
+    with_runbook,
     words,
 )
 from query import events, in_cloud, of_source, once, own, per_source
@@ -75,12 +76,7 @@ def call_rate(labels: str, counter: str, *matchers: str) -> str:
 
 def at_a_glance() -> list:
     """What is broken."""
-    left = (
-        f"min({in_cloud(of_source('dbtask_api_budget_remaining'))})"
-        f" / on () min({in_cloud(of_source('dbtask_api_budget_limit'))})"
-    )
-    left = f"min({budget_left()})"
-    return [
+    shown = [
         number(
             "Exporters down",
             f"sum(1 - {own('up')})",
@@ -118,7 +114,7 @@ def at_a_glance() -> list:
         ),
         number(
             "Least budget left",
-            left,
+            f"min({budget_left()})",
             "percentunit",
             "The share of its daily budget that the thriftiest account still has until midnight UTC. Empty when no "
             "credentials have a daily_budget.",
@@ -136,6 +132,20 @@ def at_a_glance() -> list:
             "none",
             "Whether the last write to the journal went well, at every exporter. Empty when none has a --storage.path.",
         ).mappings(GOOD_WORDS),
+    ]
+    # In the order of the panels; failed calls have none of their own.
+    alerts = [
+        "DbtaskExporterDown",
+        "DbtaskSourceDown",
+        "DbtaskSourceStale",
+        None,
+        "DbtaskApiThrottled",
+        "DbtaskBudgetNearlySpent",
+        "DbtaskConfigReloadFailed",
+        "DbtaskJournalNotWritable",
+    ]
+    return [
+        with_runbook(panel, alert) if alert else panel for panel, alert in zip(shown, alerts)
     ]
 
 

@@ -8,6 +8,9 @@ import panels
 TAG = "dbtask"
 TASKS, TASK, EXPORTER = "dbtask-tasks", "dbtask-task", "dbtask-exporter"
 
+# Where the runbooks are, as the alert rules have it.
+RUNBOOKS = "https://example.com/dbtask-exporter/docs/runbooks"
+
 # What a link takes along besides its own variables.
 KEPT = "${datasource:queryparam}&${job:queryparam}&${instance:queryparam}&${__url_time_range}"
 
@@ -29,9 +32,10 @@ def begin(uid: str, title: str, about: str) -> dashboard.Dashboard:
         .with_variable(dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"))
         .with_variable(choice("job", "Job", "dbtask_exporter_build_info", ""))
     )
+    pages = dashboard.ConstantVariable("runbooks").label("Runbooks").value(RUNBOOKS)
     return built.with_variable(
         choice("instance", "Instance", "dbtask_exporter_build_info", 'job=~"$job"')
-    )
+    ).with_variable(pages)
 
 
 def choice(
@@ -124,4 +128,6 @@ def finish(begun: dashboard.Dashboard) -> model.Dashboard:
         for panel in (outer, *inner):
             number += 1
             panel.id_val = number
+            for shown in getattr(panel, "links", None) or []:
+                shown.placement = None
     return built

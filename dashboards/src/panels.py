@@ -229,7 +229,6 @@ def timeline(
         .targets(list(OVER_TIME.of(expressions)))
         .mappings(mappings)
         .merge_values(True)
-        .span_nulls(False)
         .show_value(shared.VisibilityMode.AUTO)
         .row_height(0.8)
         .per_page(20)
@@ -251,7 +250,14 @@ def buckets(title: str, expression: str, about: str, *, width: int = 12) -> heat
         .color(colors)
         .y_axis(heatmap.YAxisConfig().unit("s"))
         .cell_gap(1)
+        .exemplars_color(PURPLE)
     )
+
+
+def with_runbook(panel: Styled, alert: str) -> Styled:
+    """A panel that links to what to do when it shows the trouble that an alert is for."""
+    page = dashboard.DashboardLink("Runbook").type(model.DashboardLinkType.LINK)
+    return panel.links([page.url(f"${{runbooks}}/{alert}.md").target_blank(True)])
 
 
 class Column(typing.NamedTuple):
@@ -296,6 +302,7 @@ def rows(
         .targets(list(queries))
         .show_header(True)
         .cell_height(shared.TableCellHeight.SM)
+        .cell_options(shared.TableAutoCellOptions())
         .with_transformation(model.DataTransformerConfig(id_val="merge", options={}))
         .with_transformation(model.DataTransformerConfig(id_val="organize", options=organize))
         .thresholds(thresholds(base=BLUE))

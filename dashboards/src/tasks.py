@@ -24,6 +24,7 @@ from panels import (
     stacked,
     thresholds,
     timeline,
+    with_runbook,
 )
 from query import (
     NAMED,
@@ -105,15 +106,24 @@ def at_a_glance() -> list:
         limits=thresholds((1, RED)),
     )
     down.with_override(model.MatcherConfig(id_val="byType", options="number"), [frame.TO_EXPORTER])
+    failed_lately = number(
+        "Failed in 24 h",
+        f"sum({events('source, task_kind', FAILURES, '24h')})",
+        "short",
+        "Failures counted in the last 24 hours, whatever time range is chosen. Tasks that had already failed when "
+        "the exporter first saw them are not counted. Empty when no task has been seen at all.",
+        limits=thresholds((1, RED)),
+    )
+    unchanged_for = number(
+        "Longest unchanged",
+        f"max(time() - {unchanged})",
+        "s",
+        "The longest time for which state, progress and steps of a running task have not moved: it may be stuck. "
+        "Empty when nothing runs.",
+        limits=thresholds((1800, ORANGE), (7200, RED)),
+    )
     return [
-        number(
-            "Failed in 24 h",
-            f"sum({events('source, task_kind', FAILURES, '24h')})",
-            "short",
-            "Failures counted in the last 24 hours, whatever time range is chosen. Tasks that had already failed when "
-            "the exporter first saw them are not counted. Empty when no task has been seen at all.",
-            limits=thresholds((1, RED)),
-        ),
+        with_runbook(failed_lately, "DbtaskTaskFailuresIncreased"),
         number(
             "Last failure",
             last,
@@ -127,15 +137,8 @@ def at_a_glance() -> list:
             "s",
             "How long the oldest running task has been at work. Empty when nothing runs.",
         ),
-        number(
-            "Longest unchanged",
-            f"max(time() - {unchanged})",
-            "s",
-            "The longest time for which state, progress and steps of a running task have not moved: it may be stuck. "
-            "Empty when nothing runs.",
-            limits=thresholds((1800, ORANGE), (7200, RED)),
-        ),
-        down,
+        with_runbook(unchanged_for, "DbtaskTaskStuck"),
+        with_runbook(down, "DbtaskSourceDown"),
     ]
 
 
@@ -180,7 +183,7 @@ def failed():
         return once(TASK, while_in(("failed",), of_source(metric)))
 
     error = once(f"{TASK}, code", while_in(("failed",), of_source("dbtask_task_error_info")))
-    return rows(
+    table = rows(
         "Failed tasks",
         [
             once(NAMED, in_cloud(named(state_code(("failed",))))),
@@ -203,6 +206,7 @@ def failed():
         height=8,
         sort=("Ended", True),
     )
+    return with_runbook(table, "DbtaskTaskFailed")
 
 
 def over_time() -> list:
