@@ -152,6 +152,7 @@ node_packages() { # folder with package.json and its lock
 
 debian prometheus promtool
 debian curl curl
+debian openssl openssl
 python_packages tests/requirements.txt
 node_packages tests/dashboards/grafana-types
 cargo_tool cargo-deny "$CARGO_DENY"

@@ -1,21 +1,22 @@
-{{/* What each key of `credentials` is called in the vendor's words: the least that is needed. */}}
-{{- define "dbtask.usualKeys" -}}
-{{- $keys := dict
-    "alibaba" (list "access_key_id" "access_key_secret")
-    "huawei" (list "access_key" "secret_key")
-    "tencent" (list "secret_id" "secret_key") -}}
-{{- range get $keys . }}
-{{ . }}: {{ . }}
-{{- end }}
+{{/* The secret keys of each cloud, in the vendor's words; the first two are what is usual. */}}
+{{- define "dbtask.allKeys" -}}
+alibaba: [access_key_id, access_key_secret, security_token]
+huawei: [access_key, secret_key, security_token, auth_token, password]
+tencent: [secret_id, secret_key, token]
 {{- end -}}
 
 {{/* The entries of `credentials`, with the keys each of them has, as YAML. */}}
 {{- define "dbtask.credentials" -}}
+{{- $words := include "dbtask.allKeys" . | fromYaml -}}
 {{- range $name, $entry := .Values.credentials }}
+{{- $usual := dict }}
+{{- range slice (get $words $entry.cloud) 0 2 }}
+{{- $_ := set $usual . . }}
+{{- end }}
 {{ $name }}:
   existingSecret: {{ $entry.existingSecret }}
   keys:
-    {{- toYaml (default (include "dbtask.usualKeys" $entry.cloud | fromYaml) $entry.keys) | nindent 4 }}
+    {{- toYaml (default $usual $entry.keys) | nindent 4 }}
 {{- end }}
 {{- end -}}
 

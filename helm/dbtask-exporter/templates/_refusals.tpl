@@ -21,6 +21,18 @@
 {{- if and $v.persistence.enabled (ne $v.strategy.type "Recreate") -}}
   {{- $problems = append $problems "strategy.type must be Recreate with persistence: a second pod cannot open the journal while the first has it" -}}
 {{- end -}}
+{{- if and $v.persistence.existingClaim (not $v.persistence.enabled) -}}
+  {{- $problems = append $problems "persistence.existingClaim is not used without persistence.enabled: set it to true" -}}
+{{- end -}}
+{{- $roles := or $v.workloadIdentity.alibaba.roleName $v.workloadIdentity.tencent.roleArn -}}
+{{- if and $roles (not $v.serviceAccount.create) -}}
+  {{- $problems = append $problems "workloadIdentity annotates the service account, which serviceAccount.create leaves to somebody else: annotate it there, or set it to true" -}}
+{{- end -}}
+{{- with $v.workloadIdentity.huawei -}}
+  {{- if and .idpId (not .audience) -}}
+    {{- $problems = append $problems "workloadIdentity.huawei.audience is missing: the client id that the identity provider has been given" -}}
+  {{- end -}}
+{{- end -}}
 {{- if and $v.serviceMonitor.enabled $v.podMonitor.enabled -}}
   {{- $problems = append $problems "serviceMonitor and podMonitor are both enabled: the pod would be scraped twice; enable one of them" -}}
 {{- end -}}
@@ -47,12 +59,20 @@
 {{- $v := .Values -}}
 {{- $problems := list -}}
 {{- $known := keys $v.credentials -}}
+{{- $words := include "dbtask.allKeys" . | fromYaml -}}
+{{- range $name, $entry := $v.credentials -}}
+  {{- range $key, $_ := $entry.keys -}}
+    {{- if not (has $key (get $words $entry.cloud)) -}}
+      {{- $problems = append $problems (printf "credentials.%s.keys.%s is not what %s calls a key: there are %s" $name $key $entry.cloud (get $words $entry.cloud | join ", ")) -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
 {{- range $entry := $v.config.credentials -}}
   {{- if hasKey $v.credentials $entry.name -}}
     {{- $problems = append $problems (printf "credentials.%s and an entry of config.credentials have the same name: rename one" $entry.name) -}}
   {{- end -}}
   {{- $known = append $known $entry.name -}}
-  {{- range $key := list "access_key_id" "access_key_secret" "security_token" "access_key" "secret_key" "auth_token" "password" "secret_id" "token" -}}
+  {{- range $key := get $words $entry.cloud -}}
     {{- if and (hasKey $entry $key) (ne $v.configFrom.kind "Secret") -}}
       {{- $problems = append $problems (printf "config.credentials holds %s of %s, which anybody could read in a ConfigMap: use credentials.%s.existingSecret, or set configFrom.kind to Secret" $key $entry.name $entry.name) -}}
     {{- end -}}
