@@ -276,6 +276,15 @@ def test_the_test_pod_asks_the_service(values):
         assert not selector <= pod["metadata"]["labels"].items()
 
 
+def test_the_program_takes_the_arguments_of_the_test_pod(values):
+    for pod in of_kind(values, "Pod"):
+        *arguments, url = pod["spec"]["containers"][0]["args"]
+        nowhere = re.sub("//.*", "//127.0.0.1:1", url)
+        done = run(BINARY, *arguments, nowhere)
+        # A problem with the exporter, not with the arguments.
+        assert done.returncode == 1 and "refused" in done.stderr, done.stderr
+
+
 def test_what_selects_the_pod_selects_no_other_release(values):
     [deployment] = of_kind(values, "Deployment")
     labels = deployment["spec"]["template"]["metadata"]["labels"]

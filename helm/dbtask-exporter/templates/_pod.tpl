@@ -9,9 +9,6 @@
 {{- if include "dbtask.webSecretName" . }}
 - --web.config.file=/etc/dbtask-exporter/web/{{ .Values.web.key }}
 {{- end }}
-{{- with .Values.web.externalUrl }}
-- --web.external-url={{ . }}
-{{- end }}
 {{- if .Values.web.enableLifecycle }}
 - --web.enable-lifecycle
 {{- end }}
