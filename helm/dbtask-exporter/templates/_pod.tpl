@@ -1,16 +1,10 @@
 {{- define "dbtask.args" -}}
 - --config.file=/etc/dbtask-exporter/config/{{ .Values.configFrom.key }}
-{{- if .Values.autoReload }}
-- --config.enable-auto-reload
-{{- end }}
 - --storage.path=/var/lib/dbtask-exporter
 - --web.listen-address=:10118
 - --web.telemetry-path={{ .Values.web.telemetryPath }}
 {{- if include "dbtask.webSecretName" . }}
 - --web.config.file=/etc/dbtask-exporter/web/{{ .Values.web.key }}
-{{- end }}
-{{- if .Values.web.enableLifecycle }}
-- --web.enable-lifecycle
 {{- end }}
 - --log.level={{ .Values.log.level }}
 - --log.format={{ .Values.log.format }}
