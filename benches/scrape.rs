@@ -107,8 +107,9 @@ fn serve(shape: Shape, publish: bool) {
             counts: Arc::new(Counts::new(metrics.instruments.clone(), Arc::default())),
             clock: Clock::System,
             metrics_path: "/metrics".into(),
-            registering: None,
+            registering: Arc::default(),
             web: Arc::default(),
+            lifecycle: server::Lifecycle::default(),
             stopping: stop.clone(),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -104,6 +104,14 @@ impl Book {
         }
     }
 
+    /// Forgets every task, and puts that into `batch`.
+    pub fn forget(&mut self, source: &str, batch: &mut Batch) {
+        let ids = self.entries.drain(..).map(|entry| entry.tracked.task.id);
+        for id in ids.chain(self.dropped.drain(..)) {
+            batch.remove(TASKS, source, &id);
+        }
+    }
+
     /// Every task, in no order.
     pub fn tasks(&self) -> impl Iterator<Item = &Tracked> {
         self.entries.iter().map(|entry| &entry.tracked)

@@ -179,6 +179,16 @@ impl Budget {
         self.sources.insert(source.to_owned(), share);
     }
 
+    /// Takes a source out.
+    pub fn leave(&mut self, source: &str) {
+        self.sources.remove(source);
+    }
+
+    /// Allows another number of calls a day. Those that have been made today stay made.
+    pub fn allow(&mut self, limit: u64) {
+        self.limit = limit;
+    }
+
     /// The names of the sources, in order.
     pub fn sources(&self) -> impl Iterator<Item = &str> {
         self.sources.keys().map(String::as_str)

@@ -38,6 +38,9 @@ pub struct Serve {
     /// Check the configuration, print what is wrong with it, and exit.
     #[arg(long = "config.check")]
     pub config_check: bool,
+    /// Reload the configuration whenever its file has changed. SIGHUP always does.
+    #[arg(long = "config.enable-auto-reload")]
+    pub auto_reload: bool,
     /// The folder of the journal, in which counters and tasks survive a restart; left out: nothing
     /// does.
     #[arg(long = "storage.path", value_name = "FOLDER")]
@@ -54,6 +57,10 @@ pub struct Serve {
     /// Prometheus exporter-toolkit; left out: plain HTTP for everybody.
     #[arg(long = "web.config.file", value_name = "FILE")]
     pub web_config_file: Option<PathBuf>,
+    /// Let everybody reload the configuration by POST /-/reload. Without it that takes a password
+    /// of the web configuration.
+    #[arg(long = "web.enable-lifecycle")]
+    pub lifecycle: bool,
     /// Where the metrics are.
     #[arg(
         long = "web.telemetry-path",

@@ -11,7 +11,7 @@
 //! anybody sees them, so a counter never goes back, however the process ends.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -56,6 +56,8 @@ struct Books {
     /// those without such a label. A kind may well be empty.
     born: HashMap<(String, Option<String>), Instant>,
     counts: BTreeMap<(String, Series), Count>,
+    /// Sources whose series are not served at present.
+    withdrawn: HashSet<String>,
     last_failures: HashMap<String, Timestamp>,
 }
 
@@ -132,6 +134,26 @@ impl Counts {
             self.journal.note(batch);
         }
         label
+    }
+
+    /// The source is not watched any more: its series vanish, and what is to be added to them waits
+    /// until they are back.
+    pub fn withdraw(&self, source: &str) {
+        self.lock().withdrawn.insert(source.to_owned());
+        self.instruments.source_withdrawn(source);
+    }
+
+    /// The source is watched again: its series appear as they vanished.
+    pub fn bring_back(&self, source: &str) {
+        let mut books = self.lock();
+        if !books.withdrawn.remove(source) {
+            return;
+        }
+        let of_it = books.born.iter_mut().filter(|((name, _), _)| name == source);
+        of_it.for_each(|(_, born)| *born = Instant::now());
+        drop(books);
+        self.instruments.source_is_back(source);
+        self.entered.notify_one();
     }
 
     /// `client` is about to be served.
@@ -213,10 +235,10 @@ impl Counts {
         let mut due: Vec<(String, Series, Amount, Amount)> = Vec::new();
         {
             let mut books = self.lock();
-            let Books { born, counts, .. } = &mut *books;
+            let Books { born, counts, withdrawn, .. } = &mut *books;
             let mut batch = Batch::default();
             for ((source, series), count) in counts.iter_mut() {
-                if count.shown == count.known {
+                if count.shown == count.known || withdrawn.contains(source) {
                     continue;
                 }
                 let key = (source.clone(), series.kind().map(str::to_owned));

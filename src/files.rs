@@ -4,7 +4,7 @@
 //! Only the content counts, not the time or the number of the file: an editor writes it in place or
 //! by rename, Kubernetes turns a link to a folder around, and a backup comes back with an old time.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::future::pending;
 use std::io::{self, Read as _};
@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use futures_util::{FutureExt as _, StreamExt as _};
 use inotify::{EventStream, Inotify, WatchDescriptor, WatchMask, Watches};
 use sha2::{Digest as _, Sha256};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// How often the file is read where no event comes: on network file systems, and where the system
 /// has no watches left.
@@ -23,6 +24,9 @@ const INTERVAL: Duration = Duration::from_secs(30);
 /// How long a new content must have stayed the same: a file that is written in place is empty or
 /// cut for a moment. Also the pause after an event, so that a busy folder costs little.
 const SETTLE: Duration = Duration::from_millis(200);
+/// How often everything that is made of several files is looked at though nothing seems to have
+/// changed.
+const AGAIN: Duration = Duration::from_mins(1);
 /// As many links as Linux follows.
 const MAX_LINKS: usize = 40;
 
@@ -44,7 +48,7 @@ pub struct FileWatch {
     path: Arc<Path>,
     limit: u64,
     /// What was last returned.
-    seen: Option<Version>,
+    seen: Option<FileVersion>,
     /// `None` where the system has no events for us.
     events: Option<Events>,
     folders: HashSet<WatchDescriptor>,
@@ -55,7 +59,7 @@ pub struct FileWatch {
 type Events = EventStream<[u8; 1024]>;
 
 /// The digest of a content, or why there is none.
-type Version = Result<[u8; 32], String>;
+pub type FileVersion = Result<[u8; 32], String>;
 
 impl FileWatch {
     /// Watches `path`, of which not more than `limit` bytes are ever read.
@@ -131,10 +135,39 @@ impl FileWatch {
     }
 }
 
-fn version(content: &io::Result<Vec<u8>>) -> Version {
+/// What tells a content from others.
+pub fn version(content: &io::Result<Vec<u8>>) -> FileVersion {
     match content {
         Ok(bytes) => Ok(Sha256::digest(bytes).into()),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Watches all the files that something is made of, which may be others from time to time.
+#[derive(Debug, Default)]
+pub struct FilesWatch {
+    watches: BTreeMap<PathBuf, FileWatch>,
+}
+
+impl FilesWatch {
+    /// Waits until one of `files`, of which not more than `limit` bytes are ever read, may have
+    /// changed; a minute at most, for what was read last may have been half of a file that was
+    /// written twice. Nothing is lost when the wait is abandoned.
+    pub async fn may_have_changed<'a>(
+        &mut self,
+        files: impl Iterator<Item = &'a PathBuf>,
+        limit: u64,
+    ) {
+        let files: BTreeSet<&PathBuf> = files.collect();
+        self.watches.retain(|file, _| files.contains(file));
+        for file in files {
+            self.watches.entry(file.clone()).or_insert_with(|| FileWatch::new(file, limit));
+        }
+        if self.watches.is_empty() {
+            return sleep(AGAIN).await;
+        }
+        let changes = select_all(self.watches.values_mut().map(|watch| Box::pin(watch.changed())));
+        let _ = timeout(AGAIN, changes).await;
     }
 }
 
@@ -214,7 +247,7 @@ mod tests {
     use std::time::SystemTime;
 
     use tempfile::TempDir;
-    use tokio::time::{Instant, timeout};
+    use tokio::time::Instant;
 
     use super::*;
 

@@ -118,6 +118,14 @@ impl Ledger {
         }
     }
 
+    /// Puts into `batch` that none of it is of use any more.
+    pub fn forget(&self, source: &str, batch: &mut Batch) {
+        batch.remove(BASELINES, source, "");
+        for id in self.runs.keys().chain(&self.changed) {
+            batch.remove(RUNS, source, id);
+        }
+    }
+
     /// Says what has to be added to our clock, in seconds, to get the vendor's.
     pub fn set_clock_offset(&mut self, seconds: i64) {
         self.clock_offset = seconds;

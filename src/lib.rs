@@ -47,8 +47,9 @@
 //! | [`metrics`] | `FAMILIES`: every metric, one row each; tables, rendering, compression |
 //! | [`scrapes`] | Who scrapes, how often, and what they have been served |
 //! | [`server`] | `/metrics`, health, JSON, status page |
-//! | [`exporter`] | `Exporter`: all of the above for one configuration, until told to stop |
+//! | [`exporter`] | `Exporter`: all of the above for one configuration after the other, until told to stop |
 //! | [`healthcheck`] | Asks a running exporter how it is, for container engines and clusters |
+//! | [`reload`] | `Reload`: asks for the configuration to be read again |
 //! | [`sabotage`] | Bugs that the simulation plants; nothing at all in a release |
 //! | [`simulator`] | Simulated clouds that check signatures and answer as the vendors do |
 //! | [`cli`], [`environment`], [`listen`], [`log`], [`table`], [`printable`] | Flags and subcommands; the environment, ports, log lines and tables as people see them |
@@ -93,6 +94,7 @@ pub mod policy;
 pub mod poller;
 pub mod printable;
 pub mod registration;
+pub mod reload;
 pub mod sabotage;
 pub mod scrapes;
 pub mod server;

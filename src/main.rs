@@ -9,11 +9,12 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use dbtask_exporter::cli::{self, Cli, Command, Output};
 use dbtask_exporter::clock::Clock;
-use dbtask_exporter::config::{Config, ConfigError};
+use dbtask_exporter::config::{Config, ConfigError, LoadedConfig};
 use dbtask_exporter::environment::Environment;
 use dbtask_exporter::exporter::Exporter;
 use dbtask_exporter::listen::ListenAddress;
-use dbtask_exporter::server::{self, Web};
+use dbtask_exporter::reload::Reloader;
+use dbtask_exporter::server::{self, Lifecycle, Web};
 use dbtask_exporter::simulator::{Scenario, SimulatedCloud};
 use dbtask_exporter::{check, log, table};
 use tokio::net::TcpListener;
@@ -52,10 +53,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             web(&cli.serve).await?;
             print(&sources)
         }
-        None => {
-            let config = Config::read(cli.serve.config_file.as_deref(), &environment)?;
-            serve(&config, &cli.serve).await
-        }
+        None => serve(&cli.serve, &environment).await,
         Some(Command::Check { file, online: false }) => {
             print(&cli::check(Some(&file), &environment)?)
         }
@@ -75,8 +73,13 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-/// Serves a configuration until SIGTERM or Ctrl-C.
-async fn serve(config: &Config, flags: &cli::Serve) -> anyhow::Result<()> {
+/// Serves a configuration, and those that follow it, until SIGTERM or Ctrl-C.
+async fn serve(flags: &cli::Serve, environment: &Environment) -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let file = flags.config_file.clone();
+    let loaded = LoadedConfig::read(file.as_deref(), environment);
+    let own_files = loaded.own_files();
+    let config = loaded.config?;
     let metrics_path = &*flags.telemetry_path;
     if flags.storage_path.is_none() {
         tracing::warn!(
@@ -85,7 +88,7 @@ async fn serve(config: &Config, flags: &cli::Serve) -> anyhow::Result<()> {
         );
     }
     let web = web(flags).await?;
-    let exporter = Exporter::new(config, flags.storage_path.as_deref())?;
+    let exporter = Exporter::new(&config, flags.storage_path.as_deref())?;
     for budget in config.tight_budgets() {
         tracing::warn!("{budget}");
     }
@@ -97,8 +100,19 @@ async fn serve(config: &Config, flags: &cli::Serve) -> anyhow::Result<()> {
         listeners.push(listener);
     }
     let shutdown = until_told_to_stop()?;
-    let app = exporter.app(metrics_path, web, shutdown.clone());
-    exporter.run(listeners, app, shutdown).await
+    let (reload, reloader) =
+        Reloader::new(file, environment.clone(), own_files, exporter.control(), flags.auto_reload);
+    let lifecycle = Lifecycle { reload: Some(reload.clone()), is_open: flags.lifecycle };
+    let app = exporter.app(metrics_path, web, lifecycle, shutdown.clone());
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            // The reloader has logged what came of it.
+            let _ = reload.ask().await;
+        }
+    });
+    let (served, ()) =
+        tokio::join!(exporter.run(listeners, app, shutdown.clone()), reloader.run(shutdown));
+    served
 }
 
 /// How a configuration is to be served.
@@ -165,7 +179,7 @@ async fn demo(
     let exporter = Exporter::new(&config, Some(journal.path()))?;
     let listener = bind(address).await?;
     let shutdown = until_told_to_stop()?;
-    let app = exporter.app("/metrics", Web::default(), shutdown.clone());
+    let app = exporter.app("/metrics", Web::default(), Lifecycle::default(), shutdown.clone());
     print(&demo_greeting(listener.local_addr()?.port(), &endpoint, cloud.seed()))?;
     let simulation = tokio::spawn(Arc::clone(&cloud).serve(clouds, shutdown.clone()));
     exporter.run(vec![listener], app, shutdown).await?;

@@ -46,18 +46,33 @@ impl Bucket {
     }
 }
 
-/// What the sources of one account share: the vendor counts per account, so we do too.
+/// What the sources of one account share: the vendor counts per account, so we do too. It outlives
+/// its sources, for they may come back on the same day.
 #[derive(Debug, Default)]
 pub struct Account {
     buckets: Mutex<HashMap<&'static Operation, Arc<Bucket>>>,
     /// Keeps a refused key from being locked.
     pub guard: Guard,
-    /// The calls of a day; `None` if they are not limited.
-    budget: Option<Mutex<Budget>>,
+    allowance: Mutex<Allowance>,
     /// Where the budget survives a restart; `None` if it does not.
     keeper: Option<Keeper>,
     /// Held while a mark is being kept, so that an older one never replaces a newer.
     keeping: tokio::sync::Mutex<()>,
+}
+
+/// The calls of a day.
+#[derive(Debug, Default)]
+struct Allowance {
+    /// What there has been a limit for is remembered, though there is none now.
+    budget: Option<Budget>,
+    is_limited: bool,
+}
+
+impl Allowance {
+    /// The budget, as long as the calls are limited.
+    fn budget(&mut self) -> Option<&mut Budget> {
+        self.budget.as_mut().filter(|_| self.is_limited)
+    }
 }
 
 /// Keeps a mark where it survives a restart. Ends when the mark is safe, or cannot be kept, which
@@ -76,47 +91,77 @@ impl fmt::Debug for Keeper {
 impl Account {
     /// An account that may only make the calls that `budget` allows.
     pub fn with_budget(budget: Budget, keeper: Option<Keeper>) -> Self {
-        Self { budget: Some(Mutex::new(budget)), keeper, ..Self::default() }
+        let allowance = Allowance { budget: Some(budget), is_limited: true };
+        Self { allowance: Mutex::new(allowance), keeper, ..Self::default() }
+    }
+
+    /// Allows another number of calls a day, or as many as it takes. What has been spent under a
+    /// limit stays spent; without one nothing is counted. Sources that are to share a budget have
+    /// to join it.
+    pub fn allow(&self, limit: Option<u64>, clock: Clock) {
+        let mut allowance = lock(&self.allowance);
+        allowance.is_limited = limit.is_some();
+        let Some(limit) = limit else { return };
+        let new = || Budget::new(limit, &Mark::default(), Moment::now(clock));
+        allowance.budget.get_or_insert_with(new).allow(limit);
     }
 
     /// Adds a source, which would poll at `interval`. Returns what is left of the budget; `None`
     /// if there is none.
     pub fn join(&self, source: &str, interval: Duration, clock: Clock) -> Option<Left> {
-        let mut budget = lock(self.budget.as_ref()?);
+        let mut allowance = lock(&self.allowance);
+        let budget = allowance.budget()?;
         budget.join(source, interval);
         Some(budget.left(Moment::now(clock)))
     }
 
     /// What is left of the budget; `None` if there is none.
     pub fn left(&self, clock: Clock) -> Option<Left> {
-        Some(lock(self.budget.as_ref()?).left(Moment::now(clock)))
+        Some(lock(&self.allowance).budget()?.left(Moment::now(clock)))
+    }
+
+    /// Takes a source out, if it is in.
+    pub fn leave(&self, source: &str) {
+        if let Some(budget) = &mut lock(&self.allowance).budget {
+            budget.leave(source);
+        }
     }
 
     /// Takes one call of `source` from the budget, to be made at once. `None` if there is no budget.
     pub async fn spend(&self, source: &str, clock: Clock) -> Result<Option<Left>, Spent> {
-        let Some(budget) = &self.budget else { return Ok(None) };
+        if !lock(&self.allowance).is_limited {
+            return Ok(None);
+        }
         if let Some(keeper) = &self.keeper {
             // Until it is this source's turn and there is nothing left to be kept, no call is made.
             let _turn = self.keeping.lock().await;
-            let unkept = lock(budget).unkept(Moment::now(clock));
+            let unkept = |budget: &mut Budget| budget.unkept(Moment::now(clock));
+            let unkept = lock(&self.allowance).budget().and_then(unkept);
             if let Some(mark) = unkept {
                 (keeper.0)(mark.clone()).await;
-                lock(budget).kept(&mark);
+                if let Some(budget) = lock(&self.allowance).budget() {
+                    budget.kept(&mark);
+                }
             }
-            return lock(budget).take(source, Moment::now(clock)).map(Some);
+            return self.take(source, clock);
         }
-        lock(budget).take(source, Moment::now(clock)).map(Some)
+        self.take(source, clock)
+    }
+
+    fn take(&self, source: &str, clock: Clock) -> Result<Option<Left>, Spent> {
+        let mut allowance = lock(&self.allowance);
+        allowance.budget().map(|budget| budget.take(source, Moment::now(clock))).transpose()
     }
 
     /// A poll of `source` has ended. `None` if its next may come as soon as it would like.
     pub fn pace(&self, source: &str, need: Need, clock: Clock) -> Option<Slowed> {
-        lock(self.budget.as_ref()?).pace(source, need, Moment::now(clock))
+        lock(&self.allowance).budget()?.pace(source, need, Moment::now(clock))
     }
 
     /// Calls `each` with the name of every source that has joined the budget.
     pub fn for_sources(&self, each: impl FnMut(&str)) {
-        if let Some(budget) = &self.budget {
-            lock(budget).sources().for_each(each);
+        if let Some(budget) = lock(&self.allowance).budget() {
+            budget.sources().for_each(each);
         }
     }
 
@@ -199,6 +244,15 @@ impl Guard {
             let wait = Self::RARE.start().saturating_mul(1 << beyond.min(4));
             key.next_try = Some(Instant::now() + wait.min(*Self::RARE.end()));
         }
+    }
+
+    /// Somebody has given another key, which may be tried at once: once, if the one before was
+    /// refused as often as that, for it may be the same with a mistake mended by another.
+    pub fn replaced(&self) {
+        let mut key = lock(&self.key);
+        key.proven = false;
+        key.next_try = None;
+        key.refusals_in_a_row = key.refusals_in_a_row.min(Self::FREE_TRIES - 1);
     }
 
     /// The vendor took the key; whoever waits for it may go on.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::book::{Book, Keeping};
 use crate::budget::{Left, Need, Slowed};
-use crate::caller::FetchError;
+use crate::caller::{Caller, FetchError};
 use crate::clock::Clock;
 use crate::counts::Counts;
 use crate::coverage::{Coverage, Gap};
@@ -137,9 +137,7 @@ impl Poller {
     ) -> Self {
         let caller = &source.caller;
         let info = Arc::clone(&caller.info);
-        let operations: Vec<&str> = caller.api.operations.iter().map(|each| each.name).collect();
-        caller.instruments.declare_source(&info, &operations);
-        caller.join_budget(pace.idle_interval);
+        declare(caller, pace);
         let past = contents.take::<Past>(PASTS, &info.name).pop().map(|(_, past)| past);
         if past.as_ref().is_some_and(|past| past.identity != identity(&info)) {
             tracing::warn!(
@@ -162,7 +160,7 @@ impl Poller {
         let mut watch = Watch {
             clock: caller.clock,
             instruments: caller.instruments.clone(),
-            cancels: caller.api.statuses.iter().any(|&(_, state)| state == TaskState::Canceled),
+            cancels: cancels(caller),
             pace,
             keeping,
             store: shelves.store,
@@ -181,8 +179,20 @@ impl Poller {
         Self { source, ledger, watch, random }
     }
 
+    /// The source's name.
+    pub fn name(&self) -> &str {
+        &self.watch.info.name
+    }
+
+    /// What is known of the source, without the means to learn more. Leaves its share of the budget
+    /// to the account's other sources.
+    pub fn rest(self) -> Resting {
+        self.source.caller.account.leave(self.name());
+        Resting { ledger: self.ledger, watch: self.watch }
+    }
+
     /// Polls until `shutdown`. A poll under way is abandoned then: it only reads.
-    pub async fn run(mut self, shutdown: CancellationToken) {
+    pub async fn run(mut self, shutdown: CancellationToken) -> Self {
         let jitter = LONGEST_JITTER.min(self.watch.pace.interval).mul_f64(self.random.f64());
         let mut next_poll = Instant::now() + jitter;
         let account = Arc::clone(&self.source.caller.account);
@@ -195,7 +205,7 @@ impl Poller {
             };
             tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return,
+                () = shutdown.cancelled() => return self,
                 () = tokio::time::sleep_until(next_poll) => {}
                 // Somebody who registers a task hurries neither trouble nor a scarce budget.
                 () = hurried, if self.watch.may_hurry() => {}
@@ -214,7 +224,7 @@ impl Poller {
             let _ = watchlist.changed().now_or_never();
             tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return,
+                () = shutdown.cancelled() => return self,
                 next = self.poll() => next_poll = next,
             }
             earliest = Instant::now() + HURRY;
@@ -277,6 +287,91 @@ impl Poller {
         watch.schedule(next);
         next
     }
+}
+
+/// What is known of a source that is not polled at present.
+#[derive(Debug)]
+pub struct Resting {
+    ledger: Ledger,
+    watch: Watch,
+}
+
+impl Resting {
+    /// The source is not watched any more: nothing of it is served until it comes back, and then
+    /// as after a restart.
+    #[must_use]
+    pub fn withdrawn(mut self) -> Self {
+        let History { last_success, calls, .. } = self.watch.history;
+        self.watch.history = History { last_success, calls, ..History::default() };
+        self.watch.counts.withdraw(&self.watch.info.name);
+        self.watch.store.remove(&self.watch.info.name);
+        self
+    }
+
+    /// Whether `info`, of the same name, is another source: the tasks of one say nothing about
+    /// those of the other.
+    pub fn is_another(&self, info: &SourceInfo) -> bool {
+        identity(&self.watch.info) != identity(info)
+    }
+
+    /// A loop that has not begun, and goes on from here in another way. If it polls something else,
+    /// only the counters go on.
+    pub fn resume(
+        self,
+        mut source: Source,
+        pace: Pace,
+        keeping: Keeping,
+        random: fastrand::Rng,
+    ) -> Poller {
+        let is_another = self.is_another(&source.caller.info);
+        let Self { mut ledger, mut watch } = self;
+        let caller = &source.caller;
+        let info = Arc::clone(&caller.info);
+        declare(caller, pace);
+        if is_another {
+            tracing::warn!(
+                source = info.name,
+                "this source now has another API or region; its tasks begin anew"
+            );
+            let mut batch = Batch::default();
+            ledger.forget(&info.name, &mut batch);
+            watch.book.forget(&info.name, &mut batch);
+            watch.journal.note(batch);
+            ledger = Ledger::new(caller.clock.now());
+            watch.coverage = Coverage::default();
+            watch.history = History::default();
+            watch.saved = None;
+        }
+        watch.cancels = cancels(caller);
+        (watch.info, watch.pace, watch.keeping) = (info, pace, keeping);
+        (watch.backoff, watch.slowed) = (Backoff::default(), None);
+        watch.history.denials = 0;
+        watch.history.next_poll = None;
+        watch.history.budget = caller.account.left(caller.clock);
+        source.caller.tally = watch.history.calls;
+        watch.counts.declare_source(&watch.info);
+        watch.counts.bring_back(&watch.info.name);
+        watch.publish();
+        Poller { source, ledger, watch, random }
+    }
+}
+
+/// Makes everything that is counted of a source exist, and lets it share its account's budget.
+fn declare(caller: &Caller, pace: Pace) {
+    let operations: Vec<&str> = caller.api.operations.iter().map(|each| each.name).collect();
+    caller.instruments.declare_source(&caller.info, &operations);
+    caller.join_budget(pace.idle_interval);
+}
+
+/// Whether the vendor has a word for a canceled task.
+fn cancels(caller: &Caller) -> bool {
+    caller.api.statuses.iter().any(|&(_, state)| state == TaskState::Canceled)
+}
+
+/// Whether `contents` knows a source of this name that is another one.
+pub fn knows_another(contents: &Contents, info: &SourceInfo) -> bool {
+    let past = contents.peek::<Past>(PASTS, &info.name);
+    past.is_some_and(|past| past.identity != identity(info))
 }
 
 /// Takes out of `contents` what it holds of sources that are polled no more and have not been for

@@ -36,12 +36,19 @@ const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 /// What people have registered.
 #[derive(Debug)]
 pub struct Registrations {
-    limits: Limits,
     clock: Clock,
     journal: Arc<Journal>,
     instruments: Instruments,
+    desk: Mutex<Desk>,
+}
+
+/// What there is to register for, and what is registered.
+#[derive(Debug, Default)]
+struct Desk {
+    /// `None` while nothing can be registered: what is waits.
+    limits: Option<Limits>,
     sources: BTreeMap<String, Registrable>,
-    entries: Mutex<Entries>,
+    entries: Entries,
 }
 
 /// How many ids there may be, and for how long.
@@ -130,13 +137,14 @@ pub enum Refusal {
          some, or allow more"
     )]
     Full(usize),
+    /// Nothing is, since a moment ago.
+    #[error("task ids cannot be registered any more: `registration` has left the configuration")]
+    Closed,
 }
 
 impl Registrations {
-    /// What an earlier process left in `contents`, put on the watchlists of `sources`.
+    /// What an earlier process left in `contents`. It waits for [`open`](Self::open).
     pub fn restore(
-        sources: BTreeMap<String, Registrable>,
-        limits: Limits,
         clock: Clock,
         instruments: Instruments,
         journal: Arc<Journal>,
@@ -147,25 +155,54 @@ impl Registrations {
             let rows = contents.take::<Entry>(REGISTRATIONS, &name).into_iter();
             let ids: BTreeMap<Arc<str>, Entry> =
                 rows.map(|(id, entry)| (id.into(), entry)).collect();
-            if sabotage::is(Bug::RegistrationsForgotten) {
-                continue;
+            if !sabotage::is(Bug::RegistrationsForgotten) {
+                entries.insert(name, ids);
             }
-            if let Some(source) = sources.get(&name) {
-                for (id, entry) in &ids {
-                    source.watchlist.register(entry.registration.task(id));
-                }
-            } else {
-                tracing::warn!(
-                    source = name,
-                    count = ids.len(),
-                    "registered task ids wait for a source that is not configured"
-                );
-            }
-            entries.insert(name, ids);
         }
-        instruments.registrations_changed(count(&entries) as u64);
-        let entries = Mutex::new(entries);
-        Self { limits, clock, journal, instruments, sources, entries }
+        let desk = Mutex::new(Desk { entries, ..Desk::default() });
+        Self { clock, journal, instruments, desk }
+    }
+
+    /// From now on ids can be registered for `sources`, within `limits`; without them for none, and
+    /// nothing is asked for that is registered. Who shares a watchlist with a source of before goes
+    /// on with what is on it; other watchlists get what is registered.
+    pub fn open(&self, sources: BTreeMap<String, Registrable>, limits: Option<Limits>) {
+        let mut desk = self.lock();
+        let was_open = desk.limits.is_some();
+        let before = std::mem::replace(&mut desk.sources, sources);
+        desk.limits = limits;
+        for (name, ids) in &desk.entries {
+            let Some(source) = desk.sources.get(name) else {
+                if limits.is_some() && (before.contains_key(name) || !was_open) {
+                    tracing::warn!(
+                        source = name,
+                        count = ids.len(),
+                        "registered task ids wait for a source that is not configured"
+                    );
+                }
+                continue;
+            };
+            let old = before.get(name).filter(|_| was_open);
+            let goes_on = old.is_some_and(|old| Arc::ptr_eq(&old.watchlist, &source.watchlist));
+            for (id, entry) in ids {
+                match (limits, goes_on) {
+                    (Some(_), true) => {}
+                    (Some(_), false) => source.watchlist.register(entry.registration.task(id)),
+                    (None, _) => source.watchlist.forget(id),
+                }
+            }
+        }
+        self.show(&desk);
+    }
+
+    /// Forgets what is registered for a source, whose name now stands for another one.
+    pub fn forget_source(&self, source: &str) {
+        let mut desk = self.lock();
+        let mut batch = Batch::default();
+        for id in desk.entries.remove(source).unwrap_or_default().keys() {
+            forget_row(&desk.sources, source, id, &mut batch);
+        }
+        self.changed(&mut desk, batch);
     }
 
     /// Registers an id, or registers it again. A `resource` that is left out stays as it was. What
@@ -179,12 +216,14 @@ impl Registrations {
         let about = |field: &'static str| {
             move |problem| Refusal::Unaskable(format!("`{field}`: {problem}"))
         };
-        let to = self.sources.get(source).ok_or_else(|| self.unknown_source())?;
-        let id: Arc<str> = given::id(id).map_err(about("id"))?.into();
-        let resource = resource.map(given::id).transpose().map_err(about("resource"))?;
+        let id: Result<Arc<str>, _> = given::id(id).map(Arc::from).map_err(about("id"));
+        let resource = resource.map(given::id).transpose().map_err(about("resource"));
         let (is_new, registration) = {
-            let mut entries = self.lock();
-            let before = entries.get(source).and_then(|ids| ids.get(&id)).cloned();
+            let mut desk = self.lock();
+            let limits = desk.limits.ok_or(Refusal::Closed)?;
+            let to = desk.sources.get(source).cloned().ok_or_else(|| desk.unknown_source())?;
+            let (id, resource) = (id?, resource?);
+            let before = desk.entries.get(source).and_then(|ids| ids.get(&id)).cloned();
             let is_new = before.is_none();
             let (old, known) = match before {
                 Some(Entry { registration, known }) => (Some(registration), known),
@@ -198,8 +237,8 @@ impl Registrations {
             };
             let task = registration.task(&id);
             to.api.can_ask_for(&task).map_err(Refusal::Unaskable)?;
-            if is_new && count(&entries) >= self.limits.tasks {
-                return Err(Refusal::Full(self.limits.tasks));
+            if is_new && count(&desk.entries) >= limits.tasks {
+                return Err(Refusal::Full(limits.tasks));
             }
             // What is asked for as it is need not be asked for at once.
             if is_new || old_resource != registration.resource {
@@ -208,8 +247,8 @@ impl Registrations {
             let entry = Entry { registration: registration.clone(), known };
             let mut batch = Batch::default();
             batch.put(REGISTRATIONS, source, &id, &entry);
-            entries.entry(source.to_owned()).or_default().insert(id, entry);
-            self.changed(&mut entries, batch);
+            desk.entries.entry(source.to_owned()).or_default().insert(id, entry);
+            self.changed(&mut desk, batch);
             (is_new, registration)
         };
         Ok(Registered { is_new, registration, kept: self.kept().await })
@@ -218,15 +257,14 @@ impl Registrations {
     /// Takes an id back; one that is not registered is no error.
     pub async fn forget(&self, source: &str, id: &str) -> Result<Kept, Refusal> {
         {
-            let mut entries = self.lock();
-            let ids = entries.get_mut(source);
-            if ids.is_none() && !self.sources.contains_key(source) {
-                return Err(self.unknown_source());
+            let mut desk = self.lock();
+            if !desk.entries.contains_key(source) && !desk.sources.contains_key(source) {
+                return Err(desk.unknown_source());
             }
-            if ids.is_some_and(|ids| ids.remove(id).is_some()) {
+            if desk.entries.get_mut(source).is_some_and(|ids| ids.remove(id).is_some()) {
                 let mut batch = Batch::default();
-                self.forget_row(source, id, &mut batch);
-                self.changed(&mut entries, batch);
+                forget_row(&desk.sources, source, id, &mut batch);
+                self.changed(&mut desk, batch);
             }
         }
         Ok(self.kept().await)
@@ -234,7 +272,7 @@ impl Registrations {
 
     /// The registration of an id; `None` if there is none.
     pub fn get(&self, source: &str, id: &str) -> Option<Registration> {
-        Some(self.lock().get(source)?.get(id)?.registration.clone())
+        Some(self.lock().entries.get(source)?.get(id)?.registration.clone())
     }
 
     /// A request to register an id, or to take one back, was answered.
@@ -263,7 +301,9 @@ impl Registrations {
     fn sweep(&self, snapshots: &[Arc<Snapshot>]) -> bool {
         let now = self.clock.now();
         let mut batch = Batch::default();
-        let mut entries = self.lock();
+        let mut desk = self.lock();
+        let Some(limits) = desk.limits else { return false };
+        let Desk { sources, entries, .. } = &mut *desk;
         for (source, ids) in entries.iter_mut() {
             let snapshot = snapshots.iter().find(|snapshot| snapshot.source.name == *source);
             // A source that is not configured cannot be asked, and never will be.
@@ -274,16 +314,16 @@ impl Registrations {
             ids.retain(|id, entry| {
                 let tracked = snapshot.and_then(|snapshot| snapshot.task(id));
                 if entry.known == Known::Ended && tracked.is_none() {
-                    self.forget_row(source, id, &mut batch);
+                    forget_row(sources, source, id, &mut batch);
                     return false;
                 }
                 if entry.look(tracked, now) {
                     batch.put(REGISTRATIONS, source, id, entry);
                 }
-                let expiry = entry.registration.expiry(self.limits.ttl);
+                let expiry = entry.registration.expiry(limits.ttl);
                 let over = entry.known == Known::Nothing && asked.is_some_and(|it| it >= expiry);
                 if over {
-                    self.forget_row(source, id, &mut batch);
+                    forget_row(sources, source, id, &mut batch);
                     expired.push(Arc::clone(id));
                 }
                 !over
@@ -299,24 +339,21 @@ impl Registrations {
         }
         let changed = !batch.is_empty();
         if changed {
-            self.changed(&mut entries, batch);
+            self.changed(&mut desk, batch);
         }
         changed
     }
 
-    /// Takes an id off the watchlist and out of the journal.
-    fn forget_row(&self, source: &str, id: &str, batch: &mut Batch) {
-        if let Some(source) = self.sources.get(source) {
-            source.watchlist.forget(id);
-        }
-        batch.remove(REGISTRATIONS, source, id);
+    /// Notes a change while the lock is held, so that the journal gets the rows in order.
+    fn changed(&self, desk: &mut Desk, batch: Batch) {
+        desk.entries.retain(|_, ids| !ids.is_empty());
+        self.journal.note(batch);
+        self.show(desk);
     }
 
-    /// Notes a change while the lock is held, so that the journal gets the rows in order.
-    fn changed(&self, entries: &mut Entries, batch: Batch) {
-        entries.retain(|_, ids| !ids.is_empty());
-        self.journal.note(batch);
-        self.instruments.registrations_changed(count(entries) as u64);
+    fn show(&self, desk: &Desk) {
+        let count = desk.limits.map_or(0, |_| count(&desk.entries));
+        self.instruments.registrations_changed(count as u64);
     }
 
     async fn kept(&self) -> Kept {
@@ -327,15 +364,25 @@ impl Registrations {
         }
     }
 
+    fn lock(&self) -> MutexGuard<'_, Desk> {
+        // Nothing here panics half-way through a change.
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Desk {
     fn unknown_source(&self) -> Refusal {
         let names: Vec<&str> = self.sources.keys().map(String::as_str).collect();
         Refusal::UnknownSource(names.join(", "))
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Entries> {
-        // Nothing here panics half-way through a change.
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+/// Takes an id off its watchlist and out of the journal.
+fn forget_row(sources: &BTreeMap<String, Registrable>, source: &str, id: &str, batch: &mut Batch) {
+    if let Some(source) = sources.get(source) {
+        source.watchlist.forget(id);
     }
+    batch.remove(REGISTRATIONS, source, id);
 }
 
 impl Registration {

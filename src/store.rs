@@ -134,6 +134,12 @@ impl Store {
         self.version.send_modify(|version| *version = version.wrapping_add(1));
     }
 
+    /// Takes a source out, and wakes who watches.
+    pub fn remove(&self, source: &str) {
+        self.lock().remove(source);
+        self.version.send_modify(|version| *version = version.wrapping_add(1));
+    }
+
     /// Every snapshot, ordered by the source's name.
     pub fn snapshots(&self) -> Vec<Arc<Snapshot>> {
         self.lock().values().cloned().collect()

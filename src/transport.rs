@@ -11,6 +11,8 @@ use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::files::FileVersion;
+
 /// Sends one request and waits for the whole answer. Implemented by the network and by the
 /// simulated cloud.
 pub trait Transport: fmt::Debug + Send + Sync {
@@ -48,6 +50,8 @@ pub struct NetworkOptions {
     pub proxy_url: Option<SecretString>,
     /// Further certificate authorities to trust, PEM.
     pub ca_file: Option<PathBuf>,
+    /// What that file holds: of another content comes another network.
+    pub ca_version: Option<FileVersion>,
     /// Whether what is asked is on this machine or its link, where no proxy can be meant.
     pub direct: bool,
 }
@@ -55,10 +59,11 @@ pub struct NetworkOptions {
 impl NetworkOptions {
     /// Whether one [`Network`] serves both.
     pub fn is_same(&self, other: &Self) -> bool {
-        let proxy =
-            |options: &Self| options.proxy_url.as_ref().map(|url| url.expose_secret().to_owned());
-        (self.timeout, &self.ca_file, self.direct) == (other.timeout, &other.ca_file, other.direct)
-            && proxy(self) == proxy(other)
+        let Self { timeout, proxy_url, ca_file, ca_version, direct } = self;
+        let url = |url: &Option<SecretString>| url.as_ref().map(|it| it.expose_secret().to_owned());
+        (*timeout, *direct) == (other.timeout, other.direct)
+            && url(proxy_url) == url(&other.proxy_url)
+            && (ca_file, ca_version) == (&other.ca_file, &other.ca_version)
     }
 }
 

@@ -37,8 +37,12 @@ impl Watchlist {
 
     /// Replaces the configured ids, those of the tasks file among them. Registered ones stay.
     pub fn configure(&self, configured: impl IntoIterator<Item = TaskRef>) {
-        self.lock().configured = by_id(configured);
-        self.changed.notify_one();
+        let configured = by_id(configured);
+        let mut ids = self.lock();
+        if ids.configured != configured {
+            ids.configured = configured;
+            self.changed.notify_one();
+        }
     }
 
     /// Adds an id, or replaces what is known of it.

@@ -17,7 +17,7 @@ use std::time::Duration;
 use dbtask_exporter::clock::Clock;
 use dbtask_exporter::counts::Counts;
 use dbtask_exporter::metrics::{Exposition, Instruments, Metrics};
-use dbtask_exporter::server::{App, serve};
+use dbtask_exporter::server::{App, Lifecycle, serve};
 use dbtask_exporter::store::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -47,7 +47,8 @@ fn app(tasks: u32) -> Arc<App> {
         counts: Arc::new(Counts::new(instruments, Arc::default())),
         clock: Clock::System,
         metrics_path: "/metrics".into(),
-        registering: None,
+        registering: Arc::default(),
+        lifecycle: Lifecycle::default(),
         web: Arc::default(),
         stopping: CancellationToken::new(),
     })

@@ -91,7 +91,7 @@ pub struct Operation {
 }
 
 /// Where and in whose name an API is asked: what is fixed for one source.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// Base URL: scheme and authority, without a path.
     pub endpoint: String,

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod calls;
+mod files;
 mod registration;
 mod report;
 mod role;
@@ -16,25 +17,26 @@ mod variables;
 mod web;
 mod yaml;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use self::accounts::Accounts;
 pub use self::calls::TightBudget;
+use self::files::Files;
 pub use self::report::{ConfigError, Problem};
 use self::report::{Field, Report};
 use self::timing::Timing;
-pub use self::web::{FileVersion, LoadedWebConfig, PasswordHash, RateLimit, WebConfig};
+pub use self::web::{LoadedWebConfig, PasswordHash, RateLimit, WebConfig};
 use self::yaml::{Node, Place};
 use crate::api::{Target, TaskApi, TaskRef};
 use crate::credentials::Provider;
 use crate::environment::Environment;
-use crate::files;
+use crate::files::FileVersion;
 use crate::task::Resource;
 
 /// The largest file that is read.
@@ -49,6 +51,16 @@ pub struct Config {
     pub disabled: Vec<String>,
     /// Who may register task ids at run time; `None`: nobody.
     pub registration: Option<RegistrationConfig>,
+}
+
+/// A configuration, or what is wrong with it, and what it was read from.
+#[derive(Debug)]
+pub struct LoadedConfig {
+    /// The configuration.
+    pub config: Result<Config, ConfigError>,
+    /// Every file that was read for it, those of its tasks and authorities included; none where it
+    /// came from the environment alone and names none. Whether something has changed is seen here.
+    pub files: BTreeMap<PathBuf, FileVersion>,
 }
 
 /// Who may register task ids at run time, how many, and for how long.
@@ -101,9 +113,46 @@ pub struct SourceConfig {
     pub proxy_url: Option<SecretString>,
     /// A PEM file of authorities to trust besides the built-in ones.
     pub ca_file: Option<PathBuf>,
+    /// What that file held when the configuration was read.
+    pub ca_version: Option<FileVersion>,
 }
 
 impl SourceConfig {
+    /// Whether both are watched in the same way. What the tasks file lists makes no difference: it
+    /// may change at any time.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let Self {
+            name,
+            api,
+            target,
+            credentials,
+            account,
+            daily_budget,
+            resources,
+            tags,
+            tasks,
+            tasks_file,
+            tasks_in_file: _,
+            poll,
+            retention,
+            limits,
+            per_task_metrics,
+            proxy_url,
+            ca_file,
+            ca_version,
+        } = self;
+        let url = |url: &Option<SecretString>| url.as_ref().map(|it| it.expose_secret().to_owned());
+        std::ptr::eq(*api, other.api)
+            && credentials.is_same(&other.credentials)
+            && (name, target, account) == (&other.name, &other.target, &other.account)
+            && (daily_budget, resources) == (&other.daily_budget, &other.resources)
+            && (tags, tasks, tasks_file) == (&other.tags, &other.tasks, &other.tasks_file)
+            && (poll, retention, limits) == (&other.poll, &other.retention, &other.limits)
+            && *per_task_metrics == other.per_task_metrics
+            && url(proxy_url) == url(&other.proxy_url)
+            && (ca_file, ca_version) == (&other.ca_file, &other.ca_version)
+    }
+
     /// Every task to ask for by its id, as far as the configuration knows.
     pub fn all_tasks(&self) -> impl Iterator<Item = &TaskRef> {
         self.tasks.iter().chain(&self.tasks_in_file)
@@ -161,44 +210,80 @@ pub struct LimitsConfig {
 /// Every key at the top of the file.
 const KEYS: &[&str] = &["poll", "retention", "limits", "credentials", "sources", "registration"];
 
+impl LoadedConfig {
+    /// Reads the configuration in `path`, or from the environment alone where there is no path.
+    pub fn read(path: Option<&Path>, environment: &Environment) -> Self {
+        let files = Files::beside(path.unwrap_or(Path::new("")));
+        let config = match path {
+            Some(path) => Config::in_file(path, &files, environment),
+            None => Config::in_environment(&files, environment),
+        };
+        Self { config, files: files.versions() }
+    }
+
+    /// The files that make another configuration when they change. Those of its tasks do not: each
+    /// is followed by itself.
+    pub fn own_files(&self) -> BTreeMap<PathBuf, FileVersion> {
+        let mut files = self.files.clone();
+        let sources = self.config.iter().flat_map(|config| &config.sources);
+        for tasks_file in sources.filter_map(|source| source.tasks_file.as_ref()) {
+            files.remove(tasks_file);
+        }
+        files
+    }
+}
+
 impl Config {
     /// The configuration in `path`, or from the environment alone where there is no path.
     pub fn read(path: Option<&Path>, environment: &Environment) -> Result<Self, ConfigError> {
-        match path {
-            Some(path) => Self::load(path, environment),
-            None => Self::from_environment(environment),
-        }
+        LoadedConfig::read(path, environment).config
     }
 
     /// The configuration in the YAML file `path`. Relative paths in it are relative to its folder.
     pub fn load(path: &Path, environment: &Environment) -> Result<Self, ConfigError> {
+        Self::read(Some(path), environment)
+    }
+
+    /// The configuration in `text`, which came from `file`. Relative paths in it are relative to
+    /// the folder of that.
+    pub fn parse(text: &str, file: &str, environment: &Environment) -> Result<Self, ConfigError> {
+        Self::in_text(text, file, &Files::beside(Path::new(file)), environment)
+    }
+
+    /// One source, from the variables that begin with `DBTASK_`; its credentials come from the
+    /// vendor's own.
+    pub fn from_environment(environment: &Environment) -> Result<Self, ConfigError> {
+        Self::read(None, environment)
+    }
+
+    fn in_file(path: &Path, files: &Files, environment: &Environment) -> Result<Self, ConfigError> {
         let file = path.display().to_string();
-        match read_file(path) {
-            Ok(text) => Self::parse(&text, &file, environment),
+        match text(files.bytes(path.to_owned())) {
+            Ok(text) => Self::in_text(&text, &file, files, environment),
             Err(message) => fail(&file, Place::default(), message),
         }
     }
 
-    /// The configuration in `text`, which came from `file`.
-    pub fn parse(text: &str, file: &str, environment: &Environment) -> Result<Self, ConfigError> {
+    fn in_text(
+        text: &str,
+        file: &str,
+        files: &Files,
+        environment: &Environment,
+    ) -> Result<Self, ConfigError> {
         let report = Report::new(file);
         match yaml::parse(text) {
             Ok(root) => {
-                let folder = Path::new(file).parent().unwrap_or(Path::new(""));
-                let config = Self::check(&root, &report, folder, environment);
+                let config = Self::check(&root, &report, files, environment);
                 report.finish(config)
             }
             Err((place, reason)) => fail(file, place, reason),
         }
     }
 
-    /// One source, from the variables that begin with `DBTASK_`; its credentials come from the
-    /// vendor's own.
-    pub fn from_environment(environment: &Environment) -> Result<Self, ConfigError> {
+    fn in_environment(files: &Files, environment: &Environment) -> Result<Self, ConfigError> {
         let report = Report::new("environment");
         let root = variables::document(environment, &report);
-        let config =
-            root.as_ref().and_then(|root| Self::check(root, &report, Path::new(""), environment));
+        let config = root.as_ref().and_then(|root| Self::check(root, &report, files, environment));
         report.finish(config).map_err(variables::name_variables)
     }
 
@@ -207,14 +292,15 @@ impl Config {
     fn check(
         root: &Node,
         report: &Report,
-        folder: &Path,
+        files: &Files,
         environment: &Environment,
     ) -> Option<Self> {
         let root = Field::root(report, root).section();
         root.allow_or(KEYS, timing::misplaced);
+        let folder = files.folder();
         let accounts = Accounts::read(root.get("credentials").as_ref(), folder, environment);
         let defaults = Timing::read(&root);
-        let context = source::Context { accounts, defaults, folder, environment };
+        let context = source::Context { accounts, defaults, files, environment };
 
         let registration =
             root.get("registration").and_then(|field| registration::read(&field.section(), folder));
@@ -253,10 +339,6 @@ fn fail<T>(file: &str, place: Place, message: impl Into<String>) -> Result<T, Co
 }
 
 /// The text of a file of ours, or why there is none.
-fn read_file(path: &Path) -> Result<String, String> {
-    text(files::read(path, MAX_FILE_BYTES))
-}
-
 fn text(content: io::Result<Vec<u8>>) -> Result<String, String> {
     let bytes = content.map_err(|error| format!("cannot be read: {error}"))?;
     String::from_utf8(bytes)

@@ -8,9 +8,10 @@ use jiff::tz::Offset;
 use secrecy::SecretString;
 
 use super::accounts::{Accounts, DEFAULT, Holder};
+use super::files::Files;
 use super::report::{Field, Report, Section};
 use super::timing::{self, Timing};
-use super::{SourceConfig, read_file, shape, yaml};
+use super::{SourceConfig, shape, text, yaml};
 use crate::api::{APIS, Format, Scope, Target, TaskApi, TaskRef, given};
 use crate::cloud::Cloud;
 use crate::environment::Environment;
@@ -45,8 +46,7 @@ pub(super) const KEYS: &[&str] = &[
 pub(super) struct Context<'a> {
     pub(super) accounts: Accounts,
     pub(super) defaults: Timing<'a>,
-    /// What relative paths are relative to.
-    pub(super) folder: &'a Path,
+    pub(super) files: &'a Files,
     pub(super) environment: &'a Environment,
 }
 
@@ -60,6 +60,7 @@ pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Sourc
     let per_task_metrics = flag("per_task_metrics").unwrap_or(true);
     let proxy_url = section.get("proxy_url").and_then(|field| field.parse(shape::proxy));
     let ca_file = section.get("ca_file").and_then(|field| field.text());
+    let ca_file = ca_file.map(|path| context.files.path(path));
 
     let name = section.required("name").and_then(|field| field.parse(shape::name));
     let region = section.required("region").and_then(|field| field.parse(shape::region));
@@ -72,8 +73,8 @@ pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Sourc
     let tasks_file = section
         .get("tasks_file")
         .and_then(|field| field.text())
-        .map(|path| context.folder.join(path));
-    let (tasks, tasks_in_file) = tasks(section, api, tasks_file.as_deref());
+        .map(|path| context.files.path(path));
+    let (tasks, tasks_in_file) = tasks(section, api, tasks_file.as_deref(), context.files);
     let project_id = project_id(section, api, context.environment);
     let format = format(section, api);
     let utc_offset = utc_offset(section, api);
@@ -102,7 +103,8 @@ pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Sourc
         limits,
         per_task_metrics,
         proxy_url: proxy_url.map(SecretString::from),
-        ca_file: ca_file.map(|path| context.folder.join(path)),
+        ca_version: ca_file.as_ref().map(|path| context.files.version(path)),
+        ca_file,
     })
 }
 
@@ -286,6 +288,7 @@ fn tasks(
     section: &Section<'_>,
     api: &'static TaskApi,
     file: Option<&Path>,
+    files: &Files,
 ) -> (Vec<TaskRef>, Vec<TaskRef>) {
     let mut tasks = Tasks::listed(api, Vec::new());
     if let Some(list) = section.get("tasks") {
@@ -293,7 +296,7 @@ fn tasks(
     }
     let inline = tasks.list.len();
     if let (Some(path), Some(field)) = (file, section.get("tasks_file")) {
-        match read_file(path) {
+        match text(files.bytes(path.to_owned())) {
             Err(message) => field.wrong(format!("{}: {message}", path.display())),
             Ok(text) => {
                 let report = Report::new(path.display().to_string());

@@ -16,7 +16,7 @@ use crate::files;
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// What an entry of `credentials` holds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Configured {
     /// A key pair.
     Keys {
@@ -45,7 +45,7 @@ pub enum Configured {
 }
 
 /// One value, and the key of the configuration that gave it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Secret {
     /// As the configuration spells it: `secret_key_file`.
     pub key: String,
@@ -62,6 +62,17 @@ pub enum Origin {
     Variable(String),
     /// In this file, which may change.
     File(PathBuf),
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Inline(a), Self::Inline(b)) => a.expose_secret() == b.expose_secret(),
+            (Self::Variable(a), Self::Variable(b)) => a == b,
+            (Self::File(a), Self::File(b)) => a == b,
+            (Self::Inline(_) | Self::Variable(_) | Self::File(_), _) => false,
+        }
+    }
 }
 
 impl Configured {

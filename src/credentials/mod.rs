@@ -113,7 +113,7 @@ struct Handed {
     ends: Option<Timestamp>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 enum Way {
     /// As an entry of `credentials` says.
     Configured(Configured),
@@ -225,6 +225,12 @@ impl Provider {
     #[must_use]
     pub fn assuming(self, role: Role) -> Self {
         Self { role: Some(role), ..self }
+    }
+
+    /// Whether both look for the same keys in the same places, whatever they have found there.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.cloud, &self.way, &self.role) == (other.cloud, &other.way, &other.role)
+            && self.environment == other.environment
     }
 
     /// Whose credentials these are.

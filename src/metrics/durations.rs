@@ -83,11 +83,6 @@ impl Durations {
         self.lock().insert(labels, amount);
     }
 
-    /// Removes the children whose first label value is `first`.
-    pub(super) fn remove(&self, first: &str) {
-        self.lock().retain(|labels, _| labels.first().is_none_or(|label| label != first));
-    }
-
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Vec<String>, Amount>> {
         // Nothing here panics half-way through a change.
         self.children.lock().unwrap_or_else(PoisonError::into_inner)

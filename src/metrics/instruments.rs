@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use prometheus::core::{Collector, Desc, MetricVec, MetricVecBuilder};
 use prometheus::process_collector::ProcessCollector;
-use prometheus::proto::MetricFamily;
+use prometheus::proto::{Metric, MetricFamily};
 use prometheus::{
     CounterVec, Error, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts,
     Registry,
@@ -97,6 +97,8 @@ pub struct Instruments {
     changes: Arc<AtomicU64>,
     /// By source.
     kinds: Arc<Mutex<BTreeMap<String, Kinds>>>,
+    /// Sources whose series are not served.
+    withdrawn: Arc<Mutex<BTreeSet<String>>>,
     refused: Arc<Mutex<Refused>>,
     polls: IntCounterVec,
     poll_failures: IntCounterVec,
@@ -136,6 +138,7 @@ impl Instruments {
             process: Arc::new(ProcessCollector::for_self()),
             changes: Arc::default(),
             kinds: Arc::default(),
+            withdrawn: Arc::default(),
             refused: Arc::default(),
             polls: counter(&registry, "dbtask_source_polls_total")?,
             poll_failures: counter(&registry, "dbtask_source_poll_failures_total")?,
@@ -231,31 +234,19 @@ impl Instruments {
         label
     }
 
-    /// Drops every series of a source that is no more.
-    pub fn source_removed(&self, source: &str) {
-        self.kinds().remove(source);
-        for counters in [
-            &self.polls,
-            &self.poll_failures,
-            &self.unknown_values,
-            &self.coverage_gaps,
-            &self.requests,
-            &self.request_failures,
-            &self.requests_shed,
-            &self.completions,
-            &self.failures,
-            &self.cancellations,
-        ] {
-            remove_source(counters, source);
-        }
-        for gauges in [&self.budget_limit, &self.budget_remaining, &self.last_failure] {
-            remove_source(gauges, source);
-        }
-        remove_source(&self.coverage_gap_seconds, source);
-        self.task_duration.remove(source);
+    /// The source is not watched any more: none of its series is served. They are kept, for it may
+    /// come back, and no counter falls while the process lives.
+    pub fn source_withdrawn(&self, source: &str) {
+        self.withdrawn().insert(source.to_owned());
         self.refused(|refused| {
             refused.tasks_files.remove(source);
         });
+    }
+
+    /// The source is watched again.
+    pub fn source_is_back(&self, source: &str) {
+        self.withdrawn().remove(source);
+        self.changed();
     }
 
     /// A poll ended.
@@ -404,9 +395,21 @@ impl Instruments {
         self.changed();
     }
 
-    /// Everything that is counted, ordered by name.
+    /// Everything that is counted and to be served, ordered by name.
     pub(super) fn gather(&self) -> Vec<MetricFamily> {
-        self.registry.gather()
+        let mut families = self.registry.gather();
+        let withdrawn = self.withdrawn();
+        if !withdrawn.is_empty() {
+            let is_served = |metric: &Metric| {
+                let source = metric.get_label().iter().find(|pair| pair.name() == "source");
+                source.is_none_or(|source| !withdrawn.contains(source.value()))
+            };
+            for family in &mut families {
+                family.mut_metric().retain(is_served);
+            }
+            families.retain(|family| !family.get_metric().is_empty());
+        }
+        families
     }
 
     /// What the kernel says about the process now.
@@ -432,11 +435,14 @@ impl Instruments {
         self.changed();
     }
 
-    /// Lets `use_it` use the label of a kind; the lock is held, so that a source that is removed
-    /// meanwhile leaves nothing behind.
+    /// Lets `use_it` use the label of a kind.
     fn with_kind<T>(&self, source: &str, kind: &str, use_it: impl FnOnce(&str) -> T) -> T {
         let mut kinds = self.kinds();
         use_it(kinds.entry(source.to_owned()).or_default().label(kind))
+    }
+
+    fn withdrawn(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.withdrawn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn kinds(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Kinds>> {
@@ -585,7 +591,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_source_leaves_nothing_of_its_own() {
+    fn a_source_that_is_withdrawn_shows_nothing_and_comes_back_as_it_was() {
         let instruments = Instruments::new().unwrap();
         instruments.config_loaded(Timestamp::from_second(1).unwrap());
         let other = SourceInfo { name: "redis".into(), cloud: "tencent", ..SourceInfo::default() };
@@ -593,10 +599,14 @@ mod tests {
         let before = series(&instruments);
         instruments.declare_source(&source(), &["DescribeTaskList"]);
         instruments.declare_kind("mysql", "BACKUP", true);
+        instruments.poll_finished("mysql", None);
         instruments.budget_changed("mysql", 10, 3);
         instruments.task_failed_at("mysql", Timestamp::from_second(7).unwrap());
-        instruments.source_removed("mysql");
+        let full = series(&instruments);
+        instruments.source_withdrawn("mysql");
         assert_eq!(series(&instruments), before);
+        instruments.source_is_back("mysql");
+        assert_eq!(series(&instruments), full);
     }
 
     #[test]
@@ -619,7 +629,7 @@ mod tests {
         instruments.config_loaded(now);
         assert!(good());
         instruments.tasks_file_refused("mysql");
-        instruments.source_removed("mysql");
+        instruments.source_withdrawn("mysql");
         assert!(good());
     }
 

@@ -19,6 +19,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -28,6 +29,7 @@ use crate::clock::Clock;
 use crate::counts::Counts;
 use crate::metrics::Metrics;
 use crate::registration::Registrations;
+use crate::reload::Reload;
 use crate::store::{Snapshot, Store};
 pub use token::Token;
 pub use web::Web;
@@ -68,12 +70,23 @@ pub struct App {
     pub clock: Clock,
     /// Where: `/metrics`.
     pub metrics_path: String,
-    /// How task ids are registered; `None` where that is not configured.
-    pub registering: Option<Registering>,
+    /// How task ids are registered; empty as long as that is not configured.
+    pub registering: Arc<ArcSwapOption<Registering>>,
     /// How all of it is reached, and by whom.
     pub web: Arc<Web>,
+    /// How the configuration is read again at somebody's request.
+    pub lifecycle: Lifecycle,
     /// Cancelled when the program begins to stop: not ready any more, though still serving.
     pub stopping: CancellationToken,
+}
+
+/// How the configuration is read again at somebody's request.
+#[derive(Clone, Debug, Default)]
+pub struct Lifecycle {
+    /// Who reads it; `None` where there is nothing to read.
+    pub reload: Option<Reload>,
+    /// Whether everybody may ask. Else it takes a password.
+    pub is_open: bool,
 }
 
 /// How task ids are registered.
@@ -152,13 +165,13 @@ mod tests {
         let instruments = Instruments::new().unwrap();
         let journal = Arc::new(Journal::default());
         let registrations = Registrations::restore(
-            std::collections::BTreeMap::new(),
-            Limits { tasks: 1, ttl: Duration::from_secs(1) },
             Clock::System,
             instruments.clone(),
             Arc::clone(&journal),
             &mut Contents::default(),
         );
+        let limits = Limits { tasks: 1, ttl: Duration::from_secs(1) };
+        registrations.open(std::collections::BTreeMap::new(), Some(limits));
         std::fs::write(&token_file, "t").unwrap();
         Arc::new(App {
             store: Arc::default(),
@@ -166,11 +179,12 @@ mod tests {
             counts: Arc::new(Counts::new(instruments, journal)),
             clock: Clock::System,
             metrics_path: "/metrics".into(),
-            registering: Some(Registering {
+            registering: Arc::new(ArcSwapOption::from_pointee(Registering {
                 registrations: Arc::new(registrations),
                 token: Token::new(token_file),
-            }),
+            })),
             web: Arc::default(),
+            lifecycle: Lifecycle::default(),
             stopping: CancellationToken::new(),
         })
     }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -59,8 +60,8 @@ pub(super) async fn delete(
 pub(super) fn get(app: &App, source: &str, id: &str) -> Answer {
     let snapshot = app.store.snapshot(source);
     let tracked = snapshot.as_ref().and_then(|snapshot| snapshot.task(id));
-    let registering = app.registering.as_ref();
-    let registration = registering.and_then(|it| it.registrations.get(source, id));
+    let registering = app.registering.load();
+    let registration = registering.as_ref().and_then(|it| it.registrations.get(source, id));
     if tracked.is_none() && registration.is_none() {
         return json(StatusCode::NOT_FOUND, json::error("no such task is known or registered"));
     }
@@ -70,7 +71,7 @@ pub(super) fn get(app: &App, source: &str, id: &str) -> Answer {
 }
 
 fn answer(app: &App, outcome: Result<Answer, Refused>) -> Answer {
-    if let Some(registering) = &app.registering {
+    if let Some(registering) = &*app.registering.load() {
         registering.registrations.request_answered(outcome.is_ok());
     }
     outcome.unwrap_or_else(|refused| {
@@ -138,18 +139,19 @@ fn refused(refusal: &Refusal, unknown_source: StatusCode) -> Refused {
         Refusal::UnknownSource(_) => unknown_source,
         Refusal::Unaskable(_) => StatusCode::BAD_REQUEST,
         Refusal::Full(_) => StatusCode::CONFLICT,
+        Refusal::Closed => StatusCode::FORBIDDEN,
     };
     Refused::new(status, refusal.to_string())
 }
 
 /// Where to register, if whoever asks may. Until then nothing of the body is read, and nothing of
 /// the configuration told.
-async fn allowed<'a>(
-    app: &'a App,
+async fn allowed(
+    app: &App,
     peer: IpAddr,
     headers: &HeaderMap,
-) -> Result<&'a Registering, Refused> {
-    let Some(registering) = &app.registering else {
+) -> Result<Arc<Registering>, Refused> {
+    let Some(registering) = app.registering.load_full() else {
         return Err(Refused::new(
             StatusCode::FORBIDDEN,
             "task ids cannot be registered here: the configuration has no `registration` with a \

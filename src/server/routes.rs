@@ -15,7 +15,8 @@ use percent_encoding::percent_decode_str;
 
 use super::filter::Filter;
 use super::web::{Terms, Turned};
-use super::{App, MAX_BODY_BYTES, json, negotiate, page, registration};
+use super::{App, Lifecycle, MAX_BODY_BYTES, json, negotiate, page, registration};
+use crate::exporter::NotTaken;
 use crate::metrics::{Encoding, ScrapeBody};
 use crate::store::Snapshot;
 
@@ -51,6 +52,7 @@ enum Route {
     Metrics,
     Healthy,
     Ready,
+    Reload,
     Tasks,
     Task { source: String, id: String },
     Sources,
@@ -65,6 +67,7 @@ impl Route {
             path if path == app.metrics_path => Self::Metrics,
             "/-/healthy" => Self::Healthy,
             "/-/ready" => Self::Ready,
+            "/-/reload" => Self::Reload,
             "/api/v1/tasks" => Self::Tasks,
             "/api/v1/sources" => Self::Sources,
             "/" => Self::Page,
@@ -89,6 +92,7 @@ impl Route {
         match self {
             Self::Tasks => "GET, HEAD, POST",
             Self::Task { .. } => "GET, HEAD, DELETE",
+            Self::Reload => "POST",
             Self::Metrics
             | Self::Healthy
             | Self::Ready
@@ -139,7 +143,12 @@ async fn route(app: &Arc<App>, terms: &Terms, peer: IpAddr, request: Request<Inc
     };
     let methods = route.methods();
     if !methods.split(", ").any(|method| method == request.method().as_str()) {
-        let mut answer = refuse(StatusCode::METHOD_NOT_ALLOWED, &format!("only {methods}"));
+        let sentence = if matches!(route, Route::Reload) {
+            "this is done by POST: curl -X POST …/-/reload".to_owned()
+        } else {
+            format!("only {methods}")
+        };
+        let mut answer = refuse(StatusCode::METHOD_NOT_ALLOWED, &sentence);
         set(&mut answer, ALLOW, methods);
         return answer;
     }
@@ -147,6 +156,7 @@ async fn route(app: &Arc<App>, terms: &Terms, peer: IpAddr, request: Request<Inc
         Route::Metrics => metrics(app, peer, &request),
         Route::Healthy => plain(StatusCode::OK, "healthy\n"),
         Route::Ready => ready(app),
+        Route::Reload => reload(app, terms).await,
         Route::Tasks if request.method() == Method::POST => {
             registration::post(app, peer, request).await
         }
@@ -180,7 +190,7 @@ async fn admit(
     match route {
         Some(Route::Healthy | Route::Ready) => return Ok(()),
         Some(Route::Tasks | Route::Task { .. })
-            if app.registering.is_some()
+            if app.registering.load().is_some()
                 && matches!(*request.method(), Method::POST | Method::DELETE) =>
         {
             // The token of registration stands in for a password: one header cannot hold both.
@@ -254,6 +264,24 @@ fn ready(app: &App) -> Answer {
     }
     let all = snapshots.len();
     plain(StatusCode::SERVICE_UNAVAILABLE, format!("{waiting} of {all} sources not tried yet\n"))
+}
+
+/// Reads the configuration again, if that may be asked for.
+async fn reload(app: &App, terms: &Terms) -> Answer {
+    let Lifecycle { reload, is_open } = &app.lifecycle;
+    let Some(reload) = reload.as_ref().filter(|_| *is_open || terms.asks_for_passwords()) else {
+        let sentence = "the configuration cannot be reloaded in this way: that takes \
+                        --web.enable-lifecycle, or passwords in --web.config.file\n";
+        return plain(StatusCode::FORBIDDEN, sentence);
+    };
+    match reload.ask().await {
+        Ok(done) => plain(StatusCode::OK, format!("reloaded: {done}\n")),
+        Err(NotTaken::Stopping) => plain(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+        Err(NotTaken::Refused(problems)) => plain(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("refused, and the configuration before stays in force:\n{problems}\n"),
+        ),
+    }
 }
 
 /// What `work` makes of what there is, away from the threads that serve scrapes.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -69,6 +69,11 @@ impl Token {
             wrong: Mutex::default(),
             unusable: AtomicBool::default(),
         }
+    }
+
+    /// Where it is.
+    pub fn file(&self) -> &Path {
+        &self.file
     }
 
     /// Whether a request with these headers, from `peer`, may change anything.

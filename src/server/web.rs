@@ -8,26 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures_util::future::select_all;
 use governor::clock::{Clock as _, Reference as _};
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use http::HeaderMap;
 use rustls::ServerConfig;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::passwords::Passwords;
 use crate::clock::TokioClock;
-use crate::config::{
-    ConfigError, FileVersion, LoadedWebConfig, MAX_FILE_BYTES, RateLimit, WebConfig,
-};
-use crate::files::FileWatch;
-
-/// How often everything is read though nothing seems to have changed: what was read last may have
-/// been half of a file that was written twice.
-const AGAIN: Duration = Duration::from_mins(1);
+use crate::config::{ConfigError, LoadedWebConfig, MAX_FILE_BYTES, RateLimit, WebConfig};
+use crate::files::{FileVersion, FilesWatch};
 
 /// How what is served is reached, and by whom. Without a file: by everybody, over plain HTTP.
 #[derive(Debug)]
@@ -88,16 +80,10 @@ impl Web {
     async fn watch(&self) {
         let Some((path, files)) = &self.file else { return pending().await };
         let mut seen = files.clone();
-        let mut watches: BTreeMap<PathBuf, FileWatch> = BTreeMap::new();
+        let mut watch = FilesWatch::default();
         loop {
             // The files of a version that is refused too: one of them may be what is mended.
-            watches.retain(|file, _| seen.contains_key(file));
-            for file in seen.keys() {
-                let watch = || FileWatch::new(file, MAX_FILE_BYTES);
-                watches.entry(file.clone()).or_insert_with(watch);
-            }
-            let changes = select_all(watches.values_mut().map(|watch| Box::pin(watch.changed())));
-            let _ = timeout(AGAIN, changes).await;
+            watch.may_have_changed(seen.keys(), MAX_FILE_BYTES).await;
             let LoadedWebConfig { config, files } = read(path.clone()).await;
             if files == seen {
                 continue;
@@ -171,6 +157,11 @@ impl Terms {
     /// Counts a request, which may be one too many.
     pub(super) fn count(&self) -> Result<(), Turned> {
         self.limit.as_ref().map_or(Ok(()), Limit::take)
+    }
+
+    /// Whether it takes a password to be answered.
+    pub(super) fn asks_for_passwords(&self) -> bool {
+        !self.config.users.is_empty()
     }
 
     /// Whether a request with these headers shows a user and the right password, if it has to.

@@ -44,6 +44,19 @@ impl Exporter {
         Self { process, log }
     }
 
+    /// Sends it a signal: `HUP`.
+    pub(crate) async fn signal(&self, name: &str) {
+        let id = self.process.id().expect("it runs").to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().await.unwrap();
+        assert!(sent.success());
+    }
+
+    /// How many files, sockets and the like it has open.
+    pub(crate) fn open_files(&self) -> usize {
+        let id = self.process.id().expect("it runs");
+        std::fs::read_dir(format!("/proc/{id}/fd")).unwrap().count()
+    }
+
     /// Where it serves; `None` as long as it does not.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         let log = self.log.lock().unwrap();
@@ -72,10 +85,15 @@ impl Exporter {
 
     /// A scrape; `None` while it does not serve.
     pub(crate) async fn scrape(&self) -> Option<String> {
+        self.ask("GET", "/metrics").await
+    }
+
+    /// The answer to a request, with its head; `None` while it does not serve.
+    pub(crate) async fn ask(&self, method: &str, path: &str) -> Option<String> {
         let address = self.address()?;
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         let exchange = async {
             let mut stream = TcpStream::connect(address).await?;
-            let request = "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
             stream.write_all(request.as_bytes()).await?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await?;

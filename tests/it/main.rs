@@ -36,6 +36,7 @@ mod process;
 mod proxy;
 mod refusals;
 mod registration;
+mod reload;
 mod restart;
 mod server;
 mod signing;

@@ -81,7 +81,8 @@ impl Desk {
     }
 
     fn count(&self) -> usize {
-        let registrations = &self.server.app.registering.as_ref().unwrap().registrations;
+        let registering = self.server.app.registering.load_full().unwrap();
+        let registrations = &registering.registrations;
         ["225685759", "225685760", "7"]
             .iter()
             .flat_map(|id| ["adb", "redis"].map(|source| registrations.get(source, id)))
@@ -113,14 +114,11 @@ fn restored(
         Some(folder) => Journal::open(folder, instruments.clone()).unwrap(),
         None => (Journal::default(), Contents::default()),
     };
-    Registrations::restore(
-        BTreeMap::from(sources),
-        Limits { tasks, ttl: Duration::from_hours(7 * 24) },
-        clock,
-        instruments,
-        Arc::new(journal),
-        &mut contents,
-    )
+    let registrations =
+        Registrations::restore(clock, instruments, Arc::new(journal), &mut contents);
+    let limits = Limits { tasks, ttl: Duration::from_hours(7 * 24) };
+    registrations.open(BTreeMap::from(sources), Some(limits));
+    registrations
 }
 
 /// Room for ten thousand, in the journal in `folder`.

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use dbtask_exporter::budget::Left;
 use dbtask_exporter::clock::Clock;
 use dbtask_exporter::counts::Counts;
 use dbtask_exporter::metrics::{Exposition, Instruments, Metrics};
-use dbtask_exporter::server::{App, MAX_CONNECTIONS, Registering, Web, serve};
+use dbtask_exporter::server::{App, Lifecycle, MAX_CONNECTIONS, Registering, Web, serve};
 use dbtask_exporter::store::{Snapshot, Store};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -79,8 +80,9 @@ impl Server {
             counts: Arc::new(Counts::new(instruments, Arc::default())),
             clock: Clock::starting_at(time(NOW)),
             metrics_path: "/metrics".into(),
-            registering,
+            registering: Arc::new(ArcSwapOption::new(registering.map(Arc::new))),
             web,
+            lifecycle: Lifecycle::default(),
             stopping: CancellationToken::new(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -13,11 +13,11 @@ use dbtask_exporter::cloud::Credentials;
 use dbtask_exporter::config::Config;
 use dbtask_exporter::credentials::{CredentialsError, Outside, Provider};
 use dbtask_exporter::environment::Environment;
-use dbtask_exporter::exporter::{Exporter, Setting};
+use dbtask_exporter::exporter::{Control, Exporter, Setting};
 use dbtask_exporter::log::{self, Level};
 use dbtask_exporter::metrics::{Encoding, Format, Metrics};
 use dbtask_exporter::registration::Registrations;
-use dbtask_exporter::server::{App, Web};
+use dbtask_exporter::server::{App, Lifecycle, Web};
 use dbtask_exporter::simulator::{Fault, FaultKind, Scenario, SimulatedCloud};
 use dbtask_exporter::store::{Snapshot, Tracked};
 use dbtask_exporter::task::Timestamp;
@@ -32,6 +32,7 @@ pub(crate) struct Lab {
     pub(crate) cloud: Arc<SimulatedCloud>,
     setup: Setup,
     app: Arc<App>,
+    pub(crate) control: Control,
     running: JoinHandle<anyhow::Result<()>>,
     shutdown: CancellationToken,
 }
@@ -60,12 +61,14 @@ impl Setup {
     /// An exporter that goes on from what the last one left.
     pub(crate) fn start(self) -> Lab {
         let Self { config, setting, transport } = &self;
+        let way = Arc::clone(transport);
         let exporter =
-            Exporter::assemble(config, setting, |_| Ok(Arc::clone(transport) as _)).unwrap();
+            Exporter::assemble(config, setting, move |_| Ok(Arc::clone(&way) as _)).unwrap();
         let shutdown = CancellationToken::new();
-        let app = exporter.app("/metrics", Web::default(), shutdown.clone());
+        let app = exporter.app("/metrics", Web::default(), Lifecycle::default(), shutdown.clone());
+        let (cloud, control) = (Arc::clone(&self.transport.cloud), exporter.control());
         let running = tokio::spawn(exporter.run(Vec::new(), Arc::clone(&app), shutdown.clone()));
-        Lab { cloud: Arc::clone(&self.transport.cloud), setup: self, app, running, shutdown }
+        Lab { cloud, setup: self, app, control, running, shutdown }
     }
 }
 
@@ -128,14 +131,24 @@ impl Lab {
         let text = cloud.configuration("http://127.0.0.1:1");
         let config = Config::parse(&text, "simulated", &Environment::default()).unwrap();
         let setting = Setting { clock, machine: Some(Arc::new(Nobody)), ..Setting::default() };
+        let way = Arc::clone(&cloud);
         let exporter =
-            Exporter::assemble(&config, &setting, |_| Ok(Arc::clone(&cloud) as _)).unwrap();
+            Exporter::assemble(&config, &setting, move |_| Ok(Arc::clone(&way) as _)).unwrap();
         (exporter, cloud)
     }
 
     /// What is registered, where that is configured.
-    pub(crate) fn registrations(&self) -> &Registrations {
-        &self.app.registering.as_ref().unwrap().registrations
+    pub(crate) fn registrations(&self) -> Arc<Registrations> {
+        Arc::clone(&self.app.registering.load_full().unwrap().registrations)
+    }
+
+    /// Reloads the configuration, changed by `adjust`; returns what that has changed.
+    pub(crate) async fn reload(&mut self, adjust: impl FnOnce(&mut Config)) -> String {
+        let mut config = self.setup.config.clone();
+        adjust(&mut config);
+        let plan = self.control.take_over(Ok(config.clone())).await.unwrap();
+        self.setup.config = config;
+        plan.to_string()
     }
 
     /// Lets this much time pass.

@@ -483,14 +483,11 @@ async fn the_token_of_registration_stands_in_for_a_password() {
     let folder = Folder::new();
     folder.write("token", "t");
     let journal = Arc::new(Journal::default());
-    let registrations = Registrations::restore(
-        std::collections::BTreeMap::new(),
-        Limits { tasks: 1, ttl: Duration::from_secs(1) },
-        Clock::System,
-        Instruments::new().unwrap(),
-        journal,
-        &mut Contents::default(),
-    );
+    let instruments = Instruments::new().unwrap();
+    let registrations =
+        Registrations::restore(Clock::System, instruments, journal, &mut Contents::default());
+    let limits = Limits { tasks: 1, ttl: Duration::from_secs(1) };
+    registrations.open(std::collections::BTreeMap::new(), Some(limits));
     let registrations = Arc::new(registrations);
     let registering = Registering { registrations, token: Token::new(folder.path("token")) };
     let served = folder.registering("users.ok.yml", Some(registering)).await;

@@ -17,7 +17,7 @@ use dbtask_exporter::journal::Journal;
 use dbtask_exporter::metrics::{Encoding, Exposition, Format, Instruments, Metrics};
 use dbtask_exporter::registration::Kept;
 use dbtask_exporter::sabotage;
-use dbtask_exporter::server::{App, Web};
+use dbtask_exporter::server::{App, Lifecycle, Web};
 use dbtask_exporter::simulator::SimulatedCloud;
 use dbtask_exporter::task::{Resource, Timestamp};
 use dbtask_exporter::transport::{Sending, Transport, TransportError};
@@ -221,7 +221,7 @@ impl Stage {
         else {
             return false;
         };
-        let Some(registering) = &process.app.registering else { return true };
+        let Some(registering) = process.app.registering.load_full() else { return true };
         let registrations = Arc::clone(&registering.registrations);
         if !is {
             // From now on nobody knows whether it is asked for.
@@ -310,23 +310,23 @@ impl Stage {
             let interval = i64::try_from(source.poll.interval.as_secs()).unwrap_or(0);
             watched.push(self.present[n].then_some((resources, interval)));
         }
-        let names: Vec<&str> = self.world.sources.iter().map(|plan| plan.name.as_str()).collect();
+        let names: Vec<String> = self.world.sources.iter().map(|plan| plan.name.clone()).collect();
         config.sources.retain(|source| {
             names.iter().position(|name| *name == source.name).is_some_and(|n| self.present[n])
         });
-        let index = |name: &str| names.iter().position(|known| *known == name).unwrap_or(0);
-        let exporter = Exporter::assemble(&config, &self.setting, |source| {
+        let (cloud, judge, start) = (Arc::clone(&self.cloud), Arc::clone(&self.judge), self.start);
+        let exporter = Exporter::assemble(&config, &self.setting, move |source| {
             Ok(Arc::new(Wire {
-                source: index(&source.name),
-                cloud: Arc::clone(&self.cloud),
+                source: names.iter().position(|name| *name == source.name).unwrap_or(0),
+                cloud: Arc::clone(&cloud),
                 vendor: source.api.cloud,
-                start: self.start,
-                judge: Arc::clone(&self.judge),
+                start,
+                judge: Arc::clone(&judge),
             }) as _)
         });
         let exporter = exporter.expect("an exporter that starts");
         let shutdown = CancellationToken::new();
-        let app = exporter.app("/metrics", Web::default(), shutdown.clone());
+        let app = exporter.app("/metrics", Web::default(), Lifecycle::default(), shutdown.clone());
         self.lock().started(&watched);
         let (store, judge, start) = (Arc::clone(&app.store), Arc::clone(&self.judge), self.start);
         let looking = tokio::spawn(async move {

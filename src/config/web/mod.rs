@@ -7,7 +7,6 @@
 mod clients;
 mod tls;
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,12 +16,12 @@ use bcrypt::HashParts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rustls::ServerConfig;
 use secrecy::{ExposeSecret as _, SecretString};
-use sha2::{Digest as _, Sha256};
 
+use super::files::Files;
 use super::report::{ConfigError, Field, Report, Section};
 use super::yaml::{self, Place};
-use super::{MAX_FILE_BYTES, shape, text};
-use crate::files;
+use super::{shape, text};
+use crate::files::FileVersion;
 
 /// How what is served is reached, and by whom.
 #[derive(Clone, Debug, Default)]
@@ -66,9 +65,6 @@ pub struct LoadedWebConfig {
     pub files: BTreeMap<PathBuf, FileVersion>,
 }
 
-/// The digest of a content, or why there is none.
-pub type FileVersion = Result<[u8; 32], String>;
-
 /// bcrypt knows costs up to 31, which takes days. This one takes about a minute.
 const MAX_COST: u32 = 20;
 /// Longer than anybody waits.
@@ -89,10 +85,9 @@ const HEADERS: [(&str, &[&str]); 5] = [
 impl WebConfig {
     /// Reads the file `path` and those that it names, which are relative to its folder.
     pub fn load(path: &Path) -> LoadedWebConfig {
-        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-        let files = Files { folder, versions: RefCell::default() };
+        let files = Files::beside(path);
         let config = Self::read(path, &files);
-        LoadedWebConfig { config, files: files.versions.into_inner() }
+        LoadedWebConfig { config, files: files.versions() }
     }
 
     fn read(path: &Path, files: &Files) -> Result<Self, ConfigError> {
@@ -210,29 +205,4 @@ fn rate_limit(section: &Section<'_>) -> Option<RateLimit> {
     }
     section.required("burst")?;
     Some(RateLimit { interval, burst: u32::try_from(burst?).ok()? })
-}
-
-/// Reads the files that the configuration names, and remembers what was in them.
-struct Files {
-    folder: PathBuf,
-    versions: RefCell<BTreeMap<PathBuf, FileVersion>>,
-}
-
-impl Files {
-    /// The content of a file that the configuration names, or why there is none.
-    fn read(&self, name: &str) -> Result<Vec<u8>, String> {
-        let path = self.folder.join(name);
-        let shown = path.display().to_string();
-        self.bytes(path).map_err(|error| format!("{shown} cannot be read: {error}"))
-    }
-
-    fn bytes(&self, path: PathBuf) -> std::io::Result<Vec<u8>> {
-        let content = files::read(&path, MAX_FILE_BYTES);
-        let version = match &content {
-            Ok(bytes) => Ok(Sha256::digest(bytes).into()),
-            Err(error) => Err(error.to_string()),
-        };
-        self.versions.borrow_mut().insert(path, version);
-        content
-    }
 }

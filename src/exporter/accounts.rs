@@ -1,0 +1,91 @@
+//! `Accounts`: in whose names the clouds are asked, and what each may still ask.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::budget::{Budget, Mark, Moment};
+use crate::clock::Clock;
+use crate::cloud::Cloud;
+use crate::config::SourceConfig;
+use crate::credentials::Provider;
+use crate::journal::{Batch, Contents, Journal, Table};
+use crate::pace::{Account, Keeper};
+use crate::sabotage::{self, Bug};
+
+/// What each account may have spent of its budget, by cloud and name.
+const BUDGETS: Table = Table("budget");
+
+/// Every account that has had a source, by cloud and name. None is ever forgotten: what it has
+/// spent today, and how often its key has been refused, counts when its sources come back.
+#[derive(Debug, Default)]
+pub(super) struct Accounts(HashMap<(Cloud, String), Known>);
+
+#[derive(Debug)]
+struct Known {
+    account: Arc<Account>,
+    credentials: Arc<Provider>,
+}
+
+impl Accounts {
+    /// Lets a source have the credentials that are in use already, if they are the same: they may
+    /// hold a session.
+    pub(super) fn share(&self, source: &mut SourceConfig) {
+        if let Some(Known { credentials, .. }) = self.0.get(&key(source))
+            && credentials.is_same(&source.credentials)
+        {
+            source.credentials = Arc::clone(credentials);
+        }
+    }
+
+    /// The account that a source belongs to, with what an earlier process left of it in `contents`,
+    /// and with the limit and the credentials that the source has now.
+    pub(super) fn enter(
+        &mut self,
+        source: &SourceConfig,
+        clock: Clock,
+        journal: &Arc<Journal>,
+        contents: &mut Contents,
+    ) -> Arc<Account> {
+        let known = self.0.entry(key(source)).or_insert_with(|| Known {
+            account: Arc::new(account(source, clock, journal, contents)),
+            credentials: Arc::clone(&source.credentials),
+        });
+        if !known.credentials.is_same(&source.credentials) {
+            known.credentials = Arc::clone(&source.credentials);
+            known.account.guard.replaced();
+        }
+        known.account.allow(source.daily_budget, clock);
+        Arc::clone(&known.account)
+    }
+}
+
+fn key(source: &SourceConfig) -> (Cloud, String) {
+    (source.api.cloud, source.account.clone())
+}
+
+fn account(
+    source: &SourceConfig,
+    clock: Clock,
+    journal: &Arc<Journal>,
+    contents: &mut Contents,
+) -> Account {
+    // No source is called so.
+    let name = format!("{}/{}", source.api.cloud, source.account);
+    let mark = contents.take::<Mark>(BUDGETS, &name).pop().map(|(_, mark)| mark);
+    let mark = mark.filter(|_| !sabotage::is(Bug::BudgetForgotten)).unwrap_or_default();
+    let limit = source.daily_budget.unwrap_or_default();
+    let budget = Budget::new(limit, &mark, Moment::now(clock));
+    let journal = Arc::clone(journal);
+    let keep = move |mark: Mark| {
+        let mut batch = Batch::default();
+        batch.put(BUDGETS, &name, "", &mark);
+        journal.note(batch);
+        let journal = Arc::clone(&journal);
+        let kept: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
+            journal.flush().await;
+        });
+        kept
+    };
+    Account::with_budget(budget, Some(Keeper(Box::new(keep))))
+}

@@ -1,0 +1,464 @@
+//! `Exporter`: pollers, publisher and servers for one configuration, until told to stop; and for the
+//! configurations that follow it.
+//!
+//! ```text
+//!  Control ─► Config ─► Plan ─► Keep ─────────────────────────────────────────► Fleet
+//!                         ├──► Change ─► stop ─► Resting ─► resume ──────────────►┤
+//!                         ├──► Start ──► Resting, journal or nothing ─► Poller ──►┘
+//!                         └──► Stop ───► stop ─► Resting, until it comes back
+//! ```
+
+mod accounts;
+mod control;
+mod fleet;
+mod plan;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwapOption;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use self::accounts::Accounts;
+use self::control::Order;
+pub use self::control::{Control, NotTaken};
+use self::fleet::Fleet;
+pub use self::plan::{Plan, Step};
+use crate::book::Keeping;
+use crate::caller::Caller;
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError, RegistrationConfig, SourceConfig};
+use crate::counts::Counts;
+use crate::journal::{Contents, Journal, JournalError};
+use crate::metrics::{Instruments, Metrics, publish};
+use crate::poller::{Pace, Poller, Resting, Shelves, knows_another, sweep};
+use crate::registration::{Limits, Registrable, Registrations};
+use crate::server::{App, Lifecycle, Registering, Token, Web, serve};
+use crate::source::{Learned, Source};
+use crate::store::{Snapshot, SourceInfo};
+use crate::tally::Tally;
+use crate::tasks_file::TasksFile;
+use crate::transport::{Network, NetworkOptions, Transport};
+use crate::watchlist::Watchlist;
+
+/// How the services of this machine are reached. They are near, or not there at all.
+const MACHINE: NetworkOptions = NetworkOptions {
+    timeout: Duration::from_secs(4),
+    proxy_url: None,
+    ca_file: None,
+    ca_version: None,
+    direct: true,
+};
+
+/// Everything that runs for one configuration after the other.
+#[derive(Debug)]
+pub struct Exporter {
+    clock: Clock,
+    machine: Arc<dyn Transport>,
+    ways: Ways,
+    instruments: Instruments,
+    metrics: Arc<Metrics>,
+    shelves: Shelves,
+    /// What an earlier process left, and nobody has taken yet: its source may come back.
+    contents: Contents,
+    accounts: Accounts,
+    fleet: Fleet,
+    /// Sources that are not watched any more.
+    resting: BTreeMap<String, Resting>,
+    registrations: Arc<Registrations>,
+    registering: Arc<ArcSwapOption<Registering>>,
+    control: Control,
+    orders: mpsc::Receiver<Order>,
+}
+
+/// What surrounds an exporter.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// What time it is.
+    pub clock: Clock,
+    /// The folder of the journal; `None` keeps everything in memory.
+    pub storage: Option<PathBuf>,
+    /// Whether the journal is written on the thread that polls, so that nothing hangs on the timing
+    /// of threads: for simulations that must run the same way each time.
+    pub inline: bool,
+    /// How the services of this machine that hand out keys are reached; `None`: by the network,
+    /// never through a proxy.
+    pub machine: Option<Arc<dyn Transport>>,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self { clock: Clock::System, storage: None, inline: false, machine: None }
+    }
+}
+
+/// Finds the way to the cloud of a source.
+struct Ways(Box<FindWay>);
+
+type FindWay = dyn FnMut(&SourceConfig) -> anyhow::Result<Arc<dyn Transport>> + Send;
+
+impl fmt::Debug for Ways {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ways").finish_non_exhaustive()
+    }
+}
+
+/// A configuration of which everything that can fail has been done.
+struct Prepared {
+    config: Config,
+    plan: Plan,
+    /// The ways of the sources that begin or change.
+    ways: HashMap<String, Arc<dyn Transport>>,
+}
+
+impl Exporter {
+    /// Prepares the sources of `config`, going on from the journal in `storage`; nothing is sent
+    /// yet. Fails where a proxy's address or a certificate file cannot be used, and where another
+    /// process has the journal.
+    pub fn new(config: &Config, storage: Option<&Path>) -> anyhow::Result<Self> {
+        let setting = Setting { storage: storage.map(Path::to_owned), ..Setting::default() };
+        // Sources that reach their clouds in the same way share connections.
+        let mut networks: Vec<(NetworkOptions, Arc<Network>)> = Vec::new();
+        Self::assemble(config, &setting, move |source| {
+            networks.retain(|(_, network)| Arc::strong_count(network) > 1);
+            let options = network_options(source);
+            if let Some((_, network)) = networks.iter().find(|(known, _)| known.is_same(&options)) {
+                return Ok(Arc::clone(network) as Arc<dyn Transport>);
+            }
+            let network = Arc::new(Network::new(&options)?);
+            networks.push((options, Arc::clone(&network)));
+            Ok(network)
+        })
+    }
+
+    /// The same in another setting and with other ways to the clouds. What is left to chance
+    /// (jitter, backoff, nonces) comes from the thread's own generator, which `fastrand::seed`
+    /// starts anew.
+    pub fn assemble(
+        config: &Config,
+        setting: &Setting,
+        way: impl FnMut(&SourceConfig) -> anyhow::Result<Arc<dyn Transport>> + Send + 'static,
+    ) -> anyhow::Result<Self> {
+        let clock = setting.clock;
+        let machine = match &setting.machine {
+            Some(machine) => Arc::clone(machine),
+            None => Arc::new(Network::new(&MACHINE)?),
+        };
+        let instruments = Instruments::new()?;
+        let (journal, mut contents) = open_journal(setting, &instruments)?;
+        let shelves = Shelves {
+            store: Arc::default(),
+            counts: Arc::new(Counts::new(instruments.clone(), Arc::clone(&journal))),
+            journal: Arc::clone(&journal),
+        };
+        let notices = instruments.clone();
+        let registrations = Registrations::restore(clock, notices, journal, &mut contents);
+        let (control, orders) = Control::new();
+        let mut exporter = Self {
+            clock,
+            machine,
+            ways: Ways(Box::new(way)),
+            metrics: Arc::new(Metrics::new(instruments.clone())),
+            instruments,
+            shelves,
+            contents,
+            accounts: Accounts::default(),
+            fleet: Fleet::default(),
+            resting: BTreeMap::new(),
+            registrations: Arc::new(registrations),
+            registering: Arc::default(),
+            control,
+            orders,
+        };
+        let prepared = exporter.prepare(config.clone())?;
+        exporter.put_in_place(prepared);
+        let Self { shelves, contents, .. } = &mut exporter;
+        shelves.journal.note(sweep(contents, clock.now()));
+        Ok(exporter)
+    }
+
+    /// What the servers of this exporter serve, with the metrics at `metrics_path`.
+    pub fn app(
+        &self,
+        metrics_path: &str,
+        web: Web,
+        lifecycle: Lifecycle,
+        stopping: CancellationToken,
+    ) -> Arc<App> {
+        Arc::new(App {
+            store: Arc::clone(&self.shelves.store),
+            metrics: Arc::clone(&self.metrics),
+            counts: Arc::clone(&self.shelves.counts),
+            clock: self.clock,
+            metrics_path: metrics_path.to_owned(),
+            registering: Arc::clone(&self.registering),
+            web: Arc::new(web),
+            lifecycle,
+            stopping,
+        })
+    }
+
+    /// What gives this exporter another configuration while it runs.
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    /// The sources, in the order of the configuration, for whoever asks them something else than a
+    /// poll does.
+    pub fn into_sources(self) -> Vec<Source> {
+        self.fleet.into_pollers().map(Poller::into_source).collect()
+    }
+
+    /// Polls every source once, all at the same time, and returns what they look like.
+    pub async fn poll_once(self) -> Vec<Arc<Snapshot>> {
+        let mut polls = JoinSet::new();
+        for poller in self.fleet.into_pollers() {
+            polls.spawn(async move { poller.poll_if_allowed().await });
+        }
+        polls.join_all().await;
+        self.shelves.store.snapshots()
+    }
+
+    /// Polls, and serves `app` on `listeners`, until `shutdown`; then finishes the requests under
+    /// way. A part that panics ends the whole: restarted beats silently stale.
+    pub async fn run(
+        self,
+        listeners: Vec<TcpListener>,
+        app: Arc<App>,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let (store, metrics) = (Arc::clone(&self.shelves.store), Arc::clone(&self.metrics));
+        let mut parts = JoinSet::new();
+        parts.spawn(publish(store, metrics, shutdown.clone()));
+        parts.spawn(Arc::clone(&app.web).keep_up(shutdown.clone()));
+        for listener in listeners {
+            parts.spawn(serve(listener, Arc::clone(&app), shutdown.clone()));
+        }
+        self.work(parts, shutdown).await
+    }
+
+    /// Polls until `shutdown`, and leaves it to the caller to look into the store.
+    pub async fn poll(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        self.work(JoinSet::new(), shutdown).await
+    }
+
+    /// Polls, counts, keeps registrations and takes orders, until `shutdown` and until the other
+    /// `parts` have ended too.
+    async fn work(
+        mut self,
+        mut parts: JoinSet<()>,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
+        parts.spawn(Arc::clone(&self.shelves.counts).run(shutdown.clone()));
+        let store = Arc::clone(&self.shelves.store);
+        parts.spawn(Arc::clone(&self.registrations).run(store, shutdown.clone()));
+        self.fleet.begin(&shutdown);
+        loop {
+            let ended = tokio::select! {
+                biased;
+                Some(ended) = parts.join_next() => ended,
+                Some(ended) = self.fleet.ended() => ended,
+                Some(order) = self.orders.recv(), if !shutdown.is_cancelled() => {
+                    let outcome = self.take_over(order.config).await?;
+                    // Whoever asked may have gone.
+                    let _ = order.answer.send(outcome);
+                    continue;
+                }
+                else => return Ok(()),
+            };
+            ended.context("a part of the exporter has died")?;
+            anyhow::ensure!(shutdown.is_cancelled(), "a part of the exporter has stopped");
+        }
+    }
+
+    /// Goes on with another configuration, whole or not at all: the inner error says why not. The
+    /// outer one ends the exporter.
+    async fn take_over(
+        &mut self,
+        config: Result<Config, ConfigError>,
+    ) -> anyhow::Result<anyhow::Result<Plan>> {
+        let prepared = match config.map_err(Into::into).and_then(|config| self.prepare(config)) {
+            Ok(prepared) => prepared,
+            Err(refusal) => {
+                self.instruments.config_refused();
+                return Ok(Err(refusal));
+            }
+        };
+        let plan = prepared.plan.clone();
+        let leaving: BTreeSet<&str> =
+            plan.sources(Step::Change).chain(plan.sources(Step::Stop)).collect();
+        for poller in self.fleet.stop(&leaving).await? {
+            let name = poller.name().to_owned();
+            let resting = poller.rest();
+            let gone = plan.step(&name) == Some(Step::Stop);
+            self.resting.insert(name, if gone { resting.withdrawn() } else { resting });
+        }
+        // A poll that was abandoned may have entered what is in the journal only now.
+        self.shelves.journal.flush().await;
+        self.put_in_place(prepared);
+        Ok(Ok(plan))
+    }
+
+    /// Does all that can fail, and changes nothing.
+    fn prepare(&mut self, mut config: Config) -> anyhow::Result<Prepared> {
+        for source in &mut config.sources {
+            self.accounts.share(source);
+        }
+        let watched = self.fleet.members().values().map(|member| &member.config);
+        let plan = Plan::new(watched, &config.sources);
+        let mut ways = HashMap::new();
+        for source in &config.sources {
+            if plan.step(&source.name) != Some(Step::Keep) {
+                let way = (self.ways.0)(source);
+                let way = way.with_context(|| format!("source {}", source.name))?;
+                ways.insert(source.name.clone(), way);
+            }
+        }
+        Ok(Prepared { config, plan, ways })
+    }
+
+    /// Has every source do what the plan says; those that change or go have been stopped.
+    fn put_in_place(&mut self, prepared: Prepared) {
+        let Prepared { config, plan: _, mut ways } = prepared;
+        let mut registrable = BTreeMap::new();
+        for source in config.sources {
+            let (name, api) = (source.name.clone(), source.api);
+            if let Some(way) = ways.remove(&name) {
+                self.start(source, way);
+            } else if let Some(member) = self.fleet.member(&name) {
+                member.watchlist.configure(source.all_tasks().cloned());
+                member.config = source;
+            }
+            if let Some(member) = self.fleet.member(&name) {
+                registrable
+                    .insert(name, Registrable { api, watchlist: Arc::clone(&member.watchlist) });
+            }
+        }
+        self.open_registration(config.registration.as_ref(), registrable);
+        self.instruments.config_loaded(self.clock.now());
+    }
+
+    /// Adds a source, which goes on from what is known of it.
+    fn start(&mut self, source: SourceConfig, transport: Arc<dyn Transport>) {
+        let Self { clock, shelves, contents, instruments, .. } = self;
+        let account = self.accounts.enter(&source, *clock, &shelves.journal, contents);
+        let info = Arc::new(info(&source));
+        let caller = Caller {
+            info: Arc::clone(&info),
+            api: source.api,
+            target: source.target.clone(),
+            credentials: Arc::clone(&source.credentials),
+            account,
+            transport,
+            machine: Arc::clone(&self.machine),
+            instruments: instruments.clone(),
+            clock: *clock,
+            clock_offset: 0,
+            tally: Tally::default(),
+        };
+        let watchlist = Arc::new(Watchlist::new(source.all_tasks().cloned()));
+        let (list, notices) = (Arc::clone(&watchlist), instruments.clone());
+        let tasks_file = TasksFile::of(&source, list, notices, *clock);
+        let connected = connected(&source, caller, Arc::clone(&watchlist));
+        let (pace, keeping, random) = (pace(&source), keeping(&source), fastrand::Rng::new());
+        let resting = self.resting.remove(&source.name);
+        let is_another = match &resting {
+            Some(resting) => resting.is_another(&info),
+            None => knows_another(contents, &info),
+        };
+        if is_another {
+            self.registrations.forget_source(&source.name);
+        }
+        let poller = match resting {
+            Some(resting) => resting.resume(connected, pace, keeping, random),
+            None => Poller::new(connected, pace, keeping, shelves.clone(), contents, random),
+        };
+        self.fleet.add(source, watchlist, poller, tasks_file);
+    }
+
+    fn open_registration(
+        &self,
+        config: Option<&RegistrationConfig>,
+        sources: BTreeMap<String, Registrable>,
+    ) {
+        let limits = config.map(|it| Limits { tasks: it.max_tasks, ttl: it.ttl });
+        self.registrations.open(sources, limits);
+        let before = self.registering.load_full();
+        self.registering.store(config.map(|config| match before {
+            // Who has shown wrong tokens is remembered.
+            Some(before) if before.token.file() == config.token_file => before,
+            Some(_) | None => Arc::new(Registering {
+                registrations: Arc::clone(&self.registrations),
+                token: Token::new(config.token_file.clone()),
+            }),
+        }));
+    }
+}
+
+/// The journal of this setting, and what an earlier process left in it.
+fn open_journal(
+    setting: &Setting,
+    instruments: &Instruments,
+) -> Result<(Arc<Journal>, Contents), JournalError> {
+    let (journal, contents) = match &setting.storage {
+        Some(folder) => Journal::open(folder, instruments.clone())?,
+        None => Default::default(),
+    };
+    Ok((Arc::new(if setting.inline { journal.inline() } else { journal }), contents))
+}
+
+fn info(source: &SourceConfig) -> SourceInfo {
+    SourceInfo {
+        name: source.name.clone(),
+        cloud: source.api.cloud.as_str(),
+        api: source.api.name,
+        region: source.target.region.clone(),
+        account: source.account.clone(),
+        per_task_metrics: source.per_task_metrics,
+    }
+}
+
+fn connected(config: &SourceConfig, caller: Caller, watchlist: Arc<Watchlist>) -> Source {
+    Source {
+        caller,
+        resources: config.resources.clone(),
+        tags: config.tags.clone(),
+        watchlist,
+        lookback: config.poll.lookback,
+        by_id_time: config.poll.interval,
+        learned: Learned::default(),
+    }
+}
+
+fn pace(config: &SourceConfig) -> Pace {
+    Pace { interval: config.poll.interval, idle_interval: config.poll.idle_interval }
+}
+
+fn keeping(config: &SourceConfig) -> Keeping {
+    Keeping {
+        stale_after: config.poll.stale_after,
+        finished: config.retention.finished,
+        failed: config.retention.failed,
+        tasks: config.limits.tasks_per_source,
+    }
+}
+
+fn network_options(config: &SourceConfig) -> NetworkOptions {
+    let authority = config.target.endpoint.parse::<http::Uri>().ok();
+    let host = authority.as_ref().and_then(http::Uri::host).unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    NetworkOptions {
+        timeout: config.poll.timeout,
+        proxy_url: config.proxy_url.clone(),
+        ca_file: config.ca_file.clone(),
+        ca_version: config.ca_version.clone(),
+        direct: host == "localhost" || address.is_ok_and(|address| address.is_loopback()),
+    }
+}
