@@ -33,10 +33,13 @@ cluster() {
 dashboards() {
     cargo build --quiet --locked && .tools/python/bin/python -m pytest -q -p no:cacheprovider tests/dashboards
 }
+browser() {
+    cargo build --quiet --locked && node --test --test-reporter=tap tests/browser/
+}
 peer() { (cd benches/peers && go vet ./... && go build -o ../../target/peer .); }
 
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(format clippy rustdoc tests simulate deny sdk dashboards release promtool prometheus chart cluster peer)
+[ ${#steps[@]} -gt 0 ] || steps=(format clippy rustdoc tests simulate deny sdk dashboards browser release promtool prometheus chart cluster peer)
 
 passed=0 failed=0 skipped=0
 # Adds what a runner's summary says: "12 passed; 1 failed; 0 ignored" or "1 failed, 12 passed".
@@ -48,9 +51,12 @@ for step in "${steps[@]}"; do
     printf '[%d/%d] %-10s ' $number ${#steps[@]} "$step"
     if "$step" >"$log" 2>&1; then status=ok; else status=FAILED; fi
     ran=0
-    case $step in tests | simulate | sdk | dashboards | chart | cluster)
+    case $step in tests | simulate | sdk | dashboards | browser | chart | cluster)
         # Only the lines that sum up: test names may hold such words too.
         grep -E '^(test result|simulate):|^[=0-9].*(passed|failed|skipped).* in [0-9.]+s' "$log" >"$log.sums"
+        # Node says "# pass 12".
+        [ "$step" != browser ] ||
+            sed -nE 's/^# (pass|fail|skipp)(ed)? ([0-9]+)$/\3 \1ed/p; s/^# cancelled ([0-9]+)$/\1 failed/p' "$log" >"$log.sums"
         p=$(count "$log.sums" passed) f=$(count "$log.sums" 'failed|error') s=$(count "$log.sums" 'skipped|ignored')
         passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s)) ran=$((p + f))
         [ $status = ok ] || [ "$f" -gt 0 ] || failed=$((failed + 1))

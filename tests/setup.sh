@@ -153,6 +153,12 @@ node_packages() { # folder with package.json and its lock
 debian prometheus promtool
 debian curl curl
 debian openssl openssl
+# Before chromium, which brings fc-list along, but no font.
+debian fonts-dejavu-core fc-list
+debian chromium chromium
+node_packages tests/browser
+# Modules are looked for beside the file that imports them.
+ln -sfn ../../.tools/browser/node_modules tests/browser/node_modules
 python_packages tests/requirements.txt
 node_packages tests/dashboards/grafana-types
 cargo_tool cargo-deny "$CARGO_DENY"
