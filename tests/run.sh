@@ -21,6 +21,10 @@ deny() { .tools/bin/cargo-deny --log-level error check licenses bans sources; }
 release() { cargo build --release --locked; }
 promtool() { tests/promtool.sh; }
 prometheus() { tests/prometheus.sh; }
+rules() { .tools/python/bin/python -m pytest -q -p no:cacheprovider tests/rules; }
+alerting() {
+    cargo build --quiet --locked && .tools/python/bin/python -m pytest -q -s -p no:cacheprovider tests/alerting
+}
 sdk() {
     cargo build --quiet --locked && .tools/python/bin/python -m pytest -q -p no:cacheprovider tests/sdk
 }
@@ -39,7 +43,7 @@ browser() {
 peer() { (cd benches/peers && go vet ./... && go build -o ../../target/peer .); }
 
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(format clippy rustdoc tests simulate deny sdk dashboards browser release promtool prometheus chart cluster peer)
+[ ${#steps[@]} -gt 0 ] || steps=(format clippy rustdoc tests simulate deny sdk dashboards browser release promtool prometheus rules alerting chart cluster peer)
 
 passed=0 failed=0 skipped=0
 # Adds what a runner's summary says: "12 passed; 1 failed; 0 ignored" or "1 failed, 12 passed".
@@ -51,7 +55,7 @@ for step in "${steps[@]}"; do
     printf '[%d/%d] %-10s ' $number ${#steps[@]} "$step"
     if "$step" >"$log" 2>&1; then status=ok; else status=FAILED; fi
     ran=0
-    case $step in tests | simulate | sdk | dashboards | browser | chart | cluster)
+    case $step in tests | simulate | sdk | rules | alerting | dashboards | browser | chart | cluster)
         # Only the lines that sum up: test names may hold such words too.
         grep -E '^(test result|simulate):|^[=0-9].*(passed|failed|skipped).* in [0-9.]+s' "$log" >"$log.sums"
         # Node says "# pass 12".

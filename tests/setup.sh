@@ -151,6 +151,7 @@ node_packages() { # folder with package.json and its lock
 }
 
 debian prometheus promtool
+debian prometheus-alertmanager prometheus-alertmanager
 debian curl curl
 debian openssl openssl
 # Before chromium, which brings fc-list along, but no font.
@@ -162,9 +163,12 @@ ln -sfn ../../.tools/browser/node_modules tests/browser/node_modules
 python_packages tests/requirements.txt
 node_packages tests/dashboards/grafana-types
 cargo_tool cargo-deny "$CARGO_DENY"
+# Prometheus 3 beside Debian's 2, without its discoveries, which are most of it.
+go_module prometheus tests/tools/prometheus -tags=remove_all_sd \
+    github.com/prometheus/prometheus/cmd/prometheus github.com/prometheus/prometheus/cmd/promtool
 chart_tools
 [ "${1:-}" != cluster ] || cluster_tools
-command -v go >/dev/null || missing+=("go (for helm, Kubernetes and the peer of the benchmarks)")
+command -v go >/dev/null || missing+=("go (for helm, Prometheus 3, Kubernetes and the peer of the benchmarks)")
 
 if [ ${#missing[@]} -gt 0 ]; then
     printf 'setup: could not install: %s\n' "${missing[@]}" >&2

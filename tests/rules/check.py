@@ -73,7 +73,7 @@ def labels_of(node, known):
                 return left if right is None else right
             matching = node.modifier.matching if node.modifier else None
             card = str(node.modifier.card) if node.modifier else ""
-            copied = set(node.modifier.card.labels or []) if "ManyToOne" in card else set()
+            copied = set(node.modifier.group_labels or []) if "ManyToOne" in card else set()
             if str(node.op) in ("and", "unless"):
                 return left
             if str(node.op) == "or":
@@ -151,7 +151,7 @@ def join_problems(node, known):
     elif matching is not None and "instance" in matching.labels:
         yield "a join that ignores instance: two replicas break it"
     if modifier and "ManyToOne" in str(modifier.card):
-        for label in modifier.card.labels or []:
+        for label in modifier.group_labels or []:
             if label not in sides[1]:
                 yield f"takes {label} from a side that does not have it"
 
