@@ -27,6 +27,7 @@ use crate::sabotage::{self, Bug};
 use crate::source::Fetched;
 use crate::store::Tracked;
 use crate::task::{Step, Task, TaskState, Timestamp};
+use crate::transition::{Told, Transition};
 
 /// How long things are kept, and how many are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +67,8 @@ struct Entry {
     said: TaskState,
     #[serde(default, skip_serializing_if = "Progression::is_empty")]
     progression: Progression,
+    #[serde(default)]
+    told: Told,
 }
 
 /// What is to be shown of a [`Book`].
@@ -122,20 +125,20 @@ impl Book {
         self.tasks().any(|tracked| tracked.settled.is_none())
     }
 
-    /// Enters what a poll found; `ledger` has entered it before. Returns the tasks that went out of
-    /// sight unfinished, as they were last seen.
+    /// Enters what a poll found; `ledger` has entered it before. Returns the tasks that have come to
+    /// another state, those that were not known before, and those whose run is another one.
     pub fn enter(
         &mut self,
         fetched: Fetched,
         ledger: &Ledger,
         keeping: &Keeping,
         now: Timestamp,
-    ) -> Vec<Task> {
+    ) -> Vec<Transition> {
         let mut found: BTreeMap<Arc<str>, Task> =
             fetched.tasks.into_iter().map(|task| (Arc::clone(&task.id), task)).collect();
         let gone: HashSet<Arc<str>> = fetched.gone.into_iter().collect();
         let left_over: HashSet<Arc<str>> = fetched.left_over.into_iter().collect();
-        let mut lost = Vec::new();
+        let mut transitions = Vec::new();
         for entry in &mut self.entries {
             let tracked = &mut entry.tracked;
             let sighting = if sabotage::is(Bug::EnteredAnew) {
@@ -144,13 +147,15 @@ impl Book {
                 found.remove(&tracked.task.id)
             };
             if let Some(task) = sighting {
-                entry.see(task, ledger, now);
+                transitions.extend(entry.see(task, ledger, now));
             } else if tracked.settled.is_none()
                 && (fetched.complete && !left_over.contains(&tracked.task.id)
                     || gone.contains(&tracked.task.id))
                 && !sabotage::is(Bug::AbsenceIgnored)
             {
-                lost.push(tracked.task.clone());
+                if entry.told.lose() {
+                    transitions.push(Transition::lost(&tracked.task));
+                }
                 tracked.task.state = if sabotage::is(Bug::AbsenceIsSuccess) {
                     TaskState::Succeeded
                 } else {
@@ -162,8 +167,13 @@ impl Book {
         }
         let new = found.into_values().map(|task| Entry::new(task, ledger, now));
         // What has been shown for its time does not come back, though the vendor still lists it.
-        self.entries.extend(new.filter(|entry| !entry.tracked.has_expired(keeping, now)));
-        lost
+        for mut entry in new.filter(|entry| !entry.tracked.has_expired(keeping, now)) {
+            let task = &entry.tracked.task;
+            let from = entry.told.see(task.state);
+            transitions.extend(from.map(|from| Transition::seen(task, from)));
+            self.entries.push(entry);
+        }
+        transitions
     }
 
     /// Drops what has been shown for its time, and calls unknown what has been silent for too long.
@@ -252,11 +262,11 @@ impl Entry {
             settled: ledger.settled(&task.id),
             task,
         };
-        Self { said: tracked.task.state, tracked, saved: None, progression }
+        Self { said: tracked.task.state, tracked, saved: None, progression, told: Told::default() }
     }
 
     /// Takes in a new sighting. What an answer by id leaves out stays as the list had it.
-    fn see(&mut self, mut task: Task, ledger: &Ledger, now: Timestamp) {
+    fn see(&mut self, mut task: Task, ledger: &Ledger, now: Timestamp) -> Option<Transition> {
         let tracked = &mut self.tracked;
         let old = &tracked.task;
         if self.said != task.state || has_moved(old, &task) {
@@ -289,7 +299,10 @@ impl Entry {
         if ended || *old != task {
             self.saved = None;
         }
+        let again = ended && task.state.is_final() && settled == Some(now);
+        let from = self.told.see(task.state).or_else(|| again.then_some(Some(task.state)));
         tracked.task = task;
+        from.map(|from| Transition::seen(&tracked.task, from))
     }
 }
 

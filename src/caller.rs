@@ -205,6 +205,7 @@ impl Caller {
                 (self.read(query, &response), offset)
             }
         };
+        self.log_call(operation.name, begun.elapsed(), result.as_ref().err());
         match &result {
             Ok(_) => self.account.guard.accepted(),
             Err(error) => {
@@ -242,6 +243,16 @@ impl Caller {
         let credentials = self.credentials.get(&outside).await?;
         self.spend().await?;
         Ok(credentials)
+    }
+
+    fn log_call(&self, operation: &str, took: Duration, error: Option<&FetchError>) {
+        tracing::debug!(
+            source = self.info.name,
+            operation,
+            duration_seconds = took.as_secs_f64(),
+            reason = error.map(|error| error.reason().as_str()),
+            "call"
+        );
     }
 
     /// Takes one call from the account's budget, if it has one.

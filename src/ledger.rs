@@ -131,6 +131,11 @@ impl Ledger {
         self.clock_offset = seconds;
     }
 
+    /// Whether the baseline is complete: from then on what comes into view is news.
+    pub fn is_watching(&self) -> bool {
+        self.baseline.complete
+    }
+
     /// Enters what a poll saw, and returns the ends to be counted. `complete` says that the poll
     /// read everything: the first such poll ends the baseline.
     pub fn enter(&mut self, tasks: &[Task], complete: bool, now: Timestamp) -> Vec<Completion> {

@@ -1,5 +1,6 @@
 //! The log: standard error, one line for each event, `logfmt` or JSON.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use tracing::level_filters::LevelFilter;
@@ -11,12 +12,12 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter}
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::{LookupSpan, Registry};
 
-use crate::printable::printable;
+use crate::printable::{printable, printable_json};
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Level {
-    /// Every call.
+    /// Every call to a cloud, and every connection that breaks off.
     Debug,
     /// What an operator may want to know.
     Info,
@@ -57,20 +58,26 @@ where
                 .with_span_name(false)
                 .with_span_path(false)
                 .layer()
-                .map_event_format(OneLine)
+                .map_event_format(|inner| OneLine { inner, clean: printable })
                 .with_writer(writer);
             Box::new(Registry::default().with(layer.with_filter(filter)))
         }
         Format::Json => {
-            let layer =
-                tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(writer);
+            let layer = tracing_subscriber::fmt::layer()
+                .json()
+                .flatten_event(true)
+                .map_event_format(|inner| OneLine { inner, clean: printable_json })
+                .with_writer(writer);
             Box::new(Registry::default().with(layer.with_filter(filter)))
         }
     }
 }
 
-/// Keeps an event on its line: `tracing-logfmt` leaves some control characters as they are.
-struct OneLine<F>(F);
+/// Keeps an event on its line: both formats leave some control characters as they are.
+struct OneLine<F> {
+    inner: F,
+    clean: fn(&str) -> Cow<'_, str>,
+}
 
 impl<S, N, F> FormatEvent<S, N> for OneLine<F>
 where
@@ -85,8 +92,8 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let mut line = String::new();
-        self.0.format_event(context, Writer::new(&mut line), event)?;
-        writeln!(writer, "{}", printable(line.trim_end_matches('\n')))
+        self.inner.format_event(context, Writer::new(&mut line), event)?;
+        writeln!(writer, "{}", (self.clean)(line.trim_end_matches('\n')))
     }
 }
 
@@ -167,6 +174,11 @@ mod tests {
         assert_eq!(object["task"], HOSTILE);
         assert_eq!(object["message"], "polled");
         assert_eq!(line.lines().count(), 1);
+        let moving = "a\u{9b}2J\u{85}b\u{2028}\u{202e}";
+        let line = logged(Level::Info, Format::Json, || tracing::info!(task = moving, "polled"));
+        assert!(!line.trim_end().chars().any(|c| !c.is_ascii() || c.is_control()), "{line}");
+        let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(object["task"], moving);
     }
 
     #[test]

@@ -24,6 +24,8 @@ use crate::source::{Fetched, Source};
 use crate::store::{Snapshot, SourceInfo, Store, Tracked};
 use crate::tally::Tally;
 use crate::task::{Task, TaskState, Timestamp};
+use crate::transition::Transition;
+use crate::trouble::{Notice, Trouble};
 
 /// The longest that a first poll is put off, so that many sources do not start as one.
 const LONGEST_JITTER: Duration = Duration::from_secs(5);
@@ -111,14 +113,14 @@ struct History {
     last_success: Option<Timestamp>,
     last_poll_duration: Option<Duration>,
     last_error: Option<String>,
-    last_error_reason: Option<&'static str>,
     calls: Tally,
     budget: Option<Left>,
     credentials_expiry: Option<Timestamp>,
     missing_resources: Vec<Box<str>>,
     next_poll: Option<Timestamp>,
-    /// The trouble that has been logged and is not over.
-    trouble: Option<Reason>,
+    /// Why the last poll failed, if it did.
+    failed: Option<Reason>,
+    trouble: Trouble,
     /// Refusals of the account, in a row, that are no question of the key.
     denials: u32,
     unknown_words: HashSet<Arc<str>>,
@@ -209,7 +211,7 @@ impl Poller {
                 () = tokio::time::sleep_until(next_poll) => {}
                 // Somebody who registers a task hurries neither trouble nor a scarce budget.
                 () = hurried, if self.watch.may_hurry() => {}
-                () = account.guard.healed(), if self.watch.history.trouble == Some(Reason::Auth) => {}
+                () = account.guard.healed(), if self.watch.history.failed == Some(Reason::Auth) => {}
                 () = tokio::time::sleep_until(self.watch.next_change()) => {
                     self.watch.publish();
                     continue;
@@ -404,14 +406,12 @@ impl Watch {
     ) -> Option<(&'static str, FetchError)> {
         let now = self.clock.now();
         let failure = fetched.failure.take();
-        self.log_changes(&fetched.tasks);
+        self.log_words(&fetched.tasks);
         for task in &fetched.tasks {
             self.counts.declare_kind(&self.info, &task.kind, self.cancels);
         }
+        let was_watching = ledger.is_watching();
         let completions = ledger.enter(&fetched.tasks, failure.is_none(), now);
-        for completion in &completions {
-            self.log_completion(completion);
-        }
         let was_in_gap = self.coverage.is_in_gap();
         let gap = fetched.covers.and_then(|span| self.coverage.add(span));
         let gap = gap.filter(|_| !sabotage::is(Bug::GapNotDeclared));
@@ -423,22 +423,21 @@ impl Watch {
             self.log_gap(&gap);
         }
         self.history.missing_resources = std::mem::take(&mut fetched.missing);
-        for lost in self.book.enter(fetched, ledger, &self.keeping, now) {
-            self.log_lost(&lost);
-        }
+        let transitions = self.book.enter(fetched, ledger, &self.keeping, now);
+        self.log_transitions(&transitions, &completions, was_watching);
         self.log_trouble(failure.as_ref());
         let reason = failure.as_ref().map(|(_, error)| error.reason());
         self.instruments.poll_finished(&self.info.name, reason);
         let history = &mut self.history;
         history.tried = true;
         history.up = failure.is_none();
+        history.failed = reason;
         history.last_poll_duration = Some(begun.elapsed());
         if history.up {
             history.last_success = Some(now);
         }
         history.last_error =
             failure.as_ref().map(|(operation, error)| format!("{operation}: {error}"));
-        history.last_error_reason = reason.map(Reason::as_str);
         let mut batch = Batch::default();
         ledger.save(&self.info.name, &mut batch);
         self.save(now, &mut batch);
@@ -503,7 +502,7 @@ impl Watch {
     /// Whether the next poll may come before its time. What the vendor calls a wrong question may be
     /// put right by another id: without any, a source that has no list has nothing to ask.
     fn may_hurry(&self) -> bool {
-        let may = self.history.up || self.history.trouble == Some(Reason::Client);
+        let may = self.history.up || self.history.failed == Some(Reason::Client);
         may && self.slowed.is_none()
     }
 
@@ -549,7 +548,7 @@ impl Watch {
             poll_interval: self.slowed.map_or(self.interval(), |slowed| slowed.interval),
             next_poll: self.history.next_poll,
             last_error: self.history.last_error.clone(),
-            last_error_reason: self.history.last_error_reason,
+            last_error_reason: self.history.failed.map(Reason::as_str),
             calls: self.history.calls,
             budget: self.history.budget,
             credentials_expiry: self.history.credentials_expiry,
@@ -560,68 +559,67 @@ impl Watch {
         });
     }
 
-    /// One line for each task that comes into view unfinished or goes to another unfinished state,
-    /// and one for each status word that is not documented.
-    fn log_changes(&mut self, tasks: &[Task]) {
-        let source = self.info.name.as_str();
+    /// One line for each status word that is not documented.
+    fn log_words(&mut self, tasks: &[Task]) {
         let words = &mut self.history.unknown_words;
         for task in tasks.iter().filter(|task| task.state == TaskState::Unknown) {
             if words.len() < MAX_WORDS && words.insert(Arc::clone(&task.vendor_status)) {
                 tracing::warn!(
-                    source,
+                    source = self.info.name,
                     task_id = &*task.id,
                     vendor_status = &*task.vendor_status,
                     "the vendor uses a status word that is not documented"
                 );
             }
         }
-        let known: HashMap<&str, TaskState> =
-            self.book.tasks().map(|tracked| (&*tracked.task.id, tracked.task.state)).collect();
-        for task in tasks.iter().filter(|task| !task.state.is_final()) {
-            let from = known.get(&*task.id).copied();
-            if from != Some(task.state) {
-                tracing::info!(
-                    source,
-                    task_id = &*task.id,
-                    kind = &*task.kind,
-                    resource_id = &*task.resource.id,
-                    from = from.map_or("", TaskState::as_str),
-                    to = task.state.as_str(),
-                    "task"
-                );
+    }
+
+    /// One line for each task that has come to another state; `docs/logs.md` promises its fields.
+    /// What was there before we were is no news, whether it goes on or has ended.
+    fn log_transitions(
+        &self,
+        transitions: &[Transition],
+        completions: &[Completion],
+        was_watching: bool,
+    ) {
+        let counted: HashMap<&str, Option<Duration>> = completions
+            .iter()
+            .map(|completion| (&*completion.task.id, completion.duration))
+            .collect();
+        for Transition { task, from, lost } in transitions {
+            let duration = counted.get(&*task.id);
+            let is_news = if task.state.is_final() && from.is_none_or(|from| from == task.state) {
+                duration.is_some()
+            } else {
+                from.is_some() || was_watching
+            };
+            if !is_news {
+                continue;
+            }
+            let error = task.error.as_deref();
+            // Two call sites, for a level cannot vary.
+            macro_rules! line {
+                ($level:ident, $message:literal) => {
+                    tracing::$level!(
+                        source = self.info.name,
+                        task_id = &*task.id,
+                        kind = &*task.kind,
+                        resource_id = &*task.resource.id,
+                        from = from.map(TaskState::as_str),
+                        to = task.state.as_str(),
+                        duration_seconds = duration.copied().flatten().map(|it| it.as_secs()),
+                        error_code = error.map(|error| &*error.code),
+                        error_message = error.map(|error| &*error.message),
+                        $message
+                    )
+                };
+            }
+            if *lost {
+                line!(warn, "this task is out of sight, and its end has not been seen");
+            } else {
+                line!(info, "task");
             }
         }
-    }
-
-    fn log_completion(&self, completion: &Completion) {
-        let Completion { task, duration } = completion;
-        let before = self.book.tasks().find(|tracked| tracked.task.id == task.id);
-        let error = task.error.as_deref().cloned().unwrap_or_default();
-        tracing::info!(
-            source = self.info.name,
-            task_id = &*task.id,
-            kind = &*task.kind,
-            resource_id = &*task.resource.id,
-            from = before.map_or("", |tracked| tracked.task.state.as_str()),
-            to = task.state.as_str(),
-            duration_seconds = duration.map(|duration| duration.as_secs()),
-            error_code = &*error.code,
-            error = &*error.message,
-            "task"
-        );
-    }
-
-    /// One line for each task that went out of sight before its end was seen.
-    fn log_lost(&self, task: &Task) {
-        tracing::warn!(
-            source = self.info.name,
-            task_id = &*task.id,
-            kind = &*task.kind,
-            resource_id = &*task.resource.id,
-            from = task.state.as_str(),
-            to = TaskState::Unknown.as_str(),
-            "this task is out of sight, and its end has not been seen"
-        );
     }
 
     /// One line for each gap, however long it goes on.
@@ -635,15 +633,18 @@ impl Watch {
         );
     }
 
-    /// One line when trouble begins or turns into another, one when it ends.
+    /// One line when trouble begins or turns into another, one when it is over.
     fn log_trouble(&mut self, failure: Option<&(&'static str, FetchError)>) {
         let info = &self.info;
         let reason = failure.map(|(_, error)| error.reason());
-        if reason == self.history.trouble {
-            return;
-        }
-        if let Some((operation, error)) = failure {
-            tracing::warn!(
+        match (self.history.trouble.poll(reason, Instant::now()), failure) {
+            (Some(Notice::Over { lasted, failures }), _) => tracing::info!(
+                source = info.name,
+                failures,
+                lasted_seconds = lasted.as_secs(),
+                "polls succeed again"
+            ),
+            (Some(Notice::Fails), Some((operation, error))) => tracing::warn!(
                 source = info.name,
                 api = info.api,
                 region = info.region,
@@ -651,10 +652,8 @@ impl Watch {
                 operation,
                 reason = error.reason().as_str(),
                 "polls fail: {error}"
-            );
-        } else {
-            tracing::info!(source = info.name, "polls succeed again");
+            ),
+            (Some(Notice::Fails) | None, _) => {}
         }
-        self.history.trouble = reason;
     }
 }

@@ -29,6 +29,7 @@ mod healthcheck;
 mod journal;
 mod keeping;
 mod kill;
+mod logs;
 mod page;
 mod permissions;
 mod poller;

@@ -272,6 +272,15 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn listen() -> Self {
+        Self::listen_in(log::Format::Logfmt)
+    }
+
+    /// The same in this format.
+    pub(crate) fn listen_in(format: log::Format) -> Self {
+        Self::to(|writer| log::subscriber(Level::Info, format, move || writer.clone()))
+    }
+
+    fn to(subscriber: impl FnOnce(Written) -> Box<dyn tracing::Subscriber + Send + Sync>) -> Self {
         // While a process has had but one subscriber, tracing asks the thread that comes first to a
         // line whether anybody wants it, and believes it for all. So there is one for every thread.
         static EVERYWHERE: Once = Once::new();
@@ -280,15 +289,18 @@ impl Log {
             tracing::subscriber::set_global_default(nowhere).unwrap();
         });
         let written = Written::default();
-        let writer = written.clone();
-        let format = log::Format::Logfmt;
-        let subscriber = log::subscriber(Level::Info, format, move || writer.clone());
+        let subscriber = subscriber(written.clone());
         Self { written, _guard: tracing::subscriber::set_default(subscriber) }
+    }
+
+    /// All of it.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.written.0.lock().unwrap().clone()).unwrap()
     }
 
     /// The lines that contain `text`.
     pub(crate) fn lines(&self, text: &str) -> Vec<String> {
-        let written = String::from_utf8(self.written.0.lock().unwrap().clone()).unwrap();
+        let written = self.text();
         written.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
     }
 }
