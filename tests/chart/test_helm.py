@@ -105,6 +105,9 @@ def test_the_package_holds_the_rules_and_dashboards_of_the_repository(tmp_path, 
     assert {name: content for name, content in packed.items() if name.startswith("files/")} == wanted
     others = {name.split("/")[0] for name in packed} - {"files", "templates"}
     assert others == {".helmignore", "Chart.yaml", "README.md", "values.yaml", "values.schema.json"}
+    # In the package there is nothing around the README that it could link to.
+    links = re.findall(r"\]\(([^)]*)\)", packed["README.md"].decode())
+    assert [link for link in links if not link.startswith(("https://", "#"))] == []
     # What is packed renders as what is not.
     sources = CHART / "ci/monitoring-values.yaml"
     done = helm(major, "template", "tasks", package, "--namespace", NAMESPACE, "--values", sources)

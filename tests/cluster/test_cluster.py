@@ -175,6 +175,19 @@ def test_a_release_is_installed_upgraded_rolled_back_tested_and_leaves_nothing(c
     until("nothing to be left", lambda: everything(cluster) == before)
 
 
+@pytest.mark.parametrize("reload", ["true", "false"])
+def test_a_changed_configuration_replaces_the_pod_only_if_it_would_not_be_taken_over(cluster, reload):
+    pods = []
+    for source in ("before", "after"):
+        helm(cluster, 4, "upgrade", "--install", "tasks", CHART, "--values", CHART / "ci/sources-values.yaml",
+             "--set", f"autoReload={reload},config.sources[0].name={source}", *WAIT)  # fmt: skip
+        settled(cluster)
+        [config] = [one for one in cluster.get("configmaps", "dbtask") if one["metadata"]["name"] == "tasks-dbtask-exporter"]
+        assert f"name: {source}\n" in config["data"]["dbtask.yml"]
+        pods.append(cluster.get("pods", "dbtask")[0]["metadata"]["uid"])
+    assert (pods[0] == pods[1]) == (reload == "true")
+
+
 def test_two_releases_share_a_namespace(cluster):
     before = everything(cluster)
     for name in ("one", "two"):

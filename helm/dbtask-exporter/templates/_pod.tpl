@@ -1,5 +1,8 @@
 {{- define "dbtask.args" -}}
 - --config.file=/etc/dbtask-exporter/config/{{ .Values.configFrom.key }}
+{{- if .Values.autoReload }}
+- --config.enable-auto-reload
+{{- end }}
 - --storage.path=/var/lib/dbtask-exporter
 - --web.listen-address=:10118
 - --web.telemetry-path={{ .Values.web.telemetryPath }}
