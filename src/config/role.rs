@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::report::Section;
 use super::shape;
 use crate::cloud::Cloud;
-use crate::credentials::{Role, RoleName, role_endpoint};
+use crate::credentials::{DURATION_SECONDS, Role, RoleName, SESSION_NAME, role_endpoint};
 use crate::environment::Environment;
 
 /// Every key that has to do with a role, in any cloud.
@@ -54,8 +54,10 @@ pub(super) fn read(section: &Section<'_>, cloud: Cloud, environment: &Environmen
     Some(Role {
         endpoint: endpoint.unwrap_or_else(|| role_endpoint(cloud, environment)),
         name: name?,
-        session_name: session_name.map(str::to_owned),
-        duration_seconds: duration.and_then(|it| u32::try_from(it.as_secs()).ok()),
+        session_name: session_name.unwrap_or(SESSION_NAME).to_owned(),
+        duration_seconds: duration
+            .and_then(|it| u32::try_from(it.as_secs()).ok())
+            .unwrap_or(DURATION_SECONDS),
     })
 }
 

@@ -33,6 +33,7 @@ use self::role::Assumed;
 pub use self::role::{Role, RoleName};
 pub use self::session::SessionError;
 use self::session::{Found, Recipe, Sessions};
+pub use self::sts::{DURATION_SECONDS, SESSION_NAME};
 use crate::cloud::{Cloud, Credentials};
 use crate::environment::Environment;
 use crate::task::Timestamp;

@@ -207,10 +207,12 @@ impl File<'_> {
             let role = Role {
                 endpoint: endpoint(),
                 name,
-                session_name: value("ram_session_name"),
+                session_name: value("ram_session_name")
+                    .unwrap_or_else(|| sts::SESSION_NAME.to_owned()),
                 duration_seconds: value("expired_seconds")
                     .and_then(|text| text.parse().ok())
-                    .filter(|seconds| *seconds > 0),
+                    .filter(|seconds| *seconds > 0)
+                    .unwrap_or(sts::DURATION_SECONDS),
             };
             Ok(Found::Session(Recipe::Role(Assumed { role, by: Box::new(by) })))
         };
@@ -272,8 +274,9 @@ impl File<'_> {
                         external_id: value("external_id"),
                         policy: value("policy"),
                     },
-                    session_name: value("role_session_name"),
-                    duration_seconds: None,
+                    session_name: value("role_session_name")
+                        .unwrap_or_else(|| sts::SESSION_NAME.to_owned()),
+                    duration_seconds: sts::DURATION_SECONDS,
                 };
                 let by = Box::new(keys()?);
                 Ok(Found::Session(Recipe::Role(Assumed { role, by })))

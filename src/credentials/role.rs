@@ -17,10 +17,10 @@ pub struct Role {
     pub endpoint: String,
     /// Which role.
     pub name: RoleName,
-    /// How the session is called in the vendor's audit log; `None` for our own name.
-    pub session_name: Option<String>,
-    /// How long a session is asked for; `None` for an hour.
-    pub duration_seconds: Option<u32>,
+    /// How the session is called in the vendor's audit log; [`SESSION_NAME`](super::SESSION_NAME).
+    pub session_name: String,
+    /// How long a session is asked for; [`DURATION_SECONDS`](super::DURATION_SECONDS).
+    pub duration_seconds: u32,
 }
 
 /// How each vendor names a role.
@@ -71,8 +71,7 @@ impl Role {
         keys: &Credentials,
         outside: &Outside<'_>,
     ) -> Result<Session, SessionError> {
-        let session_name = self.session_name.as_deref().unwrap_or(sts::SESSION_NAME);
-        let seconds = self.duration_seconds.unwrap_or(sts::DURATION_SECONDS);
+        let (session_name, seconds) = (self.session_name.as_str(), self.duration_seconds);
         let (cloud, mut request) = match &self.name {
             RoleName::Alibaba { arn, external_id, policy } => {
                 let mut parameters = vec![

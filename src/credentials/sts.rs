@@ -14,9 +14,9 @@ pub(super) const ALIBABA_VERSION: &str = "2015-04-01";
 /// The version of Tencent's service.
 pub(super) const TENCENT_VERSION: &str = "2018-08-13";
 /// How sessions are called where nobody calls them otherwise.
-pub(super) const SESSION_NAME: &str = "dbtask-exporter";
+pub const SESSION_NAME: &str = "dbtask-exporter";
 /// How long a session is asked for, in seconds: the most that every role grants.
-pub(super) const DURATION_SECONDS: u32 = 3600;
+pub const DURATION_SECONDS: u32 = 3600;
 
 /// The base URL of the service where roles are assumed.
 pub(super) fn endpoint(cloud: Cloud, environment: &Environment) -> String {
