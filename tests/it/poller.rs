@@ -334,7 +334,8 @@ sources:
     lab.minutes(11).await;
     assert_eq!(lab.state("one", "job-1"), "failed");
     let before = lab.cloud.request_count();
-    lab.minutes(60).await;
+    // Within the hour after which the list is looked for again.
+    lab.minutes(45).await;
     assert_eq!(lab.cloud.request_count(), before, "a finished task is never asked for again");
     lab.stop().await;
 }
