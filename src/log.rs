@@ -17,6 +17,8 @@ use crate::printable::{printable, printable_json};
 /// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Level {
+    /// Every poll.
+    Trace,
     /// Every call to a cloud, and every connection that breaks off.
     Debug,
     /// What an operator may want to know.
@@ -100,6 +102,7 @@ where
 impl From<Level> for LevelFilter {
     fn from(level: Level) -> Self {
         match level {
+            Level::Trace => Self::TRACE,
             Level::Debug => Self::DEBUG,
             Level::Info => Self::INFO,
             Level::Warn => Self::WARN,

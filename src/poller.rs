@@ -287,6 +287,7 @@ impl Poller {
         let due = watch.next_poll(begun, failure.as_ref(), random);
         let next = watch.when_affordable(due, begun, random);
         watch.schedule(next);
+        watch.log_poll(begun, next, failure.is_none());
         next
     }
 }
@@ -557,6 +558,17 @@ impl Watch {
             hidden: shown.hidden,
             states: shown.states,
         });
+    }
+
+    fn log_poll(&self, begun: Instant, next: Instant, good: bool) {
+        tracing::trace!(
+            source = self.info.name,
+            good,
+            tasks = self.book.tasks().count(),
+            duration_seconds = begun.elapsed().as_secs_f64(),
+            next_in_seconds = next.saturating_duration_since(Instant::now()).as_secs_f64(),
+            "poll"
+        );
     }
 
     /// One line for each status word that is not documented.

@@ -227,7 +227,7 @@ fn secret(section: &Section<'_>, word: &str, folder: &Path) -> Result<Option<Sec
     } else if key == variable {
         field.parse(shape::variable).map(|name| Origin::Variable(name.to_owned()))
     } else {
-        field.text().map(|path| Origin::File(folder.join(path)))
+        field.parse(shape::path).map(|path| Origin::File(folder.join(path)))
     };
     match origin {
         Some(origin) => Ok(Some(Secret { key, origin })),

@@ -127,8 +127,14 @@ impl<'a> Field<'a> {
         self.report
     }
 
-    /// Reports that the value is wrong.
+    /// Reports that the value is wrong. A value that may be a secret in the wrong place is not shown.
     pub(super) fn wrong(&self, message: impl Into<String>) {
+        let mut message = message.into();
+        if let Value::Text(text) = &self.node.value
+            && shape::may_be_secret(text)
+        {
+            message = message.replace(&format!("{text:?}"), "\"…\"").replace(text, "…");
+        }
         self.report.add(self.node.at, self.path.clone(), message);
     }
 
@@ -255,7 +261,9 @@ impl<'a> Section<'a> {
                 continue;
             }
             let message = explain(&key.name).unwrap_or_else(|| shape::unknown(&key.name, known));
-            self.report.add(key.at, self.path_of(&key.name), message);
+            // `secret_key:value` without a blank is a key, too.
+            let name = if shape::may_be_secret(&key.name) { "…" } else { &key.name };
+            self.report.add(key.at, self.path_of(name), message);
         }
     }
 

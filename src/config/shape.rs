@@ -7,6 +7,24 @@ use http::Uri;
 use http::uri::Scheme;
 use jiff::tz::Offset;
 
+/// Whether a word of `text` looks like the keys and tokens that vendors hand out, and unlike their
+/// names, regions and ids: long, with digits, and with capitals unless it is very long.
+pub(super) fn may_be_secret(text: &str) -> bool {
+    text.split_whitespace().any(|word| {
+        let has = |sort: fn(&u8) -> bool| word.bytes().any(|byte| sort(&byte));
+        let has_capitals_or_is_long = has(u8::is_ascii_uppercase) || word.len() >= 40;
+        word.len() >= 16 && has(u8::is_ascii_digit) && has_capitals_or_is_long
+    })
+}
+
+/// The path of a file. One that looks like a key rather than a path is refused and never printed.
+pub(super) fn path(text: &str) -> Result<&str, String> {
+    if may_be_secret(text) && !text.contains(['/', '.']) {
+        return Err("must be the path of a file; write \"./\" before its name".to_owned());
+    }
+    Ok(text)
+}
+
 /// `text`, if it can be the name of a source or of credentials: `[a-zA-Z0-9_.-]{1,64}`.
 pub(super) fn name(text: &str) -> Result<&str, String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');

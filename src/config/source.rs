@@ -59,7 +59,7 @@ pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Sourc
     let allow_plain_http = flag("allow_plain_http").unwrap_or(false);
     let per_task_metrics = flag("per_task_metrics").unwrap_or(true);
     let proxy_url = section.get("proxy_url").and_then(|field| field.parse(shape::proxy));
-    let ca_file = section.get("ca_file").and_then(|field| field.text());
+    let ca_file = section.get("ca_file").and_then(|field| field.parse(shape::path));
     let ca_file = ca_file.map(|path| context.files.path(path));
 
     let name = section.required("name").and_then(|field| field.parse(shape::name));
@@ -72,7 +72,7 @@ pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Sourc
     let tags = tags(section, api);
     let tasks_file = section
         .get("tasks_file")
-        .and_then(|field| field.text())
+        .and_then(|field| field.parse(shape::path))
         .map(|path| context.files.path(path));
     let (tasks, tasks_in_file) = tasks(section, api, tasks_file.as_deref(), context.files);
     let project_id = project_id(section, api, context.environment);

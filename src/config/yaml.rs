@@ -9,6 +9,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, MessageFormatter as _, NonFiniteFloatPolicy, Spanned};
 
+use super::shape;
+
 /// Line and column, from 1; 0 where there is no file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
@@ -64,10 +66,19 @@ pub(super) fn parse(text: &str) -> Result<Node, (Place, String)> {
         Ok(raw) => Ok(raw.finish(text)),
         Err(error) => {
             let place = error.location().map(Place::from).unwrap_or_default();
-            let reason = serde_saphyr::UserMessageFormatter.format_message(error.without_snippet());
-            Err((place, reason.into_owned()))
+            Err((place, reason(error.without_snippet())))
         }
     }
+}
+
+/// What is wrong, without any value: a tag may be a password that nobody has quoted.
+fn reason(error: &serde_saphyr::Error) -> String {
+    if matches!(error, serde_saphyr::Error::UnsupportedTag { .. }) {
+        return "a value that begins with \"!\" is a tag; quote it".to_owned();
+    }
+    let reason = serde_saphyr::UserMessageFormatter.format_message(error);
+    let words = reason.split(' ').map(|word| if shape::may_be_secret(word) { "…" } else { word });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 impl From<Location> for Place {
@@ -242,7 +253,7 @@ mod tests {
     fn a_syntax_error_has_a_place() {
         assert_eq!(read("a: [1"), "1:4: unclosed bracket '['");
         assert_eq!(read("a: 1\na: 2\n"), "2:1: duplicate mapping key: a not allowed here");
-        assert_eq!(read("a: !x 1\n"), "1:7: unsupported tag `!x`");
+        assert_eq!(read("a: !x 1\n"), "1:7: a value that begins with \"!\" is a tag; quote it");
     }
 
     #[test]

@@ -41,6 +41,7 @@ mod refusals;
 mod registration;
 mod reload;
 mod restart;
+mod secrets;
 mod server;
 mod signing;
 mod simulator;
