@@ -2,7 +2,7 @@
 # parts of them. Every target can be run again at any time.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint unit simulate plants sdk dashboards metrics chart test-cluster deny bench docs clean
+.PHONY: help setup test lint unit simulate plants sdk dashboards metrics chart test-cluster deny release package bench docs clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,12 @@ test-cluster: setup ## The chart in a real Kubernetes control plane with simulat
 
 deny: setup ## Licences, bans and sources of the dependencies
 	@tests/run.sh deny
+
+release: setup ## The program, package, chart, SBOM and checksums, in target/release-artifacts/
+	@packaging/release.sh
+
+package: setup ## What a release holds: built twice, installed, in a container
+	@tests/run.sh release reproducible image deb
 
 bench: ## The benchmarks behind docs/performance.md
 	cargo bench

@@ -3,7 +3,7 @@
 # increase() must be the number of new failures, not more and not fewer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-binary=$(realpath "${DBTASK_EXPORTER_BIN:-target/release/dbtask-exporter}")
+binary=$(realpath "${DBTASK_EXPORTER_BIN:-target/dist/release/dbtask-exporter}")
 folder=$(mktemp -d)
 simulator='' exporter='' prometheus=''
 trap 'kill $simulator $exporter $prometheus 2>/dev/null || true; wait; rm -rf "$folder"' EXIT

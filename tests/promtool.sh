@@ -2,7 +2,7 @@
 # What the demo serves, in both formats, under promtool's eyes; then a stop by SIGTERM.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-binary=${DBTASK_EXPORTER_BIN:-target/release/dbtask-exporter}
+binary=${DBTASK_EXPORTER_BIN:-target/dist/release/dbtask-exporter}
 folder=$(mktemp -d)
 trap 'kill "$pid" 2>/dev/null || true; rm -rf "$folder"' EXIT
 

@@ -18,7 +18,11 @@ simulate() {
     cargo test --quiet --locked --profile simulate --features sabotage --test simulate
 }
 deny() { .tools/bin/cargo-deny --log-level error check licenses bans sources; }
-release() { cargo build --release --locked; }
+release() { packaging/release.sh; }
+reproducible() { tests/reproducible.sh; }
+image() { tests/image.sh; }
+deb() { tests/deb.sh; }
+workflows() { .tools/bin/actionlint -shellcheck= -pyflakes=; }
 promtool() { tests/promtool.sh; }
 prometheus() { tests/prometheus.sh; }
 rules() { .tools/python/bin/python -m pytest -q -p no:cacheprovider tests/rules; }
@@ -43,7 +47,8 @@ browser() {
 peer() { (cd benches/peers && go vet ./... && go build -o ../../target/peer .); }
 
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(format clippy rustdoc tests simulate deny sdk dashboards browser release promtool prometheus rules alerting chart cluster peer)
+[ ${#steps[@]} -gt 0 ] || steps=(format clippy rustdoc tests simulate deny sdk dashboards browser rules alerting
+    release promtool prometheus reproducible image deb chart cluster workflows peer)
 
 passed=0 failed=0 skipped=0
 # Adds what a runner's summary says: "12 passed; 1 failed; 0 ignored" or "1 failed, 12 passed".

@@ -5,6 +5,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+ACTIONLINT=v1.7.12
+CARGO_CYCLONEDX=0.5.9
+CARGO_DEB=3.8.0
 CARGO_DENY=0.20.2
 HELM_3=v3.21.4
 HELM_4=v4.2.4
@@ -153,6 +156,9 @@ node_packages() { # folder with package.json and its lock
 debian prometheus promtool
 debian prometheus-alertmanager prometheus-alertmanager
 debian curl curl
+debian buildah buildah
+debian man-db man
+debian systemd systemd-analyze
 debian openssl openssl
 # Before chromium, which brings fc-list along, but no font.
 debian fonts-dejavu-core fc-list
@@ -162,7 +168,10 @@ node_packages tests/browser
 ln -sfn ../../.tools/browser/node_modules tests/browser/node_modules
 python_packages tests/requirements.txt
 node_packages tests/dashboards/grafana-types
+cargo_tool cargo-cyclonedx "$CARGO_CYCLONEDX"
+cargo_tool cargo-deb "$CARGO_DEB"
 cargo_tool cargo-deny "$CARGO_DENY"
+go_tool actionlint github.com/rhysd/actionlint/cmd/actionlint "$ACTIONLINT"
 # Prometheus 3 beside Debian's 2, without its discoveries, which are most of it.
 go_module prometheus tests/tools/prometheus -tags=remove_all_sd \
     github.com/prometheus/prometheus/cmd/prometheus github.com/prometheus/prometheus/cmd/promtool

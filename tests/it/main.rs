@@ -32,6 +32,7 @@ mod keeping;
 mod keys;
 mod kill;
 mod logs;
+mod manual;
 mod page;
 mod permissions;
 mod poller;

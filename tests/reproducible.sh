@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# The same sources in another folder make the same program.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+copy=$PWD/target/reproduced/sources
+# What git knows, as it is in the working tree. Files keep their times, so that a second run builds
+# nothing anew.
+rm -rf "$copy"
+mkdir -p "$copy"
+git ls-files -z --cached --others --exclude-standard |
+    tar --create --null --files-from=- --ignore-failed-read 2>/dev/null | tar --extract --directory "$copy"
+"$copy/packaging/build.sh" "$PWD/target/reproduced/target"
+cmp target/dist/release/dbtask-exporter target/reproduced/target/release/dbtask-exporter
+! grep -aqF "$PWD" target/dist/release/dbtask-exporter
+sha256sum target/dist/release/dbtask-exporter target/reproduced/target/release/dbtask-exporter
