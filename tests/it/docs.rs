@@ -1,10 +1,12 @@
 //! Documents that repeat what the code says are written from it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use dbtask_exporter::api::endpoints::Addresses;
 use dbtask_exporter::api::{APIS, Scope, Subject, TaskApi};
+use dbtask_exporter::metrics::FAMILIES;
 use dbtask_exporter::task::{Resource, TaskState, Timestamp};
 
 /// `docs/apis.md`, from `APIS`.
@@ -164,6 +166,44 @@ fn the_page_of_apis_is_what_the_list_says() {
     assert!(page == apis(), "docs/apis.md is old: UPDATE_DOCS=1 cargo test --test it docs");
 }
 
+/// What stands in the README between the marks of its table of metrics.
+fn readme_metrics() -> String {
+    let mut table = String::from("\n| Metric | Meaning |\n| --- | --- |\n");
+    for family in FAMILIES {
+        writeln!(table, "| `{}` | {} |", family.name, family.help).unwrap();
+    }
+    table
+}
+
+#[test]
+fn the_metrics_of_the_readme_are_the_families() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = std::fs::read_to_string(path).unwrap();
+    let (head, rest) = readme.split_once("FAMILIES -->").unwrap();
+    let (table, tail) = rest.split_once("<!-- metrics: end").unwrap();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let metrics = readme_metrics();
+        std::fs::write(path, format!("{head}FAMILIES -->{metrics}<!-- metrics: end{tail}"))
+            .unwrap();
+    } else {
+        assert!(
+            table == readme_metrics(),
+            "README.md is old: UPDATE_DOCS=1 cargo test --test it docs"
+        );
+    }
+}
+
+#[test]
+fn the_readme_names_every_alert_and_no_other() {
+    let rules = include_str!("../../rules/dbtask.rules.yml");
+    let alerts: BTreeSet<&str> =
+        rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    let readme = include_str!("../../README.md");
+    let words = readme.split(|c: char| !c.is_ascii_alphanumeric());
+    let named: BTreeSet<&str> = words.filter(|word| word.starts_with("Dbtask")).collect();
+    assert_eq!(named, alerts);
+}
+
 #[test]
 fn the_readme_lists_every_api_and_the_two_commands() {
     let readme = include_str!("../../README.md");
@@ -179,9 +219,11 @@ fn the_readme_lists_every_api_and_the_two_commands() {
 fn every_link_between_documents_leads_somewhere() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    let pages = docs
-        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
-        .chain(["README.md", "CHANGELOG.md"].map(|name| root.join(name)));
+    let pages =
+        docs.filter(|path| path.extension().is_some_and(|extension| extension == "md")).chain(
+            ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]
+                .map(|name| root.join(name)),
+        );
     for page in pages {
         let text = std::fs::read_to_string(&page).unwrap();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
