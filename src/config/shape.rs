@@ -8,9 +8,14 @@ use http::uri::Scheme;
 use jiff::tz::Offset;
 
 /// Whether a word of `text` looks like the keys and tokens that vendors hand out, and unlike their
-/// names, regions and ids: long, with digits, and with capitals unless it is very long.
+/// names, regions and ids: long, with digits, and with capitals unless it is very long; but not like
+/// `TLS_AES_128_GCM_SHA256`.
 pub(super) fn may_be_secret(text: &str) -> bool {
-    text.split_whitespace().any(|word| {
+    let is_constant = |word: &str| {
+        let fits = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+        word.contains('_') && word.bytes().all(fits)
+    };
+    text.split_whitespace().filter(|word| !is_constant(word)).any(|word| {
         let has = |sort: fn(&u8) -> bool| word.bytes().any(|byte| sort(&byte));
         let has_capitals_or_is_long = has(u8::is_ascii_uppercase) || word.len() >= 40;
         word.len() >= 16 && has(u8::is_ascii_digit) && has_capitals_or_is_long
