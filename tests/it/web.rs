@@ -504,6 +504,16 @@ async fn the_token_of_registration_stands_in_for_a_password() {
 }
 
 #[tokio::test]
+async fn the_example_is_good_and_its_password_is_what_it_says() {
+    let folder = Folder::new();
+    let text = include_str!("../../examples/web/web.yml");
+    folder.write("example.yml", text);
+    assert!(Web::load(folder.path("example.yml")).await.unwrap().is_tls());
+    let hash = text.split_once("prometheus: ").unwrap().1.lines().next().unwrap();
+    assert!(bcrypt::verify("fakepassword", hash).unwrap());
+}
+
+#[tokio::test]
 async fn headers_are_sent_with_every_answer() {
     let folder = Folder::new();
     let served = folder.serve("headers.ok.yml").await;
