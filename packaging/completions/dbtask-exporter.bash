@@ -65,7 +65,7 @@ _dbtask__exporter() {
                     return 0
                     ;;
                 --log.level)
-                    COMPREPLY=($(compgen -W "debug info warn error" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "trace debug info warn error" -- "${cur}"))
                     return 0
                     ;;
                 --log.format)
@@ -87,7 +87,7 @@ _dbtask__exporter() {
             fi
             case "${prev}" in
                 --log.level)
-                    COMPREPLY=($(compgen -W "debug info warn error" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "trace debug info warn error" -- "${cur}"))
                     return 0
                     ;;
                 --log.format)
@@ -117,7 +117,7 @@ _dbtask__exporter() {
                     return 0
                     ;;
                 --log.level)
-                    COMPREPLY=($(compgen -W "debug info warn error" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "trace debug info warn error" -- "${cur}"))
                     return 0
                     ;;
                 --log.format)
@@ -155,7 +155,7 @@ _dbtask__exporter() {
                     return 0
                     ;;
                 --log.level)
-                    COMPREPLY=($(compgen -W "debug info warn error" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "trace debug info warn error" -- "${cur}"))
                     return 0
                     ;;
                 --log.format)
@@ -185,7 +185,7 @@ _dbtask__exporter() {
                     return 0
                     ;;
                 --log.level)
-                    COMPREPLY=($(compgen -W "debug info warn error" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "trace debug info warn error" -- "${cur}"))
                     return 0
                     ;;
                 --log.format)
@@ -215,7 +215,7 @@ _dbtask__exporter() {
                     return 0
                     ;;
                 --log.level)
-                    COMPREPLY=($(compgen -W "debug info warn error" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "trace debug info warn error" -- "${cur}"))
                     return 0
                     ;;
                 --log.format)

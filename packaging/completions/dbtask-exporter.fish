@@ -29,7 +29,8 @@ complete -c dbtask-exporter -n "__fish_dbtask_exporter_needs_command" -l storage
 complete -c dbtask-exporter -n "__fish_dbtask_exporter_needs_command" -l web.listen-address -d 'Where to listen: `:port` for all interfaces, or `host:port`. May be given more than once' -r
 complete -c dbtask-exporter -n "__fish_dbtask_exporter_needs_command" -l web.config.file -d 'TLS, client certificates, passwords, headers and a rate limit, in the format of the Prometheus exporter-toolkit; left out: plain HTTP for everybody' -r -F
 complete -c dbtask-exporter -n "__fish_dbtask_exporter_needs_command" -l web.telemetry-path -d 'Where the metrics are' -r
-complete -c dbtask-exporter -n "__fish_dbtask_exporter_needs_command" -l log.level -d 'What is logged, to standard error. Default: info when serving or simulating, else warn' -r -f -a "debug\t'Every call to a cloud, and every connection that breaks off'
+complete -c dbtask-exporter -n "__fish_dbtask_exporter_needs_command" -l log.level -d 'What is logged, to standard error. Default: info when serving or simulating, else warn' -r -f -a "trace\t'Every poll'
+debug\t'Every call to a cloud, and every connection that breaks off'
 info\t'What an operator may want to know'
 warn\t'What is wrong, and will be tried again'
 error\t'What needs somebody'"
@@ -45,7 +46,8 @@ complete -c dbtask-exporter -n "__fish_dbtask_exporter_needs_command" -f -a "tas
 complete -c dbtask-exporter -n "__fish_dbtask_exporter_needs_command" -f -a "healthcheck" -d 'Ask a running exporter how it is; exit status 0 if it is well'
 complete -c dbtask-exporter -n "__fish_dbtask_exporter_needs_command" -f -a "simulate" -d 'Simulate the clouds; prints a configuration for them'
 complete -c dbtask-exporter -n "__fish_dbtask_exporter_needs_command" -f -a "demo" -d 'Simulate the clouds and serve their metrics: everything, without an account'
-complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand check" -l log.level -d 'What is logged, to standard error. Default: info when serving or simulating, else warn' -r -f -a "debug\t'Every call to a cloud, and every connection that breaks off'
+complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand check" -l log.level -d 'What is logged, to standard error. Default: info when serving or simulating, else warn' -r -f -a "trace\t'Every poll'
+debug\t'Every call to a cloud, and every connection that breaks off'
 info\t'What an operator may want to know'
 warn\t'What is wrong, and will be tried again'
 error\t'What needs somebody'"
@@ -56,7 +58,8 @@ complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand check" -
 complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand tasks" -l config.file -d 'Configuration, YAML; left out: one source from the DBTASK_ variables' -r -F
 complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand tasks" -l output -d 'How to print them' -r -f -a "table\t'For people, with progress bars on a terminal'
 json\t'As `/api/v1/tasks` answers'"
-complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand tasks" -l log.level -d 'What is logged, to standard error. Default: info when serving or simulating, else warn' -r -f -a "debug\t'Every call to a cloud, and every connection that breaks off'
+complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand tasks" -l log.level -d 'What is logged, to standard error. Default: info when serving or simulating, else warn' -r -f -a "trace\t'Every poll'
+debug\t'Every call to a cloud, and every connection that breaks off'
 info\t'What an operator may want to know'
 warn\t'What is wrong, and will be tried again'
 error\t'What needs somebody'"
@@ -67,7 +70,8 @@ complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand healthch
 complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand healthcheck" -l web.config.file -d 'The web configuration of the exporter on this machine; with TLS in it, HTTPS is spoken' -r -F
 complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand healthcheck" -l tls.cert-file -d 'A certificate to show, PEM, where the exporter lets nobody in without one' -r -F
 complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand healthcheck" -l tls.key-file -d 'Its private key, PEM' -r -F
-complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand healthcheck" -l log.level -d 'What is logged, to standard error. Default: info when serving or simulating, else warn' -r -f -a "debug\t'Every call to a cloud, and every connection that breaks off'
+complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand healthcheck" -l log.level -d 'What is logged, to standard error. Default: info when serving or simulating, else warn' -r -f -a "trace\t'Every poll'
+debug\t'Every call to a cloud, and every connection that breaks off'
 info\t'What an operator may want to know'
 warn\t'What is wrong, and will be tried again'
 error\t'What needs somebody'"
@@ -77,7 +81,8 @@ complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand healthch
 complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand healthcheck" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand simulate" -l web.listen-address -d 'Where to listen; port 0 takes a free one' -r
 complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand simulate" -l scenario -d 'What the clouds go through, YAML; left out: the scenario of the demo' -r -F
-complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand simulate" -l log.level -d 'What is logged, to standard error. Default: info when serving or simulating, else warn' -r -f -a "debug\t'Every call to a cloud, and every connection that breaks off'
+complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand simulate" -l log.level -d 'What is logged, to standard error. Default: info when serving or simulating, else warn' -r -f -a "trace\t'Every poll'
+debug\t'Every call to a cloud, and every connection that breaks off'
 info\t'What an operator may want to know'
 warn\t'What is wrong, and will be tried again'
 error\t'What needs somebody'"
@@ -86,7 +91,8 @@ json\t'One object a line'"
 complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand simulate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand demo" -l web.listen-address -d 'Where to serve metrics' -r
 complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand demo" -l scenario -d 'What the clouds go through, YAML; left out: a scenario with everything in it' -r -F
-complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand demo" -l log.level -d 'What is logged, to standard error. Default: info when serving or simulating, else warn' -r -f -a "debug\t'Every call to a cloud, and every connection that breaks off'
+complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand demo" -l log.level -d 'What is logged, to standard error. Default: info when serving or simulating, else warn' -r -f -a "trace\t'Every poll'
+debug\t'Every call to a cloud, and every connection that breaks off'
 info\t'What an operator may want to know'
 warn\t'What is wrong, and will be tried again'
 error\t'What needs somebody'"
