@@ -175,8 +175,10 @@ async fn demo(
     let endpoint = format!("http://{}", clouds.local_addr()?);
     let config = Config::parse(&cloud.configuration(&endpoint), "simulated", environment)?;
     // Gone with the demo, for the next one begins another world.
-    let journal = tempfile::tempdir().context("a folder for the journal")?;
-    let exporter = Exporter::new(&config, Some(journal.path()))?;
+    let journal = tempfile::tempdir()
+        .inspect_err(|error| tracing::warn!("the demo keeps no journal: {error}"))
+        .ok();
+    let exporter = Exporter::new(&config, journal.as_ref().map(tempfile::TempDir::path))?;
     let listener = bind(address).await?;
     let shutdown = until_told_to_stop()?;
     let app = exporter.app("/metrics", Web::default(), Lifecycle::default(), shutdown.clone());
