@@ -345,6 +345,9 @@ impl Resting {
             watch.history = History::default();
             watch.saved = None;
         }
+        if sabotage::is(Bug::BaselineOnReload) {
+            ledger = Ledger::new(caller.clock.now());
+        }
         watch.cancels = cancels(caller);
         (watch.info, watch.pace, watch.keeping) = (info, pace, keeping);
         (watch.backoff, watch.slowed) = (Backoff::default(), None);

@@ -61,6 +61,8 @@ pub enum Bug {
     BackoffGrows,
     /// A disk that has been in trouble once is never written again.
     DiskGivenUp,
+    /// A source that is changed while the process runs takes all ends of tasks for old ones.
+    BaselineOnReload,
 }
 
 impl Bug {
@@ -93,6 +95,7 @@ impl Bug {
         Self::RowsKept,
         Self::BackoffGrows,
         Self::DiskGivenUp,
+        Self::BaselineOnReload,
     ];
 }
 

@@ -55,6 +55,9 @@ pub(crate) enum Answer {
     None,
 }
 
+/// How a source is watched, by its resources and its interval in seconds; `None` if it is not.
+pub(crate) type Watched = Option<(Vec<String>, i64)>;
+
 /// What was met on the way.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
@@ -173,6 +176,8 @@ struct Watch {
     gaps: Vec<(i64, bool)>,
     /// Whether all trouble since then was of the sort that is backed off from.
     backs_off: bool,
+    /// Since when it is watched as it is now, in milliseconds.
+    configured: i64,
     snapshot: Option<Arc<Snapshot>>,
 }
 
@@ -180,7 +185,6 @@ struct Watch {
 #[derive(Debug, Default)]
 struct Process {
     up: bool,
-    began: i64,
     /// When the series of a source and a kind were born: ever, and in this process.
     born: BTreeMap<(usize, String), (i64, i64)>,
     /// What each counter must not fall below.
@@ -214,6 +218,7 @@ impl Judge {
             troubled: VecDeque::new(),
             gaps: Vec::new(),
             backs_off: true,
+            configured: 0,
             snapshot: None,
         });
         Self {
@@ -267,7 +272,7 @@ impl Judge {
     // The process.
 
     /// A process has been started that watches these: resources and interval of each source.
-    pub(crate) fn started(&mut self, watched: &[Option<(Vec<String>, i64)>]) {
+    pub(crate) fn started(&mut self, watched: &[Watched]) {
         self.tally.lives += 1;
         if !self.world.has_journal {
             self.sum_up();
@@ -276,7 +281,7 @@ impl Judge {
         let second = self.second();
         let born = std::mem::take(&mut self.process.born);
         let was_read = self.process.was_read;
-        self.process = Process { up: true, began: self.now, ..Process::default() };
+        self.process = Process { up: true, ..Process::default() };
         if inherits {
             let reborn = born.into_iter().map(|(key, (ever, _))| (key, (ever, self.now)));
             self.process.born = reborn.collect();
@@ -297,15 +302,17 @@ impl Judge {
             watch.troubled.clear();
             watch.backs_off = true;
             watch.quiet_since = i64::MIN / 2;
+            watch.configured = self.now;
             if !inherits {
                 (watch.last, watch.baseline, watch.last_success) = (None, None, None);
                 watch.gaps.clear();
+                // Also of a source that only a reload brings back.
+                (watch.since, watch.tried) = ((0, 0), false);
             }
             let Some((resources, interval)) = watched else { continue };
             (watch.resources, watch.interval) = (resources.clone(), *interval);
             if !inherits {
                 watch.since = (second, second);
-                watch.tried = false;
             } else if !watch.tried {
                 // It may have died just before it could write down since when it watches.
                 let earliest = if watch.since.1 == 0 { second } else { watch.since.0 };
@@ -314,6 +321,43 @@ impl Judge {
         }
         self.rates.clear();
         self.keys.clear();
+        self.hot_until = self.now + SETTLED + 60_000;
+    }
+
+    /// The running process watches these from now on.
+    pub(crate) fn reloaded(&mut self, watched: &[Watched]) {
+        let second = self.second();
+        for (n, watched) in watched.iter().enumerate() {
+            let watch = &mut self.watches[n];
+            let Some((resources, interval)) = watched else {
+                (watch.present, watch.snapshot) = (false, None);
+                continue;
+            };
+            if watch.present && watch.resources == *resources && watch.interval == *interval {
+                continue;
+            }
+            if !watch.present {
+                for ((_, _), (_, here)) in
+                    self.process.born.iter_mut().filter(|((of, _), _)| *of == n)
+                {
+                    *here = self.now;
+                }
+                let label = format!("source=\"{}\"", self.world.sources[n].name);
+                let shown = self.lasting.iter().filter(|(series, _)| series.contains(&label));
+                let shown: Vec<_> = shown.map(|(series, &value)| (series.clone(), value)).collect();
+                self.process.inherited.extend(shown);
+                if !watch.tried {
+                    let earliest = if watch.since.1 == 0 { second } else { watch.since.0 };
+                    watch.since = (earliest, second);
+                }
+            }
+            watch.present = true;
+            (watch.resources, watch.interval) = (resources.clone(), *interval);
+            watch.troubled.clear();
+            watch.backs_off = true;
+            watch.quiet_since = i64::MIN / 2;
+            watch.configured = self.now;
+        }
         self.hot_until = self.now + SETTLED + 60_000;
     }
 
@@ -701,10 +745,16 @@ impl Judge {
         let (planned, watch) = (&self.world.sources[n], &self.watches[n]);
         let needs = 32 * MINUTE + 3 * watch.interval.max(planned.idle_interval);
         let second = self.second();
-        if snapshot.up || second - self.process.began / 1000 < needs {
+        if snapshot.up || second - watch.configured / 1000 < needs {
             return;
         }
-        let asks = self.lives.iter().any(|life| life.source == n && life.watched.is_some());
+        // A list that is known to be missing is not needed any more. Who has not seen that, because
+        // the last process did, and whose registered tasks are over, has nothing to ask.
+        let was_up = watch.last.is_some_and(|poll| poll.ended >= watch.configured);
+        let kept = planned.finished.min(planned.failed) - self.world.skew(n).abs();
+        let asks = self.lives.iter().any(|life| {
+            life.source == n && life.watched.is_some() && (was_up || life.is_asked(second - kept))
+        });
         if (planned.is_otc() && !asks) || planned.daily_budget.is_some() {
             return;
         }
@@ -878,7 +928,7 @@ impl Judge {
             }
             let gaps = format!("dbtask_source_coverage_gaps_total{{source=\"{}\"}}", source.name);
             let value = samples.get(gaps.as_str()).copied().unwrap_or(0.0);
-            let by = if now - self.process.began >= SETTLED { now - SETTLED } else { -1 };
+            let by = if now - watch.configured >= SETTLED { now - SETTLED } else { -1 };
             let least = watch.gaps.iter().filter(|(at, certain)| *certain && *at <= by).count();
             if !(f64_of(least)..=f64_of(watch.gaps.len())).contains(&value) {
                 let text = format!("{gaps} is {value}, and there were {:?}", watch.gaps);

@@ -51,6 +51,7 @@ const PLANTS: &[Plant] = &[
     plant(Bug::RowsKept, "memory", 2),
     plant(Bug::BackoffGrows, "down", 7),
     plant(Bug::DiskGivenUp, "journal", 2),
+    plant(Bug::BaselineOnReload, "settled", 1),
 ];
 
 /// How long the worlds last in which the bug can be met.

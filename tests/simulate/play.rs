@@ -12,7 +12,7 @@ use dbtask_exporter::clock::Clock;
 use dbtask_exporter::cloud::{Cloud, RefusalKind};
 use dbtask_exporter::config::{Config, RegistrationConfig};
 use dbtask_exporter::environment::Environment;
-use dbtask_exporter::exporter::{Exporter, Setting};
+use dbtask_exporter::exporter::{Control, Exporter, NotTaken, Setting};
 use dbtask_exporter::journal::Journal;
 use dbtask_exporter::metrics::{Encoding, Exposition, Format, Instruments, Metrics};
 use dbtask_exporter::registration::Kept;
@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::judge::{self, Answer, Judge, Tally, Violation};
+use crate::judge::{self, Answer, Judge, Tally, Violation, Watched};
 use crate::world::{Change, DAY, Down, Event, How, Registration, World};
 
 /// How a world went.
@@ -74,6 +74,7 @@ struct Stage {
 /// A running exporter.
 struct Process {
     app: Arc<App>,
+    control: Control,
     running: JoinHandle<anyhow::Result<()>>,
     looking: JoinHandle<()>,
     shutdown: CancellationToken,
@@ -94,6 +95,8 @@ enum Act {
     Scrape(usize),
     /// The disk of the journal is in trouble, or no longer: an index of the world's events.
     Disk(usize, bool),
+    /// Another configuration: an index of the world's events.
+    Reload(usize),
 }
 
 impl Stage {
@@ -165,6 +168,11 @@ impl Stage {
                         agenda.push(Reverse((back, Act::Start)));
                     }
                 }
+                Act::Reload(index) => {
+                    if let Some(Event::Reload(reload)) = self.world.events.get(index) {
+                        self.reload(reload.change).await;
+                    }
+                }
                 Act::Scrape(index) => {
                     if let Some(Event::Scraper(scraper)) = self.world.events.get(index) {
                         let (client, until) = (scraper.client, scraper.until);
@@ -207,6 +215,7 @@ impl Stage {
                         agenda.push(Reverse((forgotten * 1000 + 411, Act::Register(index, false))));
                     }
                 }
+                Event::Reload(_) => agenda.push(Reverse((at, Act::Reload(index)))),
                 Event::Task(..) | Event::Fault(..) => {}
             }
         }
@@ -293,6 +302,40 @@ impl Stage {
             let (_, mut contents) = Journal::open(folder, instruments).expect("nobody has it");
             self.lock().left(&mut contents);
         }
+        let (config, watched) = self.configured();
+        let names: Vec<String> = self.world.sources.iter().map(|plan| plan.name.clone()).collect();
+        let (cloud, judge, start) = (Arc::clone(&self.cloud), Arc::clone(&self.judge), self.start);
+        let exporter = Exporter::assemble(&config, &self.setting, move |source| {
+            Ok(Arc::new(Wire {
+                source: names.iter().position(|name| *name == source.name).unwrap_or(0),
+                cloud: Arc::clone(&cloud),
+                vendor: source.api.cloud,
+                start,
+                judge: Arc::clone(&judge),
+            }) as _)
+        });
+        let exporter = exporter.expect("an exporter that starts");
+        let shutdown = CancellationToken::new();
+        let app = exporter.app("/metrics", Web::default(), Lifecycle::default(), shutdown.clone());
+        let control = exporter.control();
+        self.lock().started(&watched);
+        let (store, judge, start) = (Arc::clone(&app.store), Arc::clone(&self.judge), self.start);
+        let looking = tokio::spawn(async move {
+            let mut changes = store.watch();
+            changes.mark_changed();
+            while changes.changed().await.is_ok() {
+                let snapshots = store.snapshots();
+                let mut judge = judge.lock().unwrap_or_else(PoisonError::into_inner);
+                judge.at(elapsed(start)).look(&snapshots, false);
+            }
+        });
+        let running = tokio::spawn(exporter.poll(shutdown.clone()));
+        self.process = Some(Process { app, control, running, looking, shutdown });
+    }
+
+    /// The configuration as the operator has it now, and what is watched then: resources and
+    /// interval of each source.
+    fn configured(&self) -> (Config, Vec<Watched>) {
         let mut config = self.config.clone();
         let mut watched = Vec::new();
         for (n, plan) in self.world.sources.iter().enumerate() {
@@ -314,32 +357,26 @@ impl Stage {
         config.sources.retain(|source| {
             names.iter().position(|name| *name == source.name).is_some_and(|n| self.present[n])
         });
-        let (cloud, judge, start) = (Arc::clone(&self.cloud), Arc::clone(&self.judge), self.start);
-        let exporter = Exporter::assemble(&config, &self.setting, move |source| {
-            Ok(Arc::new(Wire {
-                source: names.iter().position(|name| *name == source.name).unwrap_or(0),
-                cloud: Arc::clone(&cloud),
-                vendor: source.api.cloud,
-                start,
-                judge: Arc::clone(&judge),
-            }) as _)
-        });
-        let exporter = exporter.expect("an exporter that starts");
-        let shutdown = CancellationToken::new();
-        let app = exporter.app("/metrics", Web::default(), Lifecycle::default(), shutdown.clone());
-        self.lock().started(&watched);
-        let (store, judge, start) = (Arc::clone(&app.store), Arc::clone(&self.judge), self.start);
-        let looking = tokio::spawn(async move {
-            let mut changes = store.watch();
-            changes.mark_changed();
-            while changes.changed().await.is_ok() {
-                let snapshots = store.snapshots();
-                let mut judge = judge.lock().unwrap_or_else(PoisonError::into_inner);
-                judge.at(elapsed(start)).look(&snapshots, false);
-            }
-        });
-        let running = tokio::spawn(exporter.poll(shutdown.clone()));
-        self.process = Some(Process { app, running, looking, shutdown });
+        (config, watched)
+    }
+
+    /// Gives the running process what the operator has changed, or something broken.
+    async fn reload(&mut self, change: Option<Change>) {
+        self.change(change);
+        let (config, watched) = self.configured();
+        let Some(process) = &self.process else { return };
+        if process.running.is_finished() {
+            return;
+        }
+        self.read(process, None);
+        let control = process.control.clone();
+        if change.is_none() {
+            let broken = Config::parse("sources: 7", "broken", &Environment::default());
+            let refused = control.take_over(broken).await;
+            assert!(matches!(refused, Err(NotTaken::Refused(_) | NotTaken::Stopping)));
+        } else if control.take_over(Ok(config)).await.is_ok() {
+            self.lock().reloaded(&watched);
+        }
     }
 
     /// Ends the process, and returns when it comes back, in milliseconds.

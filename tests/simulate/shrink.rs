@@ -90,6 +90,10 @@ fn without(event: &mut Event, n: usize) -> bool {
             Some(change) => change.source(),
             None => return true,
         },
+        Event::Reload(reload) => match &mut reload.change {
+            Some(change) => change.source(),
+            None => return true,
+        },
         Event::Scraper(_) | Event::Disk(_) => return true,
     };
     if *source == n {

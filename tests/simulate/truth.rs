@@ -10,15 +10,20 @@
 //!   unfinished, because nothing was remembered by then (a first start);
 //! - the end of a second run was seen with no sign of the second run but itself (no unfinished
 //!   sighting, and the API gives no start, or an end time was not filled in);
+//! - it was registered, had led to no task yet, and the cloud was broken for questions by id, which
+//!   then fails no poll;
 //! - it was seen first without an end time, before the source had been read to its end;
 //! - it ended so shortly before the start that the cloud's clock, which is wrong, calls it after.
 
-use dbtask_exporter::simulator::{Phase, Span, TaskScript};
-use dbtask_exporter::task::TaskState;
+use std::sync::Arc;
+
+use dbtask_exporter::api::TaskRef;
+use dbtask_exporter::simulator::{FaultKind, Phase, Span, TaskScript};
+use dbtask_exporter::task::{Resource, TaskState};
 
 use crate::world::{Event, HOUR, Watched, World, lasts};
 
-/// The longest that an id that the vendor did not know is not asked for.
+/// The longest that an id that has led to no task is not asked for again.
 const UNKNOWN_ID_PAUSE: i64 = 301;
 /// How far before the last good poll lists are asked for.
 const OVERLAP: i64 = 600;
@@ -36,6 +41,8 @@ pub(crate) struct Life {
     pub(crate) by_id: bool,
     /// Since when it is asked for, in seconds; `None` while nobody has asked for that.
     pub(crate) watched: Option<i64>,
+    /// When asking for it by its id may fail, in seconds.
+    troubles: Vec<(i64, i64)>,
     /// The job that a cluster carries, shown under an id that is made.
     pub(crate) is_job: bool,
     pub(crate) stages: Vec<Stage>,
@@ -171,12 +178,59 @@ impl Life {
         }
         let (id, kind, resource) =
             (script.id.clone(), script.kind.clone(), script.resource.clone());
-        Self { source, id, kind, resource, by_id, watched, is_job, stages, ends }
+        let troubles = Vec::new();
+        Self { source, id, kind, resource, by_id, watched, troubles, is_job, stages, ends }
+    }
+
+    /// Notes when questions for it by its id may fail.
+    fn troubled_by(&mut self, world: &World) {
+        let task = TaskRef {
+            id: self.id.as_str().into(),
+            resource: Some(Arc::new(Resource::new(self.resource.as_str()))),
+            started: None,
+        };
+        let query = (world.sources[self.source].api.by_id)(&task);
+        let Some(operation) = query.map(|query| query.operation.name) else { return };
+        self.troubles = world
+            .events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Fault(n, fault) if *n == self.source => Some(fault),
+                _ => None,
+            })
+            .filter(|fault| !matches!(fault.kind, FaultKind::Slow | FaultKind::SkewedClock))
+            .filter(|fault| fault.operation.as_deref().is_none_or(|only| only == operation))
+            .map(|fault| {
+                let from = fault.from.seconds();
+                (from, fault.r#for.map_or(i64::MAX, |lasts| from + lasts.seconds()))
+            })
+            .collect();
+    }
+
+    /// Whether a poll may have gone well without an answer for this task: it was registered, has
+    /// led to no task as far as must be, and could not be asked for.
+    fn is_spared(&self, watched: i64, poll: Poll) -> bool {
+        let is_registered = self.by_id && watched != i64::MIN;
+        let seen = self.ends.iter().any(|end| end.seen.unfinished || end.seen.ended);
+        is_registered
+            && !seen
+            && self.troubles.iter().any(|&(from, until)| {
+                let asked_again = until.saturating_add(UNKNOWN_ID_PAUSE).saturating_mul(1000);
+                from * 1000 <= poll.ended && poll.begun <= asked_again
+            })
     }
 
     /// The stage at a second.
     pub(crate) fn stage(&self, second: i64) -> Option<&Stage> {
         self.stages.iter().find(|stage| (stage.from..stage.until).contains(&second))
+    }
+
+    /// Whether it is asked for by its id until further notice: it is configured, or registered and
+    /// by `second` neither over nor gone, after which its registration is forgotten.
+    pub(crate) fn is_asked(&self, second: i64) -> bool {
+        let is_over = |stage: &Stage| stage.state.is_none_or(TaskState::is_final);
+        self.watched == Some(i64::MIN)
+            || !self.stages.iter().any(|stage| is_over(stage) && stage.from <= second)
     }
 
     /// Whether it was in `state` at some second of these.
@@ -188,7 +242,9 @@ impl Life {
 
     /// A good poll has happened, with this task's resource watched.
     pub(crate) fn polled(&mut self, poll: Poll, known: &Known, has_start: bool) {
-        let Some(watched) = self.watched else { return };
+        let Some(watched) = self.watched.filter(|&watched| !self.is_spared(watched, poll)) else {
+            return;
+        };
         let pause = if self.by_id { UNKNOWN_ID_PAUSE } else { 0 };
         let late = unnoticed(known.skew);
         let within = |from: i64, until: i64| {
@@ -274,9 +330,13 @@ pub(crate) fn lives(world: &World) -> Vec<Life> {
             | Event::Fault(..)
             | Event::Scraper(_)
             | Event::Disk(_)
-            | Event::Down(_) => None,
+            | Event::Down(_)
+            | Event::Reload(_) => None,
         })
         .collect();
+    for life in lives.iter_mut().filter(|life| life.by_id) {
+        life.troubled_by(world);
+    }
     // A cluster carries its newest job only.
     let births: Vec<(usize, String, i64)> = lives
         .iter()

@@ -66,6 +66,8 @@ pub(crate) enum Event {
     Disk(DiskTrouble),
     /// The process ends, and comes back.
     Down(Down),
+    /// The operator gives the running process another configuration.
+    Reload(Reload),
 }
 
 /// A task that is registered.
@@ -102,6 +104,14 @@ pub(crate) struct Down {
     pub(crate) lasts: i64,
     pub(crate) how: How,
     /// What the operator changes meanwhile.
+    pub(crate) change: Option<Change>,
+}
+
+/// A configuration that is taken over while the process runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reload {
+    pub(crate) at: i64,
+    /// What the operator has changed; `None`: so that it cannot be read.
     pub(crate) change: Option<Change>,
 }
 
@@ -162,6 +172,7 @@ impl World {
         world.scrapers(&mut rng);
         world.downs(&mut rng);
         world.disks(&mut rng);
+        world.reloads(&mut rng);
         world
     }
 
@@ -348,16 +359,38 @@ impl World {
                 4..8 => rng.i64(1..20 * MINUTE),
                 _ => rng.i64(20 * MINUTE..DAY),
             };
-            let change = (rng.u8(..3) == 0).then(|| {
-                let source = rng.usize(..self.sources.len());
-                match rng.u8(..3) {
-                    0 => Change::Interval(source, rng.i64(MINUTE..20 * MINUTE)),
-                    1 => Change::Toggle(source),
-                    _ => Change::Narrow(source),
-                }
-            });
+            let change = (rng.u8(..3) == 0).then(|| self.any_change(rng));
             self.events.push(Event::Down(Down { at, lasts, how, change }));
             at += lasts;
+        }
+    }
+
+    /// What an operator changes.
+    fn any_change(&self, rng: &mut Rng) -> Change {
+        let source = rng.usize(..self.sources.len());
+        match rng.u8(..3) {
+            0 => Change::Interval(source, rng.i64(MINUTE..20 * MINUTE)),
+            1 => Change::Toggle(source),
+            _ => Change::Narrow(source),
+        }
+    }
+
+    /// Two worlds of three have an operator who reloads.
+    fn reloads(&mut self, rng: &mut Rng) {
+        if rng.u8(..3) == 0 {
+            return;
+        }
+        for _ in 0..rng.i64(1..=6) * self.days.min(4) {
+            let at = rng.i64(0..self.length);
+            let change = (rng.u8(..6) != 0).then(|| self.any_change(rng));
+            self.events.push(Event::Reload(Reload { at, change }));
+            // What is taken out is often put back soon.
+            if let Some(Change::Toggle(_)) = change
+                && rng.bool()
+            {
+                let at = at + rng.i64(1..2 * HOUR);
+                self.events.push(Event::Reload(Reload { at, change }));
+            }
         }
     }
 
@@ -377,7 +410,11 @@ impl World {
             match event {
                 Event::Task(n, task) => sources[*n].tasks.push(task.clone()),
                 Event::Fault(n, fault) => sources[*n].faults.push(fault.clone()),
-                Event::Register(_) | Event::Scraper(_) | Event::Disk(_) | Event::Down(_) => {}
+                Event::Register(_)
+                | Event::Scraper(_)
+                | Event::Disk(_)
+                | Event::Down(_)
+                | Event::Reload(_) => {}
             }
         }
         Scenario { seed: Some(self.seed), accounts: Vec::new(), sources }
@@ -633,16 +670,25 @@ impl World {
                 format!("the journal cannot be written for {}", clock(*lasts))
             }
             Event::Down(Down { lasts, how, change, .. }) => {
-                let change = change.map(|change| match change {
-                    Change::Interval(n, interval) => {
-                        format!(", {} is polled every {interval} s", name(n))
-                    }
-                    Change::Toggle(n) => format!(", {} is taken out or put in", name(n)),
-                    Change::Narrow(n) => format!(", {} has one resource or all", name(n)),
-                });
+                let change = change.map(|change| format!(", {}", self.told(change)));
                 let change = change.unwrap_or_default();
                 format!("the process ends ({how:?}) and is back after {lasts} s{change}")
             }
+            Event::Reload(Reload { change: Some(change), .. }) => {
+                format!("reload: {}", self.told(*change))
+            }
+            Event::Reload(Reload { change: None, .. }) => "reload: broken".to_owned(),
+        }
+    }
+}
+
+impl World {
+    fn told(&self, change: Change) -> String {
+        let name = |n: usize| &self.sources[n].name;
+        match change {
+            Change::Interval(n, interval) => format!("{} is polled every {interval} s", name(n)),
+            Change::Toggle(n) => format!("{} is taken out or put in", name(n)),
+            Change::Narrow(n) => format!("{} has one resource or all", name(n)),
         }
     }
 }
@@ -656,6 +702,7 @@ impl Event {
             Self::Scraper(scraper) => scraper.from,
             Self::Disk(trouble) => trouble.at,
             Self::Down(down) => down.at,
+            Self::Reload(reload) => reload.at,
         }
     }
 }
