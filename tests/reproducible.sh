@@ -11,5 +11,8 @@ git ls-files -z --cached --others --exclude-standard |
     tar --create --null --files-from=- --ignore-failed-read 2>/dev/null | tar --extract --directory "$copy"
 "$copy/packaging/build.sh" "$PWD/target/reproduced/target"
 cmp target/dist/release/dbtask-exporter target/reproduced/target/release/dbtask-exporter
-! grep -aqF "$PWD" target/dist/release/dbtask-exporter
+if grep -aqF "$PWD" target/dist/release/dbtask-exporter; then
+    echo "the program holds the path of the folder that it was built in"
+    exit 1
+fi
 sha256sum target/dist/release/dbtask-exporter target/reproduced/target/release/dbtask-exporter
