@@ -1,6 +1,7 @@
 //! `Store`: the latest `Snapshot` of every source.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -117,11 +118,17 @@ impl Snapshot {
 pub struct Store {
     snapshots: Mutex<BTreeMap<String, Arc<Snapshot>>>,
     version: watch::Sender<u64>,
+    /// Whether nobody waits for a first try any more, whatever sources come.
+    is_settled: AtomicBool,
 }
 
 impl Default for Store {
     fn default() -> Self {
-        Self { snapshots: Mutex::default(), version: watch::Sender::new(0) }
+        Self {
+            snapshots: Mutex::default(),
+            version: watch::Sender::new(0),
+            is_settled: AtomicBool::new(false),
+        }
     }
 }
 
@@ -148,6 +155,21 @@ impl Store {
     /// The newest snapshot of one source.
     pub fn snapshot(&self, source: &str) -> Option<Arc<Snapshot>> {
         self.lock().get(source).cloned()
+    }
+
+    /// How many sources have yet to be tried for the first time before the exporter is ready.
+    pub fn awaited(&self) -> usize {
+        if self.is_settled.load(Ordering::Relaxed) {
+            return 0;
+        }
+        self.lock().values().filter(|snapshot| !snapshot.tried).count()
+    }
+
+    /// Other sources are coming: an exporter that is ready stays so, for it serves all the time.
+    pub fn expect_others(&self) {
+        if self.awaited() == 0 {
+            self.is_settled.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Changes each time a snapshot is published.

@@ -291,6 +291,7 @@ impl Exporter {
                 return Ok(Err(refusal));
             }
         };
+        self.shelves.store.expect_others();
         let plan = prepared.plan.clone();
         let leaving: BTreeSet<&str> =
             plan.sources(Step::Change).chain(plan.sources(Step::Stop)).collect();

@@ -257,12 +257,11 @@ fn ready(app: &App) -> Answer {
     if app.stopping.is_cancelled() {
         return plain(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
     }
-    let snapshots = app.store.snapshots();
-    let waiting = snapshots.iter().filter(|snapshot| !snapshot.tried).count();
+    let waiting = app.store.awaited();
     if waiting == 0 {
         return plain(StatusCode::OK, "ready\n");
     }
-    let all = snapshots.len();
+    let all = app.store.snapshots().len();
     plain(StatusCode::SERVICE_UNAVAILABLE, format!("{waiting} of {all} sources not tried yet\n"))
 }
 
