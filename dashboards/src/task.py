@@ -5,12 +5,10 @@ from grafana_foundation_sdk.models import dashboard as model
 
 import frame
 from panels import (
-    BLUE,
     DATE_CELL,
     ORANGE,
     PROGRESS_CELL,
     RED,
-    SECONDS_CELL,
     STATE_CELL,
     STATE_WORDS,
     Column,
