@@ -247,6 +247,7 @@ impl Source {
                 Ok(page) => {
                     self.learned.list = Listing::Exists;
                     failed_before = false;
+                    found.incomplete |= page.incomplete;
                     // The next page before other queries, while the list is as it was.
                     let pages = if sabotage::is(Bug::OnePage) { Vec::new() } else { page.next };
                     for next in pages.into_iter().rev() {
@@ -295,7 +296,8 @@ impl Source {
         }
         self.note_cut(found.cut);
         self.give_up_denied(found, known);
-        found.covers = since.map(|since| self.covers(since, now, found.cut));
+        found.covers =
+            since.filter(|_| !found.incomplete).map(|since| self.covers(since, now, found.cut));
         true
     }
 
@@ -564,6 +566,8 @@ struct Found {
     listed: bool,
     /// Whether there was more of it than is read.
     cut: bool,
+    /// Whether the vendor has more of it than can be asked for: see [`Page::incomplete`].
+    incomplete: bool,
     /// As [`Fetched::covers`], if nothing fails.
     covers: Option<Span>,
     /// Resources that the vendor said there are none of, and how it did.
@@ -593,7 +597,7 @@ impl Found {
 
     /// Whether, besides, the list was read to its end.
     fn is_complete(&self) -> bool {
-        self.went_well() && !self.cut
+        self.went_well() && !self.cut && !self.incomplete
     }
 
     /// The vendor says that there is no such resource as the one that `query` is about.

@@ -183,6 +183,10 @@ pub struct Page {
     pub resources: Vec<Arc<Resource>>,
     /// The queries still to send: usually none, or the next page.
     pub next: Vec<Query>,
+    /// Whether there is more than this page and `next` lead to: the vendor's total, the size of the
+    /// page and the rows read do not agree. Nothing can be concluded from what such a list leaves
+    /// out.
+    pub incomplete: bool,
     /// What in it could not be read.
     pub unreadable: Unreadable,
 }
