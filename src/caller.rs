@@ -79,7 +79,9 @@ impl FetchError {
         match self {
             Self::Credentials(_) | Self::Signing(_) => Reason::Auth,
             Self::Transport(TransportError::Timeout) => Reason::Timeout,
-            Self::Transport(TransportError::Network(_)) => Reason::Network,
+            Self::Transport(TransportError::Network(_) | TransportError::Stale(_)) => {
+                Reason::Network
+            }
             Self::Transport(TransportError::Body(_)) | Self::Decode(_) => Reason::Decode,
             Self::Budget(_) => Reason::Budget,
             Self::Refused(refusal) => match refusal.kind {
@@ -139,55 +141,86 @@ pub struct Attempt {
     used: Option<Arc<Credentials>>,
 }
 
+/// What can be put right between two tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mend {
+    /// A kept connection has died: there is a new one for the next try.
+    Connection,
+    /// Our clock was wrong: the next request carries the vendor's time.
+    Clock,
+    /// The keys have ended: there are others.
+    Keys,
+}
+
 impl Caller {
-    /// Asks one query: admitted, signed, sent, decoded. What can be put right at once is, and the
-    /// query tried once more: our clock, by the answer's `Date`, and keys that have ended.
+    /// Asks one query: admitted, signed, sent, decoded. What can be put right at once is, each thing
+    /// once, and the query tried again: a kept connection that has died, our clock, by the answer's
+    /// `Date`, and keys that have ended.
     pub async fn call(&mut self, query: &Query) -> Result<Page, FetchError> {
-        let (first, second) = self.tries(query).await;
-        second.unwrap_or(first).result
+        let (first, last) = self.tries(query).await;
+        last.unwrap_or(first).result
     }
 
-    /// As [`Self::call`], but returns what became of each try.
+    /// As [`Self::call`], but returns what became of the first try, and of the last, if there were
+    /// several.
     pub async fn tries(&mut self, query: &Query) -> (Attempt, Option<Attempt>) {
-        let first = self.attempt(query).await;
-        let second = if self.put_right(&first) { Some(self.attempt(query).await) } else { None };
-        (first, second)
+        let first = self.attempt(query, false).await;
+        let mut last = None;
+        let mut mended = Vec::new();
+        while let Some(mend) = self.put_right(last.as_ref().unwrap_or(&first), &mended) {
+            mended.push(mend);
+            last = Some(self.attempt(query, mended.contains(&Mend::Connection)).await);
+        }
+        (first, last)
     }
 
-    /// Whether another try may go better.
-    fn put_right(&mut self, tried: &Attempt) -> bool {
-        let Err(error) = &tried.result else { return false };
-        match error.refusal().map(|refusal| refusal.kind) {
-            Some(RefusalKind::Clock) => {
-                let Some(offset) = tried.offset.filter(|it| *it != self.clock_offset) else {
-                    return false;
-                };
-                tracing::warn!(
-                    source = self.info.name,
-                    offset_seconds = offset,
-                    "the vendor's clock differs from ours; requests now carry its time"
-                );
-                self.clock_offset = offset;
-                true
-            }
-            Some(RefusalKind::CredentialsExpired) => {
-                tried.used.as_ref().is_some_and(|used| self.credentials.end(used))
-            }
-            Some(
+    /// What has been put right so that another try may go better; none of `mended` again.
+    fn put_right(&mut self, tried: &Attempt, mended: &[Mend]) -> Option<Mend> {
+        let Err(error) = &tried.result else { return None };
+        let mend = match error {
+            FetchError::Transport(TransportError::Stale(_)) => Mend::Connection,
+            FetchError::Refused(refusal) => match refusal.kind {
+                RefusalKind::Clock => Mend::Clock,
+                RefusalKind::CredentialsExpired => Mend::Keys,
                 RefusalKind::Unauthenticated
                 | RefusalKind::Forbidden
                 | RefusalKind::Throttled
                 | RefusalKind::Server
                 | RefusalKind::NotFound
                 | RefusalKind::NoSuchOperation
-                | RefusalKind::Client,
-            )
-            | None => false,
-        }
+                | RefusalKind::Client => return None,
+            },
+            FetchError::Credentials(_)
+            | FetchError::Signing(_)
+            | FetchError::Transport(_)
+            | FetchError::Decode(_)
+            | FetchError::Budget(_) => return None,
+        };
+        let is_better = !mended.contains(&mend)
+            && match mend {
+                Mend::Connection => true,
+                Mend::Clock => self.follow_clock(tried),
+                Mend::Keys => tried.used.as_ref().is_some_and(|used| self.credentials.end(used)),
+            };
+        is_better.then_some(mend)
     }
 
-    /// One request and its answer.
-    async fn attempt(&mut self, query: &Query) -> Attempt {
+    /// Goes by the clock that stamped the answer. Whether that is another time.
+    fn follow_clock(&mut self, tried: &Attempt) -> bool {
+        let Some(offset) = tried.offset.filter(|it| *it != self.clock_offset) else {
+            return false;
+        };
+        tracing::warn!(
+            source = self.info.name,
+            offset_seconds = offset,
+            "the vendor's clock differs from ours; requests now carry its time"
+        );
+        self.clock_offset = offset;
+        true
+    }
+
+    /// One request and its answer, over a new connection if `anew`.
+    async fn attempt(&mut self, query: &Query, anew: bool) -> Attempt {
         let operation = query.operation;
         let credentials = match self.admitted(operation).await {
             Ok(credentials) => credentials,
@@ -196,7 +229,7 @@ impl Caller {
         let begun = Instant::now();
         self.tally.add(self.clock.now());
         self.instruments.request_sent(&self.info.name, operation.name);
-        let answer = self.exchange(query, &credentials).await;
+        let answer = self.exchange(query, &credentials, anew).await;
         self.instruments.request_finished(self.info.cloud, operation.name, begun.elapsed());
         let (result, offset) = match answer {
             Err(error) => (Err(error), None),
@@ -306,6 +339,7 @@ impl Caller {
         &self,
         query: &Query,
         credentials: &Credentials,
+        anew: bool,
     ) -> Result<Response<Bytes>, FetchError> {
         let mut request = (self.api.request)(&self.target, query);
         let nonce = format!("{:032x}", fastrand::u128(..));
@@ -316,7 +350,8 @@ impl Caller {
             let both = (self.transport.send(request.clone()), self.transport.send(request));
             return Ok(tokio::join!(both.0, both.1).1?);
         }
-        Ok(self.transport.send(request).await?)
+        let transport = &self.transport;
+        Ok(if anew { transport.send_anew(request).await } else { transport.send(request).await }?)
     }
 
     fn read(&self, query: &Query, response: &Response<Bytes>) -> Result<Page, FetchError> {

@@ -239,9 +239,9 @@ fn verdicts<T>(result: &Result<T, FetchError>) -> [Verdict; 3] {
     use Verdict::{No, Unknown, Yes};
     match result {
         Ok(_) => [Yes, Yes, Yes],
-        Err(FetchError::Transport(TransportError::Timeout | TransportError::Network(_))) => {
-            [No, Unknown, Unknown]
-        }
+        Err(FetchError::Transport(
+            TransportError::Timeout | TransportError::Network(_) | TransportError::Stale(_),
+        )) => [No, Unknown, Unknown],
         // Somebody answered; whether it was the vendor does not show.
         Err(
             FetchError::Transport(TransportError::Body(_))
@@ -285,7 +285,9 @@ fn told(error: &FetchError, caller: &Caller) -> String {
 fn advice(error: &FetchError, caller: &Caller, operation: &Operation) -> Option<String> {
     let said = |text: &str| Some(text.to_owned());
     match error {
-        FetchError::Transport(TransportError::Timeout | TransportError::Network(_)) => {
+        FetchError::Transport(
+            TransportError::Timeout | TransportError::Network(_) | TransportError::Stale(_),
+        ) => {
             said("is `region` right, and `endpoint` and `proxy_url`, or HTTPS_PROXY and NO_PROXY?")
         }
         FetchError::Transport(TransportError::Body(_)) | FetchError::Decode(_) => {

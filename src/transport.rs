@@ -1,15 +1,19 @@
 //! `Transport`: the crate's only trait, and the network behind it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::{Bytes, BytesMut};
+use http::uri::Authority;
 use http::{Request, Response};
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::time::{Instant, timeout};
 
 use crate::files::FileVersion;
 
@@ -18,6 +22,11 @@ use crate::files::FileVersion;
 pub trait Transport: fmt::Debug + Send + Sync {
     /// The answer to `request`, whatever its status; redirects are answers. The URI is absolute.
     fn send(&self, request: Request<Bytes>) -> Sending<'_>;
+
+    /// The same over a connection that nothing was sent on before.
+    fn send_anew(&self, request: Request<Bytes>) -> Sending<'_> {
+        self.send(request)
+    }
 }
 
 /// A request under way.
@@ -33,6 +42,10 @@ pub enum TransportError {
     /// The connection could not be made, or broke before the answer's head.
     #[error("{0}")]
     Network(String),
+    /// A connection that may have been kept from an earlier request broke before the answer's head,
+    /// or stayed silent. [`Transport::send_anew`] may go better.
+    #[error("{0}")]
+    Stale(String),
     /// The body ended early, or went on for too long.
     #[error("{0}")]
     Body(String),
@@ -40,6 +53,13 @@ pub enum TransportError {
 
 /// The largest answer that is read, in bytes. The vendors' largest pages hold well under 1 MiB.
 pub const MAX_BODY_BYTES: usize = 8 << 20;
+
+/// How long a connection is kept without use. Alibaba's front ends drop it after about 10 s, Tencent's
+/// after a minute. Within a poll the next call comes sooner.
+const KEPT: Duration = Duration::from_secs(3);
+/// On a kept connection the answer's head has this part of the call's time to come. A connection that
+/// somebody in between has dropped without a word costs no more than that.
+const PATIENCE_DIVISOR: u32 = 3;
 
 /// How one source reaches its cloud.
 #[derive(Clone, Debug)]
@@ -70,7 +90,14 @@ impl NetworkOptions {
 /// The network. Follows no redirect, so that a signed request never reaches another host.
 #[derive(Debug)]
 pub struct Network {
-    client: reqwest::Client,
+    /// Keeps connections for [`KEPT`].
+    keeping: reqwest::Client,
+    /// Opens a connection for each request.
+    anew: reqwest::Client,
+    /// How long the head of an answer may take on a kept connection.
+    patience: Duration,
+    /// When the last answer of each host had been read: its connection is kept from then on.
+    answered: Mutex<HashMap<Authority, Instant>>,
 }
 
 impl Network {
@@ -79,24 +106,81 @@ impl Network {
     pub fn new(options: &NetworkOptions) -> anyhow::Result<Self> {
         // An error here means that somebody else installed a provider first, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut client = reqwest::Client::builder()
-            .user_agent(concat!("dbtask-exporter/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(options.timeout)
-            .connect_timeout(options.timeout / 2)
-            .pool_idle_timeout(Duration::from_secs(150));
-        if let Some(url) = &options.proxy_url {
-            client = client.proxy(reqwest::Proxy::all(url.expose_secret()).context("proxy_url")?);
-        } else if options.direct {
-            client = client.no_proxy();
-        }
-        if let Some(file) = &options.ca_file {
-            for certificate in certificates(file)? {
-                client = client.add_root_certificate(certificate);
-            }
-        }
-        Ok(Self { client: client.build()? })
+        Ok(Self {
+            keeping: client(options)?.pool_idle_timeout(KEPT).build()?,
+            anew: client(options)?.pool_max_idle_per_host(0).build()?,
+            patience: options.timeout / PATIENCE_DIVISOR,
+            answered: Mutex::default(),
+        })
     }
+
+    /// Whether a request to this host may be sent on a kept connection.
+    fn may_be_kept(&self, host: &Authority) -> bool {
+        self.answered().get(host).is_some_and(is_recent)
+    }
+
+    fn note_answer(&self, host: Authority) {
+        let mut answered = self.answered();
+        answered.retain(|_, answered| is_recent(answered));
+        answered.insert(host, Instant::now());
+    }
+
+    fn answered(&self) -> MutexGuard<'_, HashMap<Authority, Instant>> {
+        // Nothing in here can panic half-way through a change.
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The answer on a connection that may have been kept, if this is not to be `anew`.
+    async fn exchange(
+        &self,
+        request: Request<Bytes>,
+        anew: bool,
+    ) -> Result<Response<Bytes>, TransportError> {
+        let host = request.uri().authority().cloned();
+        let kept = !anew && host.as_ref().is_some_and(|host| self.may_be_kept(host));
+        let request = reqwest::Request::try_from(request)
+            .map_err(|error| TransportError::Network(chain(&error)))?;
+        let answer = if kept {
+            let silent =
+                |_| TransportError::Stale("no answer on a connection that was kept".to_owned());
+            let answer = timeout(self.patience, self.keeping.execute(request)).await;
+            answer.map_err(silent)?.map_err(|error| stale(&error))?
+        } else {
+            let client = if anew { &self.anew } else { &self.keeping };
+            client.execute(request).await.map_err(|error| broken(&error))?
+        };
+        let response = whole(answer).await?;
+        if let Some(host) = host.filter(|_| !anew) {
+            self.note_answer(host);
+        }
+        Ok(response)
+    }
+}
+
+/// Whether the connection of an answer may still be kept: a little longer, for the pool begins to
+/// count a little later.
+fn is_recent(answered: &Instant) -> bool {
+    answered.elapsed() <= KEPT + Duration::from_secs(1)
+}
+
+fn client(options: &NetworkOptions) -> anyhow::Result<reqwest::ClientBuilder> {
+    let mut client = reqwest::Client::builder()
+        .user_agent(concat!("dbtask-exporter/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(options.timeout)
+        .connect_timeout(options.timeout / 2)
+        .tcp_keepalive(Duration::from_secs(15));
+    if let Some(url) = &options.proxy_url {
+        client = client.proxy(reqwest::Proxy::all(url.expose_secret()).context("proxy_url")?);
+    } else if options.direct {
+        client = client.no_proxy();
+    }
+    if let Some(file) = &options.ca_file {
+        for certificate in certificates(file)? {
+            client = client.add_root_certificate(certificate);
+        }
+    }
+    Ok(client)
 }
 
 fn certificates(file: &Path) -> anyhow::Result<Vec<reqwest::Certificate>> {
@@ -109,35 +193,50 @@ fn certificates(file: &Path) -> anyhow::Result<Vec<reqwest::Certificate>> {
 
 impl Transport for Network {
     fn send(&self, request: Request<Bytes>) -> Sending<'_> {
-        Box::pin(async move {
-            let request = reqwest::Request::try_from(request)
-                .map_err(|error| TransportError::Network(chain(&error)))?;
-            let mut answer = self.client.execute(request).await.map_err(|error| {
-                if error.is_timeout() {
-                    TransportError::Timeout
-                } else {
-                    TransportError::Network(explained(chain(&error)))
-                }
-            })?;
-            let mut body = BytesMut::new();
-            while let Some(chunk) = answer.chunk().await.map_err(|error| {
-                if error.is_timeout() {
-                    TransportError::Timeout
-                } else {
-                    TransportError::Body(format!("the answer was cut short: {}", chain(&error)))
-                }
-            })? {
-                if body.len().saturating_add(chunk.len()) > MAX_BODY_BYTES {
-                    let limit = format!("the answer is larger than {MAX_BODY_BYTES} bytes");
-                    return Err(TransportError::Body(limit));
-                }
-                body.extend_from_slice(&chunk);
-            }
-            let mut response = Response::new(body.freeze());
-            *response.status_mut() = answer.status();
-            *response.headers_mut() = std::mem::take(answer.headers_mut());
-            Ok(response)
-        })
+        Box::pin(self.exchange(request, false))
+    }
+
+    fn send_anew(&self, request: Request<Bytes>) -> Sending<'_> {
+        Box::pin(self.exchange(request, true))
+    }
+}
+
+/// The answer with its body, which may be as large as [`MAX_BODY_BYTES`].
+async fn whole(mut answer: reqwest::Response) -> Result<Response<Bytes>, TransportError> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = answer.chunk().await.map_err(|error| {
+        if error.is_timeout() {
+            TransportError::Timeout
+        } else {
+            TransportError::Body(format!("the answer was cut short: {}", chain(&error)))
+        }
+    })? {
+        if body.len().saturating_add(chunk.len()) > MAX_BODY_BYTES {
+            let limit = format!("the answer is larger than {MAX_BODY_BYTES} bytes");
+            return Err(TransportError::Body(limit));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    let mut response = Response::new(body.freeze());
+    *response.status_mut() = answer.status();
+    *response.headers_mut() = std::mem::take(answer.headers_mut());
+    Ok(response)
+}
+
+fn broken(error: &reqwest::Error) -> TransportError {
+    if error.is_timeout() {
+        TransportError::Timeout
+    } else {
+        TransportError::Network(explained(chain(error)))
+    }
+}
+
+/// What went wrong on a connection that may have been kept. One that could not even be made was not.
+fn stale(error: &reqwest::Error) -> TransportError {
+    if error.is_timeout() || error.is_connect() {
+        broken(error)
+    } else {
+        TransportError::Stale(chain(error))
     }
 }
 

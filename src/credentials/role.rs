@@ -6,7 +6,7 @@
 
 use serde_json::json;
 
-use super::session::{Found, Session, SessionError};
+use super::session::{Found, Session, SessionError, exchange};
 use super::{Outside, sts};
 use crate::cloud::{Cloud, Credentials, Signing, alibaba, huawei, tencent};
 
@@ -72,7 +72,7 @@ impl Role {
         outside: &Outside<'_>,
     ) -> Result<Session, SessionError> {
         let (session_name, seconds) = (self.session_name.as_str(), self.duration_seconds);
-        let (cloud, mut request) = match &self.name {
+        let (cloud, unsigned) = match &self.name {
             RoleName::Alibaba { arn, external_id, policy } => {
                 let mut parameters = vec![
                     ("RoleArn", arn.clone()),
@@ -112,10 +112,14 @@ impl Role {
                 (Cloud::Tencent, request)
             }
         };
-        let nonce = format!("{:032x}", fastrand::u128(..));
-        let signing =
-            Signing { service: "sts", credentials: keys, now: outside.now, nonce: &nonce };
-        cloud.sign(&mut request, &signing)?;
-        sts::answer(cloud, &outside.cloud.send(request).await?)
+        let signed = || {
+            let nonce = format!("{:032x}", fastrand::u128(..));
+            let now = outside.now;
+            let signing = Signing { service: "sts", credentials: keys, now, nonce: &nonce };
+            let mut request = unsigned.clone();
+            cloud.sign(&mut request, &signing)?;
+            Ok(request)
+        };
+        sts::answer(cloud, &exchange(outside.cloud, signed).await?)
     }
 }

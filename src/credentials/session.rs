@@ -446,7 +446,19 @@ pub(super) async fn send(
         value.set_sensitive(true);
         request.headers_mut().insert(name, value);
     }
-    Ok(transport.send(request).await?)
+    exchange(transport, || Ok(request.clone())).await
+}
+
+/// Sends the request that `make` makes, and another one where the connection turns out to have died.
+/// Vendors take a signed request only once.
+pub(super) async fn exchange(
+    transport: &dyn Transport,
+    make: impl Fn() -> Result<Request<Bytes>, SessionError>,
+) -> Result<Response<Bytes>, SessionError> {
+    match transport.send(make()?).await {
+        Err(TransportError::Stale(_)) => Ok(transport.send_anew(make()?).await?),
+        answer => Ok(answer?),
+    }
 }
 
 /// The token in a file, read anew, since the platform replaces it.

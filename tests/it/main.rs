@@ -16,6 +16,7 @@ mod budget;
 mod check_online;
 mod child;
 mod config;
+mod connections;
 mod counting;
 mod coverage;
 mod credentials;

@@ -551,7 +551,9 @@ impl Transport for Wire {
             under_way.over = true;
             let seen = match &answer {
                 Err(TransportError::Body(_)) => Answer::Refused(RefusalKind::Client),
-                Err(TransportError::Network(_) | TransportError::Timeout) => Answer::None,
+                Err(
+                    TransportError::Network(_) | TransportError::Stale(_) | TransportError::Timeout,
+                ) => Answer::None,
                 Ok(response) => match self.vendor.refusal(response) {
                     Some(refusal) => Answer::Refused(refusal.kind),
                     None => Answer::Good,
