@@ -26,7 +26,7 @@ use crate::ledger::Ledger;
 use crate::sabotage::{self, Bug};
 use crate::source::Fetched;
 use crate::store::Tracked;
-use crate::task::{Step, Task, TaskState, Timestamp};
+use crate::task::{Step, Task, TaskError, TaskState, Timestamp};
 use crate::transition::{Told, Transition};
 
 /// How long things are kept, and how many are shown.
@@ -69,6 +69,9 @@ struct Entry {
     progression: Progression,
     #[serde(default)]
     told: Told,
+    /// The log has told of its failure without the error text, which it still has to tell.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    owes_text: bool,
 }
 
 /// What is to be shown of a [`Book`].
@@ -118,6 +121,35 @@ impl Book {
     /// Every task, in no order.
     pub fn tasks(&self) -> impl Iterator<Item = &Tracked> {
         self.entries.iter().map(|entry| &entry.tracked)
+    }
+
+    /// The failed tasks whose error is not known.
+    pub fn silent(&self) -> impl Iterator<Item = &Tracked> {
+        self.tasks().filter(|Tracked { task, settled, .. }| {
+            settled.is_some() && task.state == TaskState::Failed && task.error.is_none()
+        })
+    }
+
+    /// The log has told of the failure of the task with this id, without its error text.
+    pub fn owe_text(&mut self, id: &str) {
+        let entry = self.entries.iter_mut().find(|entry| *entry.tracked.task.id == *id);
+        if let Some(entry) = entry {
+            (entry.owes_text, entry.saved) = (true, None);
+        }
+    }
+
+    /// Enters what the vendor says of a failure that has been entered before. Returns the task if
+    /// the log still has to tell that.
+    pub fn explain(&mut self, id: &str, error: Box<TaskError>) -> Option<&Task> {
+        let entry = self.entries.iter_mut().find(|entry| *entry.tracked.task.id == *id)?;
+        let task = &mut entry.tracked.task;
+        // It may have begun to run again.
+        if task.state != TaskState::Failed {
+            return None;
+        }
+        task.error = Some(error);
+        entry.saved = None;
+        std::mem::take(&mut entry.owes_text).then_some(task)
     }
 
     /// Whether any task is still to end.
@@ -262,7 +294,14 @@ impl Entry {
             settled: ledger.settled(&task.id),
             task,
         };
-        Self { said: tracked.task.state, tracked, saved: None, progression, told: Told::default() }
+        Self {
+            said: tracked.task.state,
+            tracked,
+            saved: None,
+            progression,
+            told: Told::default(),
+            owes_text: false,
+        }
     }
 
     /// Takes in a new sighting. What an answer by id leaves out stays as the list had it.
@@ -292,9 +331,11 @@ impl Entry {
         if task.resource.id.is_empty() || unnamed || task.resource == old.resource {
             task.resource = Arc::clone(&old.resource);
         }
-        if task.state.is_final() && old.state == task.state && task.error.is_none() {
+        let same_end = task.state.is_final() && old.state == task.state && !ended;
+        if same_end && task.error.is_none() {
             task.error.clone_from(&old.error);
         }
+        self.owes_text &= same_end;
         task.created = task.created.or(old.created);
         if ended || *old != task {
             self.saved = None;

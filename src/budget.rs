@@ -110,6 +110,17 @@ pub struct Slowed {
     pub until: Option<Instant>,
 }
 
+/// What a budget has for calls that no poll makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Spare {
+    /// Nothing: what is left is for the last polls of the day.
+    Nothing,
+    /// Less than the polls of the rest of the day would take.
+    Little,
+    /// More than they would take.
+    Plenty,
+}
+
 /// The calls that an account may make in a UTC day.
 #[derive(Debug)]
 pub struct Budget {
@@ -158,6 +169,13 @@ struct Share {
     cost: u64,
 }
 
+impl Share {
+    /// What its polls take if nothing slows them down.
+    fn calls_a_second(&self) -> f64 {
+        float(self.cost) / self.interval.as_secs_f64().max(1.0)
+    }
+}
+
 impl Budget {
     /// A budget of `limit` calls a day, of which `mark` may have been made by earlier processes.
     pub fn new(limit: u64, mark: &Mark, now: Moment) -> Self {
@@ -194,8 +212,9 @@ impl Budget {
         self.sources.keys().map(String::as_str)
     }
 
-    /// Takes one call for `source`, which has to be made at once, or not at all.
-    pub fn take(&mut self, source: &str, now: Moment) -> Result<Left, Spent> {
+    /// Takes one call, which has to be made at once, or not at all: by a poll of the source `poll`,
+    /// or by no poll.
+    pub fn take(&mut self, poll: Option<&str>, now: Moment) -> Result<Left, Spent> {
         self.go_to(now);
         let spent = self.counts(now).filter(|count| count.left == 0).map(|count| count.rest).max();
         if let Some(rest) = spent {
@@ -209,7 +228,7 @@ impl Budget {
         if now.steady + OVERLAP >= self.span.ends {
             self.span.late = self.span.late.saturating_add(1);
         }
-        if let Some(share) = self.sources.get_mut(source) {
+        if let Some(share) = poll.and_then(|source| self.sources.get_mut(source)) {
             share.spent = share.spent.saturating_add(1);
         }
         Ok(self.left(now))
@@ -220,6 +239,19 @@ impl Budget {
         self.go_to(now);
         let remaining = self.counts(now).map(|count| count.left).min().unwrap_or_default();
         Left { limit: self.limit, remaining }
+    }
+
+    /// What is left for calls that no poll makes.
+    pub fn spare(&mut self, now: Moment) -> Spare {
+        self.go_to(now);
+        let in_hand: u64 = self.sources.values().map(|share| share.cost).sum();
+        let polls_a_second: f64 = self.sources.values().map(Share::calls_a_second).sum();
+        let spare = self.counts(now).map(|count| match count.left.checked_sub(in_hand) {
+            None | Some(0) => Spare::Nothing,
+            Some(left) if float(left) > polls_a_second * count.rest.as_secs_f64() => Spare::Plenty,
+            Some(_) => Spare::Little,
+        });
+        spare.min().unwrap_or(Spare::Plenty)
     }
 
     /// The mark that has to be kept before another call is taken, if any: it reserves a block of
@@ -299,9 +331,7 @@ impl Budget {
             if content.is_empty() || rest.is_empty() {
                 break each;
             }
-            let calls_a_second =
-                |share: &&Share| float(share.cost) / share.interval.as_secs_f64().max(1.0);
-            rate -= content.iter().map(calls_a_second).sum::<f64>();
+            rate -= content.into_iter().map(Share::calls_a_second).sum::<f64>();
             slowed = rest;
         };
         Duration::try_from_secs_f64(each / source.weight).unwrap_or(Duration::MAX)
@@ -417,7 +447,7 @@ mod tests {
 
     /// How many calls are allowed at that moment, of `most` that are tried.
     fn spree(budget: &mut Budget, time: Time, most: usize) -> usize {
-        (0..most).filter(|_| budget.take("one", time.moment()).is_ok()).count()
+        (0..most).filter(|_| budget.take(Some("one"), time.moment()).is_ok()).count()
     }
 
     fn need(interval: u64, unfinished: bool) -> Need {
@@ -430,10 +460,10 @@ mod tests {
             let time = Time::new(12 * HOUR);
             let mut budget = budget(limit, time);
             for left in (0..limit).rev() {
-                let taken = budget.take("one", time.moment()).unwrap();
+                let taken = budget.take(Some("one"), time.moment()).unwrap();
                 assert_eq!(taken, Left { limit, remaining: left });
             }
-            let spent = budget.take("one", time.moment()).unwrap_err();
+            let spent = budget.take(Some("one"), time.moment()).unwrap_err();
             assert_eq!(spent.until.as_second(), MIDNIGHT + 86_400 + 60);
         }
     }
@@ -534,7 +564,7 @@ mod tests {
                 kept = mark;
                 writes += 1;
             }
-            first.take("one", time.moment()).unwrap();
+            first.take(Some("one"), time.moment()).unwrap();
         }
         assert_eq!(writes, 10, "one for ten calls");
         let mut second = Budget::new(2000, &kept, time.moment());
@@ -731,7 +761,7 @@ mod tests {
                         kept = mark.clone();
                         budget.kept(&mark);
                     }
-                    if budget.take("one", time.moment()).is_ok() {
+                    if budget.take(Some("one"), time.moment()).is_ok() {
                         *days.entry(time.truth / 86_400).or_default() += 1;
                     }
                 }

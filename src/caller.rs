@@ -24,7 +24,7 @@ use crate::task::Timestamp;
 use crate::transport::{Transport, TransportError};
 
 /// Whom to ask, in whose name, and how.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Caller {
     /// What names the source.
     pub info: Arc<SourceInfo>,
@@ -48,6 +48,9 @@ pub struct Caller {
     pub clock_offset: i64,
     /// The calls made today.
     pub tally: Tally,
+    /// Whether its calls are no part of a poll: the budget does not expect the next poll to make
+    /// them again.
+    pub is_aside: bool,
 }
 
 /// Why a poll, or part of it, failed.
@@ -153,6 +156,12 @@ enum Mend {
 }
 
 impl Caller {
+    /// The same for calls that are no part of a poll, counted apart.
+    #[must_use]
+    pub fn aside(&self) -> Self {
+        Self { tally: Tally::default(), is_aside: true, ..self.clone() }
+    }
+
     /// Asks one query: admitted, signed, sent, decoded. What can be put right at once is, each thing
     /// once, and the query tried again: a kept connection that has died, our clock, by the answer's
     /// `Date`, and keys that have ended.
@@ -291,7 +300,8 @@ impl Caller {
     /// Takes one call from the account's budget, if it has one.
     async fn spend(&self) -> Result<(), FetchError> {
         let source = self.info.name.as_str();
-        let left = match self.account.spend(source, self.clock).await {
+        let poll = (!self.is_aside).then_some(source);
+        let left = match self.account.spend(poll, self.clock).await {
             Ok(None) => return Ok(()),
             Ok(Some(left)) => left,
             Err(spent) => {

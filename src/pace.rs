@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::api::Operation;
-use crate::budget::{Budget, Left, Mark, Moment, Need, Slowed, Spent};
+use crate::budget::{Budget, Left, Mark, Moment, Need, Slowed, Spare, Spent};
 use crate::clock::{Clock, TokioClock};
 use crate::sabotage::{self, Bug};
 
@@ -127,8 +127,9 @@ impl Account {
         }
     }
 
-    /// Takes one call of `source` from the budget, to be made at once. `None` if there is no budget.
-    pub async fn spend(&self, source: &str, clock: Clock) -> Result<Option<Left>, Spent> {
+    /// Takes one call from the budget, to be made at once by a poll of `poll`, or by no poll.
+    /// `None` if there is no budget.
+    pub async fn spend(&self, poll: Option<&str>, clock: Clock) -> Result<Option<Left>, Spent> {
         if !lock(&self.allowance).is_limited {
             return Ok(None);
         }
@@ -143,14 +144,20 @@ impl Account {
                     budget.kept(&mark);
                 }
             }
-            return self.take(source, clock);
+            return self.take(poll, clock);
         }
-        self.take(source, clock)
+        self.take(poll, clock)
     }
 
-    fn take(&self, source: &str, clock: Clock) -> Result<Option<Left>, Spent> {
+    fn take(&self, poll: Option<&str>, clock: Clock) -> Result<Option<Left>, Spent> {
         let mut allowance = lock(&self.allowance);
-        allowance.budget().map(|budget| budget.take(source, Moment::now(clock))).transpose()
+        allowance.budget().map(|budget| budget.take(poll, Moment::now(clock))).transpose()
+    }
+
+    /// What the budget has for calls that no poll makes.
+    pub fn spare(&self, clock: Clock) -> Spare {
+        let mut allowance = lock(&self.allowance);
+        allowance.budget().map_or(Spare::Plenty, |budget| budget.spare(Moment::now(clock)))
     }
 
     /// A poll of `source` has ended. `None` if its next may come as soon as it would like.
@@ -358,7 +365,7 @@ mod tests {
         for _ in 0..1003 {
             let (account, marks) = (Arc::clone(&account), Arc::clone(&marks));
             calls.spawn(async move {
-                let left = account.spend("one", clock).await.ok()??;
+                let left = account.spend(Some("one"), clock).await.ok()??;
                 let spent = left.limit - left.remaining;
                 let mark = lock(&marks).last().cloned();
                 Some((spent, mark))

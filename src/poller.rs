@@ -24,6 +24,7 @@ use crate::source::{Fetched, Source};
 use crate::store::{Snapshot, SourceInfo, Store, Tracked};
 use crate::tally::Tally;
 use crate::task::{Task, TaskState, Timestamp};
+use crate::texts::{Allowance, Text, Texts};
 use crate::transition::Transition;
 use crate::trouble::{Notice, Trouble};
 
@@ -34,6 +35,8 @@ const LONGEST_JITTER: Duration = Duration::from_secs(5);
 const HURRY: Duration = Duration::from_secs(5);
 /// The most unknown status words that are logged for a source.
 const MAX_WORDS: usize = 100;
+/// How often error texts are published while they come one after the other.
+const TEXTS_TOGETHER: Duration = Duration::from_secs(1);
 /// One row a source: its [`Past`].
 const PASTS: Table = Table("poll");
 /// How old the last poll in the journal may be: it need not be written at every poll only to
@@ -55,6 +58,7 @@ pub struct Poller {
     source: Source,
     ledger: Ledger,
     watch: Watch,
+    texts: Texts,
     random: fastrand::Rng,
 }
 
@@ -79,6 +83,10 @@ struct Watch {
     history: History,
     /// The last poll that is in the journal.
     saved: Option<Timestamp>,
+    /// When error texts were last published.
+    texts_published: Option<Instant>,
+    /// When those that have come since will be.
+    texts_due: Option<Instant>,
 }
 
 /// What the journal keeps of the polls of a source.
@@ -174,11 +182,13 @@ impl Poller {
             slowed: None,
             history,
             saved: past.map(|past| past.polled),
+            texts_published: None,
+            texts_due: None,
             info,
         };
         source.caller.tally = watch.history.calls;
         watch.publish();
-        Self { source, ledger, watch, random }
+        Self { source, ledger, watch, texts: Texts::default(), random }
     }
 
     /// The source's name.
@@ -201,6 +211,8 @@ impl Poller {
         let watchlist = Arc::clone(&self.source.watchlist);
         let mut earliest = Instant::now();
         loop {
+            self.ask_for_a_text();
+            let next_text = self.texts.wake();
             let hurried = async {
                 tokio::time::sleep_until(earliest).await;
                 watchlist.changed().await;
@@ -213,9 +225,14 @@ impl Poller {
                 () = hurried, if self.watch.may_hurry() => {}
                 () = account.guard.healed(), if self.watch.history.failed == Some(Reason::Auth) => {}
                 () = tokio::time::sleep_until(self.watch.next_change()) => {
-                    self.watch.publish();
+                    self.watch.change().await;
                     continue;
                 }
+                text = self.texts.answered() => {
+                    self.watch.enter_text(text);
+                    continue;
+                }
+                () = tokio::time::sleep_until(next_text) => continue,
             }
             if let Err(later) = account.guard.try_now() {
                 next_poll = later;
@@ -238,8 +255,8 @@ impl Poller {
         self.source
     }
 
-    /// One poll, published, unless the account's key has been refused too often. Waits for its turn
-    /// where many sources would try one key at once.
+    /// One poll and the error texts that it leaves open, published, unless the account's key has
+    /// been refused too often. Waits for its turn where many sources would try one key at once.
     pub async fn poll_if_allowed(mut self) {
         let account = Arc::clone(&self.source.caller.account);
         while let Err(later) = account.guard.try_now() {
@@ -252,12 +269,27 @@ impl Poller {
             }
         }
         self.poll().await;
+        self.ask_for_a_text();
+        while self.texts.is_asking() {
+            let text = self.texts.answered().await;
+            self.watch.enter_text(text);
+            self.ask_for_a_text();
+        }
+        self.watch.change().await;
+    }
+
+    /// Begins the call for one error text, if one is missing that may be asked for now.
+    fn ask_for_a_text(&mut self) {
+        let Self { source, watch, texts, .. } = self;
+        if source.caller.api.error_by_id {
+            texts.begin(&source.caller, watch.book.silent());
+        }
     }
 
     /// One poll, published. Returns when the next is due.
     pub async fn poll(&mut self) -> Instant {
         let begun = Instant::now();
-        let Self { source, ledger, watch, random } = self;
+        let Self { source, ledger, watch, texts, random } = self;
         let known: Vec<Tracked> =
             watch.book.tasks().filter(|tracked| !tracked.task.state.is_final()).cloned().collect();
         let covered_until = watch.coverage.until();
@@ -270,15 +302,31 @@ impl Poller {
                 tokio::select! {
                     biased;
                     fetched = &mut fetch => break fetched,
-                    () = tokio::time::sleep_until(watch.next_change()) => watch.publish(),
+                    () = tokio::time::sleep_until(watch.next_change()) => watch.change().await,
+                    text = texts.answered() => watch.enter_text(text),
                 }
             }
         };
+        source.caller.tally.include(texts.take_calls());
         watch.history.calls = source.caller.tally;
+        let is_done = fetched.left_over.is_empty();
         watch.history.budget = source.caller.account.left(source.caller.clock);
         watch.history.credentials_expiry = source.caller.credentials.ends();
         ledger.set_clock_offset(source.caller.clock_offset);
         let failure = watch.take_in(ledger, fetched, begun).await;
+        let allowance = match failure.as_ref().map(|(_, error)| error.reason()) {
+            Some(Reason::Auth | Reason::Throttled | Reason::Budget) => Allowance::Nothing,
+            Some(
+                Reason::Timeout
+                | Reason::Network
+                | Reason::Server
+                | Reason::Client
+                | Reason::Decode
+                | Reason::Clock,
+            )
+            | None => Allowance::after(is_done, source.caller.account.spare(watch.clock)),
+        };
+        texts.allow(allowance, watch.book.silent());
         watch.slowed = source.caller.pace(Need {
             interval: watch.interval(),
             unfinished: watch.book.any_unfinished(),
@@ -358,7 +406,7 @@ impl Resting {
         watch.counts.declare_source(&watch.info);
         watch.counts.bring_back(&watch.info.name);
         watch.publish();
-        Poller { source, ledger, watch, random }
+        Poller { source, ledger, watch, texts: Texts::default(), random }
     }
 }
 
@@ -525,18 +573,51 @@ impl Watch {
         if self.book.any_unfinished() { self.pace.interval } else { self.pace.idle_interval }
     }
 
-    /// When the tasks change by age alone.
+    /// When the tasks change by age alone, or error texts that have come are to be shown.
     fn next_change(&self) -> Instant {
         let now = self.clock.now();
-        match self.book.next_change(&self.keeping) {
+        let change = match self.book.next_change(&self.keeping) {
             Some(change) => Instant::now() + change.since(now).max(Duration::from_secs(1)),
             None => Instant::now() + Duration::from_hours(1),
+        };
+        self.texts_due.map_or(change, |due| due.min(change))
+    }
+
+    /// Enters an error text that has come, to be shown at once, or with those that follow it.
+    fn enter_text(&mut self, text: Option<Text>) {
+        let Some(Text { id, error }) = text else { return };
+        if let Some(task) = self.book.explain(&id, error) {
+            let error = task.error.as_deref();
+            tracing::info!(
+                source = self.info.name,
+                task_id = &*task.id,
+                kind = &*task.kind,
+                resource_id = &*task.resource.id,
+                error_code = error.map(|error| &*error.code),
+                error_message = error.map(|error| &*error.message),
+                "task error"
+            );
         }
+        let now = Instant::now();
+        let due = self.texts_published.map_or(now, |last| now.max(last + TEXTS_TOGETHER));
+        self.texts_due.get_or_insert(due);
     }
 
     fn schedule(&mut self, next: Instant) {
         let wait = next.saturating_duration_since(Instant::now());
         self.history.next_poll = Some(self.clock.now() + wait);
+        self.publish();
+    }
+
+    /// Shows what has changed without a poll.
+    async fn change(&mut self) {
+        if self.texts_due.take().is_some() {
+            self.texts_published = Some(Instant::now());
+            let mut batch = Batch::default();
+            self.book.save(&self.info.name, &mut batch);
+            self.journal.note(batch);
+            self.journal.flush().await;
+        }
         self.publish();
     }
 
@@ -592,7 +673,7 @@ impl Watch {
     /// One line for each task that has come to another state; `docs/logs.md` promises its fields.
     /// What was there before we were is no news, whether it goes on or has ended.
     fn log_transitions(
-        &self,
+        &mut self,
         transitions: &[Transition],
         completions: &[Completion],
         was_watching: bool,
@@ -633,6 +714,9 @@ impl Watch {
                 line!(warn, "this task is out of sight, and its end has not been seen");
             } else {
                 line!(info, "task");
+                if task.state == TaskState::Failed && error.is_none() {
+                    self.book.owe_text(&task.id);
+                }
             }
         }
     }

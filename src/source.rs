@@ -18,7 +18,7 @@ use crate::discovery::Discovery;
 use crate::metrics::Reason;
 use crate::sabotage::{self, Bug};
 use crate::store::Tracked;
-use crate::task::{Origin, Resource, Task, TaskState, Timestamp};
+use crate::task::{Origin, Resource, Task, Timestamp};
 use crate::watchlist::{Wanted, Watchlist};
 
 /// The most pages that one list query may have.
@@ -169,9 +169,6 @@ impl Source {
             return;
         }
         self.ask_by_id(found, known, settled, &wanted).await;
-        if self.caller.api.error_by_id {
-            self.ask_for_errors(found, settled).await;
-        }
     }
 
     /// Asks for the project once, where the vendor needs one and the configuration has none.
@@ -371,7 +368,7 @@ impl Source {
                 }
                 match task.origin {
                     Origin::Listed if found.listed => {
-                        wanted.push((task_ref(task), Sought::Missed(task)));
+                        wanted.push((TaskRef::of(task), Sought::Missed(task)));
                     }
                     Origin::Listed => {}
                     // Taken off the watchlist, so not to be asked for any more.
@@ -473,39 +470,6 @@ impl Source {
         self.learned.pauses.insert(task, (Instant::now() + pause, pause));
     }
 
-    /// Asks once for the error text of each task that has newly failed without one.
-    async fn ask_for_errors(&mut self, found: &mut Found, settled: &Settled<'_>) {
-        let silent: Vec<TaskRef> = found
-            .tasks
-            .values()
-            .filter(|task| task.state == TaskState::Failed && task.error.is_none())
-            .filter(|task| !settled(&task.id))
-            .map(task_ref)
-            .collect();
-        for task in silent {
-            let Some(query) = (self.caller.api.by_id)(&task) else { continue };
-            match self.find(query, &task.id).await {
-                Ok(answer) => {
-                    let error = answer.and_then(|(task, _)| task.error);
-                    if let Some(listed) = found.tasks.get_mut(&task.id) {
-                        listed.error = error;
-                    }
-                }
-                // The failure itself is known; its text is not worth a failed poll.
-                Err(error) => {
-                    tracing::debug!(
-                        source = self.caller.info.name,
-                        task_id = &*task.id,
-                        "no error text: {error}"
-                    );
-                    if error.ends_the_poll() {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
     /// From when on finished tasks are of interest: the lookback, or longer ago where a task could
     /// have finished unseen since the last good poll, or where it can be found by the list alone.
     fn since(
@@ -516,7 +480,7 @@ impl Source {
     ) -> Timestamp {
         let unfinished = known
             .iter()
-            .filter(|tracked| (self.caller.api.by_id)(&task_ref(&tracked.task)).is_none())
+            .filter(|tracked| (self.caller.api.by_id)(&TaskRef::of(&tracked.task)).is_none())
             .filter_map(|tracked| tracked.task.started.or(tracked.task.created));
         unfinished
             .chain(covered_until.filter(|_| !sabotage::is(Bug::SinceNotWidened)))
@@ -646,12 +610,4 @@ fn is_unknown_id(error: &FetchError, found: &Found) -> bool {
 
 fn is_not_found(error: &FetchError) -> bool {
     error.refusal().is_some_and(|refusal| refusal.kind == RefusalKind::NotFound)
-}
-
-fn task_ref(task: &Task) -> TaskRef {
-    TaskRef {
-        id: Arc::clone(&task.id),
-        resource: (!task.resource.id.is_empty()).then(|| Arc::clone(&task.resource)),
-        started: task.started,
-    }
 }

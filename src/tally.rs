@@ -1,5 +1,7 @@
 //! `Tally`: how many calls a source has made in a UTC day.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 use crate::task::Timestamp;
@@ -18,6 +20,15 @@ impl Tally {
     /// Counts one call; the first of a day begins anew.
     pub fn add(&mut self, now: Timestamp) {
         *self = Self { day: day(now), calls: self.on(now).saturating_add(1) };
+    }
+
+    /// Adds calls that were counted apart. Those of an earlier day are of no interest any more.
+    pub fn include(&mut self, other: Self) {
+        match other.day.cmp(&self.day) {
+            Ordering::Less => {}
+            Ordering::Equal => self.calls = self.calls.saturating_add(other.calls),
+            Ordering::Greater => *self = other,
+        }
     }
 
     /// The calls on the day of `now`.
@@ -46,5 +57,23 @@ mod tests {
         assert_eq!(tally.on(midnight), 0);
         tally.add(midnight);
         assert_eq!((tally.on(midnight), tally.on(noon)), (1, 0));
+    }
+
+    #[test]
+    fn calls_that_were_counted_apart_belong_to_their_day() {
+        let noon = Timestamp::from_second(1_772_366_400).unwrap();
+        let (mut tally, mut apart) = (Tally::default(), Tally::default());
+        tally.add(noon);
+        apart.add(noon);
+        tally.include(apart);
+        assert_eq!(tally.on(noon), 2);
+        let tomorrow = noon.offset_by(24 * 3600);
+        tally.add(tomorrow);
+        tally.include(apart);
+        assert_eq!(tally.on(tomorrow), 1);
+        let mut late = Tally::default();
+        late.add(tomorrow.offset_by(24 * 3600));
+        tally.include(late);
+        assert_eq!(tally.on(tomorrow.offset_by(24 * 3600)), 1);
     }
 }

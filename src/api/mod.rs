@@ -57,7 +57,7 @@ pub struct TaskApi {
     /// or keeps no list of what has ended.
     pub list_window: Option<Duration>,
     /// Whether a failed task in a list lacks its error text, so that [`TaskApi::by_id`] is worth a
-    /// call for each newly failed task.
+    /// call for each failed task. The answer is one page.
     pub error_by_id: bool,
     /// Where it answers, by region.
     pub endpoints: &'static Endpoints,
@@ -280,6 +280,17 @@ impl TaskApi {
             .iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(word))
             .map_or(TaskState::Unknown, |&(_, state)| state)
+    }
+}
+
+impl TaskRef {
+    /// What is known of a task that was seen.
+    pub fn of(task: &Task) -> Self {
+        Self {
+            id: Arc::clone(&task.id),
+            resource: (!task.resource.id.is_empty()).then(|| Arc::clone(&task.resource)),
+            started: task.started,
+        }
     }
 }
 

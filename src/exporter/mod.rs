@@ -363,6 +363,7 @@ impl Exporter {
             clock: *clock,
             clock_offset: 0,
             tally: Tally::default(),
+            is_aside: false,
         };
         let watchlist = Arc::new(Watchlist::new(source.all_tasks().cloned()));
         let (list, notices) = (Arc::clone(&watchlist), instruments.clone());

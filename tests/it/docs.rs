@@ -106,7 +106,7 @@ fn describe(page: &mut String, api: &TaskApi) {
     .unwrap();
     writeln!(
         page,
-        "- A newly failed task is asked for its error text: {}.\n",
+        "- A failed task is asked for its error text by a call of its own: {}.\n",
         yes_no(api.error_by_id)
     )
     .unwrap();

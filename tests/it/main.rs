@@ -50,6 +50,7 @@ mod simulator;
 mod storage;
 mod support;
 mod tasks_file;
+mod texts;
 mod trouble;
 mod web;
 mod web_keys;

@@ -166,6 +166,11 @@ impl Lab {
         self.cloud.inject(source, Fault::new(kind));
     }
 
+    /// The time by the clouds' clock.
+    pub(crate) fn cloud_now(&self) -> Timestamp {
+        self.setup.setting.clock.now()
+    }
+
     /// What the source looks like now.
     pub(crate) fn snapshot(&self, source: &str) -> Arc<Snapshot> {
         let snapshots = self.app.store.snapshots();
