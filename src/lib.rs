@@ -25,6 +25,7 @@
 //! | [`credentials`] | Where keys come from |
 //! | [`files`] | Small files that may change while the exporter runs |
 //! | [`transport`] | `Transport`, the crate's only trait, and the network behind it |
+//! | [`proxy`] | Which proxy of the environment a host is asked through. Pure |
 //! | [`clock`] | The only place that asks what time it is |
 //! | [`tally`] | How many calls a source has made today |
 //! | [`budget`] | How many calls an account may make in a day, and who gets the last of them |
@@ -95,6 +96,7 @@ pub mod pace;
 pub mod policy;
 pub mod poller;
 pub mod printable;
+pub mod proxy;
 pub mod registration;
 pub mod reload;
 pub mod sabotage;

@@ -15,7 +15,9 @@ use http::{Request, Response};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::{Instant, timeout};
 
+use crate::environment::Environment;
 use crate::files::FileVersion;
+use crate::proxy::EnvironmentProxies;
 
 /// Sends one request and waits for the whole answer. Implemented by the network and by the
 /// simulated cloud.
@@ -172,8 +174,15 @@ fn client(options: &NetworkOptions) -> anyhow::Result<reqwest::ClientBuilder> {
         .tcp_keepalive(Duration::from_secs(15));
     if let Some(url) = &options.proxy_url {
         client = client.proxy(reqwest::Proxy::all(url.expose_secret()).context("proxy_url")?);
-    } else if options.direct {
+    } else {
+        // The client's own reading of the environment takes fewer spellings.
         client = client.no_proxy();
+    }
+    if options.proxy_url.is_none() && !options.direct {
+        let proxies = EnvironmentProxies::of(&Environment::of_process())?;
+        client = client.proxy(reqwest::Proxy::custom(move |url| {
+            proxies.of_host(url.scheme(), url.host_str()?, url.port_or_known_default()?)
+        }));
     }
     if let Some(file) = &options.ca_file {
         for certificate in certificates(file)? {

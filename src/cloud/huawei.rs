@@ -15,6 +15,24 @@ use crate::document::text;
 /// The name of the algorithm, first word of the string to sign and of the header.
 pub(super) const ALGORITHM: &str = "SDK-HMAC-SHA256";
 
+/// The domain of the cloud that a region belongs to: several operators run the same services, and
+/// keys of one mean nothing to another. What is not another operator's is HUAWEI CLOUD's own.
+pub fn domain(region: &str) -> &'static str {
+    match region {
+        "eu-de" | "eu-nl" => "otc.t-systems.com",
+        "eu-west-101" => "myhuaweicloud.eu",
+        _ => MAIN_DOMAIN,
+    }
+}
+
+/// The domain of HUAWEI CLOUD itself.
+pub const MAIN_DOMAIN: &str = "myhuaweicloud.com";
+
+/// The base URL of IAM in a region.
+pub fn iam(region: &str) -> String {
+    format!("https://iam.{region}.{}", domain(region))
+}
+
 /// An unsigned GET of `path` (which begins with `/`) with `parameters` as its query, in canonical
 /// form. Without a project id, as IAM is asked, no `X-Project-Id` is sent.
 pub fn get(

@@ -1,5 +1,6 @@
 //! `credentials`: who asks. The keys are each vendor's own words.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -9,8 +10,10 @@ use secrecy::SecretString;
 
 use super::report::{Field, Section};
 use super::{role, shape};
-use crate::cloud::Cloud;
-use crate::credentials::{Configured, Origin, Provider, Secret, Words, well_formed};
+use crate::cloud::{Cloud, huawei};
+use crate::credentials::{
+    Configured, Origin, Provider, Role, Secret, TokenServices, Words, well_formed,
+};
 use crate::environment::Environment;
 
 /// The label of sources that use their cloud's own chain; no credentials may be called so.
@@ -25,9 +28,35 @@ const BUDGETS: RangeInclusive<usize> = 1..=1_000_000_000;
 #[derive(Debug)]
 pub(super) struct Accounts {
     /// By name; `None` for an entry with problems, which have been reported.
-    named: BTreeMap<String, Option<Holder>>,
+    named: BTreeMap<String, Option<Entry>>,
     /// The chain of each cloud, as in [`Cloud::ALL`].
-    chains: [(Cloud, Holder); Cloud::ALL.len()],
+    chains: [Entry; Cloud::ALL.len()],
+    environment: Environment,
+}
+
+/// One entry, or a cloud's own chain.
+#[derive(Debug)]
+struct Entry {
+    cloud: Cloud,
+    /// `None`: what the cloud's own chain finds.
+    configured: Option<Configured>,
+    role: Option<Role>,
+    sts_endpoint: Option<String>,
+    daily_budget: Option<u64>,
+    /// One for each way that its sources reach the vendor's token services: sources that reach them
+    /// alike share sessions.
+    providers: RefCell<Vec<Arc<Provider>>>,
+    /// A region where it is used, and the domain of the operator there.
+    used_in: RefCell<Option<(String, &'static str)>>,
+}
+
+/// Where a source asks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    /// `None` where it is missing or wrong.
+    pub(super) region: Option<&'a str>,
+    /// Whether through the vendor's own network.
+    pub(super) vpc: bool,
 }
 
 /// Who may ask, and how often.
@@ -52,28 +81,36 @@ impl Accounts {
                 }
                 Some(name)
             });
-            let holder = read(&section, folder, environment);
+            let entry = read(&section, folder);
             if let Some(name) = name {
-                named.insert(name.to_owned(), holder);
+                named.insert(name.to_owned(), entry);
             }
         }
-        let chain = |cloud| Holder {
-            credentials: Arc::new(Provider::default_chain(cloud, environment.clone())),
-            daily_budget: None,
-        };
-        Self { named, chains: Cloud::ALL.map(|cloud| (cloud, chain(cloud))) }
+        let environment = environment.clone();
+        Self { named, chains: Cloud::ALL.map(Entry::chain), environment }
     }
 
-    /// The cloud's own chain.
-    pub(super) fn chain(&self, cloud: Cloud) -> Option<Holder> {
-        let (_, holder) = self.chains.iter().find(|(of, _)| *of == cloud)?;
-        Some(holder.clone())
+    /// The cloud's own chain, for the source of `section` at `place`.
+    pub(super) fn chain(
+        &self,
+        section: &Section<'_>,
+        cloud: Cloud,
+        place: Place<'_>,
+    ) -> Option<Holder> {
+        let entry = self.chains.iter().find(|entry| entry.cloud == cloud)?;
+        let holder = entry.holder(place, &self.environment);
+        holder.map_err(|problem| section.wrong(problem)).ok()
     }
 
-    /// The credentials that `field` names, if they are for `cloud`.
-    pub(super) fn named(&self, field: &Field<'_>, cloud: Cloud) -> Option<Holder> {
+    /// The credentials that `field` names, if they are for `cloud`, for a source at `place`.
+    pub(super) fn named(
+        &self,
+        field: &Field<'_>,
+        cloud: Cloud,
+        place: Place<'_>,
+    ) -> Option<Holder> {
         let name = field.text()?;
-        let Some(holder) = self.named.get(name) else {
+        let Some(entry) = self.named.get(name) else {
             let names: Vec<_> = self.named.keys().map(String::as_str).collect();
             field.wrong(match shape::nearest(name, &names) {
                 Some(meant) => format!("no credentials {name:?}; did you mean {meant:?}?"),
@@ -81,17 +118,76 @@ impl Accounts {
             });
             return None;
         };
-        let holder = holder.as_ref()?;
-        let theirs = holder.credentials.cloud();
-        if theirs != cloud {
-            field.wrong(format!("the credentials {name:?} are for {theirs}"));
+        let entry = entry.as_ref()?;
+        if entry.cloud != cloud {
+            field.wrong(format!("the credentials {name:?} are for {}", entry.cloud));
             return None;
         }
-        Some(holder.clone())
+        let holder = entry.holder(place, &self.environment);
+        holder.map_err(|problem| field.wrong(problem)).ok()
     }
 }
 
-fn read(section: &Section<'_>, folder: &Path, environment: &Environment) -> Option<Holder> {
+impl Entry {
+    fn chain(cloud: Cloud) -> Self {
+        Self {
+            cloud,
+            configured: None,
+            role: None,
+            sts_endpoint: None,
+            daily_budget: None,
+            providers: RefCell::default(),
+            used_in: RefCell::default(),
+        }
+    }
+
+    /// The credentials for a source at `place`, or why they must not be used there.
+    fn holder(&self, place: Place<'_>, environment: &Environment) -> Result<Holder, String> {
+        if let (Cloud::Huawei, Some(region)) = (self.cloud, place.region) {
+            self.check_operator(region)?;
+        }
+        let services = TokenServices::of(self.cloud, environment, place.region, place.vpc);
+        let services = match &self.sts_endpoint {
+            Some(base) => services.with_roles_at(base),
+            None => services,
+        };
+        let environment = environment.clone();
+        let provider = match &self.configured {
+            Some(keys) => Provider::configured(self.cloud, keys.clone(), environment),
+            None => Provider::default_chain(self.cloud, environment),
+        };
+        let provider = provider.through(services);
+        let provider = match &self.role {
+            Some(role) => provider.assuming(role.clone()),
+            None => provider,
+        };
+        let mut providers = self.providers.borrow_mut();
+        let known = providers.iter().find(|known| known.is_same(&provider)).map(Arc::clone);
+        let credentials = known.unwrap_or_else(|| {
+            let new = Arc::new(provider);
+            providers.push(Arc::clone(&new));
+            new
+        });
+        Ok(Holder { credentials, daily_budget: self.daily_budget })
+    }
+
+    /// Regions of two operators are two clouds: passwords and tokens for one must not reach the
+    /// other.
+    fn check_operator(&self, region: &str) -> Result<(), String> {
+        let domain = huawei::domain(region);
+        let mut used_in = self.used_in.borrow_mut();
+        let (other, theirs) = used_in.get_or_insert_with(|| (region.to_owned(), domain));
+        if *theirs == domain {
+            return Ok(());
+        }
+        Err(format!(
+            "these credentials belong to {other} ({theirs}); {region} ({domain}) is another \
+             operator's cloud"
+        ))
+    }
+}
+
+fn read(section: &Section<'_>, folder: &Path) -> Option<Entry> {
     let daily_budget = section.get(BUDGET).and_then(|field| field.number(&BUDGETS));
     let cloud = section.required("cloud")?.parse(|text| {
         let names = Cloud::ALL.map(Cloud::as_str);
@@ -133,11 +229,13 @@ fn read(section: &Section<'_>, folder: &Path, environment: &Environment) -> Opti
         section.wrong("give either keys, a token, or a user's name and password");
         return None;
     }
-    let role = role::read(section, cloud, environment);
+    let role = role::read(section, cloud);
+    let sts_endpoint = role::endpoint(section);
     let configured = match (id, key, bearer) {
         (None, None, None) if user.is_some() => user,
-        // The role is assumed with what the cloud's own chain finds.
-        (None, None, None) if token.is_none() && role.is_some() => None,
+        // The role is assumed with what the cloud's own chain finds; or the chain is all there is,
+        // with a token service of its own.
+        (None, None, None) if token.is_none() && (role.is_some() || sts_endpoint.is_some()) => None,
         (None, None, Some(bearer)) if token.is_none() => Some(Configured::Token(bearer)),
         (Some(id), Some(secret), None) => Some(Configured::Keys { id, secret, token }),
         (_, _, Some(_)) => {
@@ -151,16 +249,23 @@ fn read(section: &Section<'_>, folder: &Path, environment: &Environment) -> Opti
             return None;
         }
     };
-    let provider = match configured {
-        Some(configured) => Provider::configured(cloud, configured, environment.clone()),
-        None => Provider::default_chain(cloud, environment.clone()),
+    let used_in = match &configured {
+        Some(Configured::User { project, .. }) => {
+            let region = region_of(project);
+            Some((region.to_owned(), huawei::domain(region)))
+        }
+        Some(Configured::Keys { .. } | Configured::Token(_)) | None => None,
     };
-    let provider = match role {
-        Some(role) => provider.assuming(role),
-        None => provider,
-    };
-    let daily_budget = daily_budget.and_then(|calls| u64::try_from(calls).ok());
-    Some(Holder { credentials: Arc::new(provider), daily_budget })
+    // A user's password has been sent there instead.
+    let sts_endpoint = sts_endpoint.filter(|_| role.is_some() || configured.is_none());
+    Some(Entry {
+        configured,
+        role,
+        sts_endpoint,
+        daily_budget: daily_budget.and_then(|calls| u64::try_from(calls).ok()),
+        used_in: RefCell::new(used_in),
+        ..Entry::chain(cloud)
+    })
 }
 
 /// What a user of Huawei's IAM is known by, besides the password.
@@ -186,19 +291,19 @@ fn user(section: &Section<'_>, folder: &Path) -> Result<Option<Configured>, Repo
     let text = |key| section.required(key).and_then(|field| field.text()).map(str::to_owned);
     let (name, domain) = (text("user_name"), text("domain_name"));
     let project = section.required("project_name").and_then(|field| {
-        // `eu-de_orders` is a project of the region `eu-de`.
-        field.parse(|text| {
-            let (region, _) = text.split_once('_').unwrap_or((text, ""));
-            shape::region(region).map(|region| (text, region))
-        })
+        field.parse(|text| shape::region(region_of(text)).map(|region| (text, region)))
     });
     let (Some(name), Some(domain), Some((project, region))) = (name, domain, project) else {
         return Err(Reported);
     };
-    let endpoint = role::endpoint(section)
-        .unwrap_or_else(|| format!("https://iam.{region}.myhuaweicloud.com"));
+    let endpoint = role::endpoint(section).unwrap_or_else(|| huawei::iam(region));
     let project = project.to_owned();
     Ok(Some(Configured::User { endpoint, name, password, domain, project }))
+}
+
+/// The region of a project: `eu-de_orders` is one of `eu-de`.
+fn region_of(project: &str) -> &str {
+    project.split_once('_').map_or(project, |(region, _)| region)
 }
 
 /// The three ways to give one value.

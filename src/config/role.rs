@@ -6,8 +6,7 @@ use std::time::Duration;
 use super::report::Section;
 use super::shape;
 use crate::cloud::Cloud;
-use crate::credentials::{DURATION_SECONDS, Role, RoleName, SESSION_NAME, role_endpoint};
-use crate::environment::Environment;
+use crate::credentials::{DURATION_SECONDS, Role, RoleName, SESSION_NAME};
 
 /// Every key that has to do with a role, in any cloud.
 const KEYS: [&str; 6] =
@@ -27,13 +26,12 @@ pub(super) fn keys(cloud: Cloud) -> impl Iterator<Item = &'static str> {
 }
 
 /// The role, if the entry has one; wrong values have been reported.
-pub(super) fn read(section: &Section<'_>, cloud: Cloud, environment: &Environment) -> Option<Role> {
+pub(super) fn read(section: &Section<'_>, cloud: Cloud) -> Option<Role> {
     let text = |key: &str| section.get(key).and_then(|field| field.text()).map(str::to_owned);
     let (arn, external_id) = (text("role_arn"), text("external_id"));
     let (agency, domain) = (text("agency_name"), text("agency_domain"));
     let session_name = section.get("session_name").and_then(|field| field.parse(session_name));
     let duration = section.get("session_duration").and_then(|field| field.duration(&DURATIONS));
-    let endpoint = endpoint(section);
     let name = match cloud {
         Cloud::Alibaba => arn.map(|arn| RoleName::Alibaba { arn, external_id, policy: None }),
         Cloud::Tencent => arn.map(|arn| RoleName::Tencent { arn, external_id }),
@@ -52,7 +50,6 @@ pub(super) fn read(section: &Section<'_>, cloud: Cloud, environment: &Environmen
         }
     }
     Some(Role {
-        endpoint: endpoint.unwrap_or_else(|| role_endpoint(cloud, environment)),
         name: name?,
         session_name: session_name.unwrap_or(SESSION_NAME).to_owned(),
         duration_seconds: duration

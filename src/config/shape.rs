@@ -140,7 +140,14 @@ pub(super) fn endpoint(text: &str, allow_plain_http: bool) -> Result<String, Str
 
 /// A proxy's URL. No message holds it: it may hold a password.
 pub(super) fn proxy(text: &str) -> Result<&str, String> {
-    let (_, uri) = url(text)?;
+    // The same rules for what follows the scheme, which only `url` knows.
+    let http = match text.split_once("://") {
+        Some(("socks5" | "socks5h", rest)) => format!("http://{rest}"),
+        Some(_) | None => text.to_owned(),
+    };
+    let (_, uri) = url(&http).map_err(|problem| {
+        problem.replace("https:// or http://", "https://, http://, socks5:// or socks5h://")
+    })?;
     if !matches!(uri.path(), "" | "/") || uri.query().is_some() || text.contains('#') {
         return Err("must not have a path or a query".to_owned());
     }

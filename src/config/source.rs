@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::tz::Offset;
 use secrecy::SecretString;
 
-use super::accounts::{Accounts, DEFAULT, Holder};
+use super::accounts::{Accounts, DEFAULT, Holder, Place};
 use super::files::Files;
 use super::report::{Field, Report, Section};
 use super::timing::{self, Timing};
@@ -78,9 +78,11 @@ pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Sourc
     let project_id = project_id(section, api, context.environment);
     let format = format(section, api);
     let utc_offset = utc_offset(section, api);
+    let vpc = section.get("endpoint").and_then(|field| field.text()) == Some("vpc");
+    let place = Place { region, vpc };
     let holder = match section.get("credentials") {
-        Some(field) => context.accounts.named(&field, api.cloud),
-        None => context.accounts.chain(api.cloud),
+        Some(field) => context.accounts.named(&field, api.cloud, place),
+        None => context.accounts.chain(section, api.cloud, place),
     };
 
     let (name, region) = (name?.to_owned(), region?.to_owned());

@@ -42,7 +42,7 @@ pub(super) struct Key {
     pub(super) at: Place,
 }
 
-/// The tree of `text`, or the first place where it is not YAML and why. The reason holds no value
+/// The tree of the only document of `text`, or the first place where it is not YAML and why. The reason holds no value
 /// from the file. Merge keys (`<<`) have been resolved.
 pub(super) fn parse(text: &str) -> Result<Node, (Place, String)> {
     let options = serde_saphyr::options! {
@@ -54,7 +54,6 @@ pub(super) fn parse(text: &str) -> Result<Node, (Place, String)> {
         budget: serde_saphyr::budget! {
             max_depth: 16,
             max_nodes: 200_000,
-            max_documents: 1,
             max_anchors: 1_000,
             max_aliases: 10_000,
             max_merge_keys: 1_000,
@@ -62,11 +61,19 @@ pub(super) fn parse(text: &str) -> Result<Node, (Place, String)> {
         // Aliases are what makes a small file large.
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 200_000 },
     };
-    match serde_saphyr::from_str_with_options::<Raw>(text, options) {
-        Ok(raw) => Ok(raw.finish(text)),
-        Err(error) => {
-            let place = error.location().map(Place::from).unwrap_or_default();
-            Err((place, reason(error.without_snippet())))
+    // Empty documents are left out: many files end in a separator.
+    let documents = serde_saphyr::from_multiple_with_options::<Raw>(text, options);
+    let mut documents = documents.map_err(|error| {
+        let place = error.location().map(Place::from).unwrap_or_default();
+        (place, reason(error.without_snippet()))
+    })?;
+    documents.truncate(2);
+    match (documents.pop(), documents.pop()) {
+        (None, _) => Ok(Node { value: Value::Null, at: Place { line: 1, column: 1 } }),
+        (Some(only), None) => Ok(only.finish(text)),
+        (Some(second), Some(_)) => {
+            let place = second.0.referenced.into();
+            Err((place, "a second document begins here; a file holds one".to_owned()))
         }
     }
 }
@@ -247,6 +254,17 @@ mod tests {
     fn nothing_is_null() {
         assert_eq!(read(""), "null@1:1");
         assert_eq!(read("a:\nb: ~\n"), "{a@1:1 null@1:2, b@2:1 null@2:4}");
+    }
+
+    #[test]
+    fn an_empty_second_document_is_nothing_and_a_real_one_is_an_error_that_says_so() {
+        for text in ["a: 1\n---\n", "---\na: 1\n---\n", "a: 1\n...\n", "a: 1\n---\n# end\n---\n"] {
+            assert!(read(text).starts_with("{a@"), "{text:?}: {}", read(text));
+        }
+        let problem = "a second document begins here; a file holds one";
+        assert_eq!(read("a: 1\n---\nb: 2\n"), format!("3:1: {problem}"));
+        assert_eq!(read("a: 1\n---\nb: 2\n---\nc: 3\n"), format!("3:1: {problem}"));
+        assert_eq!(read("---\n---\n"), "null@1:1");
     }
 
     #[test]

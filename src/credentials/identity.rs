@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
 use super::session::{Found, Recipe, Session, SessionError, exchange, send, token, tree};
+use super::sts::TokenServices;
 use super::{CredentialsError, Outside, all_of, sts};
 use crate::cloud::{Cloud, query, tencent};
 use crate::environment::Environment;
@@ -39,12 +40,9 @@ pub(super) enum Identity {
         policy_ids: Vec<String>,
     },
     /// By IAM, which knows the provider.
-    HuaweiProvider {
-        endpoint: String,
-        provider_id: String,
-        token_file: PathBuf,
-    },
+    HuaweiProvider { endpoint: String, provider_id: String, token_file: PathBuf },
     Tencent {
+        endpoint: String,
         region: String,
         provider_id: String,
         role_arn: String,
@@ -70,7 +68,11 @@ impl Token {
 
 /// What the platform has put into the pod's variables; [`CredentialsError::NotFound`] says which
 /// are not set.
-pub(super) fn find(cloud: Cloud, environment: &Environment) -> Result<Found, CredentialsError> {
+pub(super) fn find(
+    cloud: Cloud,
+    environment: &Environment,
+    services: &TokenServices,
+) -> Result<Found, CredentialsError> {
     let optional = |name| environment.get(name).map(str::to_owned);
     let identity = match cloud {
         Cloud::Alibaba => {
@@ -79,22 +81,34 @@ pub(super) fn find(cloud: Cloud, environment: &Environment) -> Result<Found, Cre
                 "ALIBABA_CLOUD_OIDC_PROVIDER_ARN",
                 "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
             ];
-            let [role_arn, provider_arn, token_file] = all_of(cloud, environment, names)?;
+            let older = [
+                "ALICLOUD_ROLE_ARN",
+                "ALICLOUD_OIDC_PROVIDER_ARN",
+                "ALICLOUD_OIDC_TOKEN_FILE_PATH",
+            ];
+            let [role_arn, provider_arn, token_file] =
+                all_of_either(cloud, environment, names, older)?;
             Identity::Alibaba {
-                endpoint: sts::endpoint(cloud, environment),
+                endpoint: services.roles.clone(),
                 role_arn: role_arn.to_owned(),
                 provider_arn: provider_arn.to_owned(),
                 token_file: PathBuf::from(token_file),
-                session_name: optional("ALIBABA_CLOUD_ROLE_SESSION_NAME"),
+                session_name: optional("ALIBABA_CLOUD_ROLE_SESSION_NAME")
+                    .or_else(|| optional("ALICLOUD_SESSION_NAME")),
                 policy: None,
             }
         }
-        Cloud::Huawei => return huawei(environment).map(into_found),
+        Cloud::Huawei => return huawei(environment, services).map(into_found),
         Cloud::Tencent => {
             let names =
                 ["TKE_REGION", "TKE_PROVIDER_ID", "TKE_WEB_IDENTITY_TOKEN_FILE", "TKE_ROLE_ARN"];
-            let [region, provider_id, file, role_arn] = all_of(cloud, environment, names)?;
+            // The vendor's command line and its Python SDK read another name for the file.
+            let older =
+                ["TKE_REGION", "TKE_PROVIDER_ID", "TKE_IDENTITY_TOKEN_FILE", "TKE_ROLE_ARN"];
+            let [region, provider_id, file, role_arn] =
+                all_of_either(cloud, environment, names, older)?;
             Identity::Tencent {
+                endpoint: services.roles.clone(),
                 region: region.to_owned(),
                 provider_id: provider_id.to_owned(),
                 role_arn: role_arn.to_owned(),
@@ -109,12 +123,27 @@ fn into_found(identity: Identity) -> Found {
     Found::Session(Recipe::Identity(identity))
 }
 
-fn huawei(environment: &Environment) -> Result<Identity, CredentialsError> {
+/// The values of `names`; of `older`, which another of the vendor's tools reads, if all of those are
+/// set instead.
+fn all_of_either<'a, const N: usize>(
+    cloud: Cloud,
+    environment: &'a Environment,
+    names: [&str; N],
+    older: [&str; N],
+) -> Result<[&'a str; N], CredentialsError> {
+    all_of(cloud, environment, names)
+        .or_else(|error| all_of(cloud, environment, older).map_err(|_| error))
+}
+
+fn huawei(
+    environment: &Environment,
+    services: &TokenServices,
+) -> Result<Identity, CredentialsError> {
     let cloud = Cloud::Huawei;
     let names = ["HUAWEICLOUD_SDK_IDP_ID", "HUAWEICLOUD_SDK_ID_TOKEN_FILE"];
     if let Ok([provider_id, token_file]) = all_of(cloud, environment, names) {
         return Ok(Identity::HuaweiProvider {
-            endpoint: sts::endpoint(cloud, environment),
+            endpoint: services.roles.clone(),
             provider_id: provider_id.to_owned(),
             token_file: PathBuf::from(token_file),
         });
@@ -130,12 +159,15 @@ fn huawei(environment: &Environment) -> Result<Identity, CredentialsError> {
     let optional = |name| environment.get(name).map(str::to_owned);
     let duration = environment.get("HUAWEICLOUD_OIDC_DURATION_SECONDS");
     let policy_ids = environment.get("HUAWEICLOUD_OIDC_POLICY_IDS").unwrap_or_default();
-    let endpoint = environment.get("HUAWEICLOUD_SDK_STS_ENDPOINT");
-    Ok(Identity::Huawei {
-        endpoint: endpoint
-            .unwrap_or("https://sts.cn-north-4.myhuaweicloud.com")
-            .trim_end_matches('/')
+    // Another operator's service must not get the token.
+    let endpoint = services.oidc.clone().ok_or_else(|| CredentialsError::NotFound {
+        cloud,
+        missing: "the region's cloud has no service that is known to take the pod's token \
+                  (HUAWEICLOUD_SDK_STS_ENDPOINT names one)"
             .to_owned(),
+    })?;
+    Ok(Identity::Huawei {
+        endpoint,
         provider_urn: provider_urn.to_owned(),
         agency_urn: agency_urn.to_owned(),
         token,
@@ -162,9 +194,8 @@ impl Identity {
                 let token = token(token_file).await?;
                 ask_provider(endpoint, provider_id, &token, outside).await
             }
-            Self::Tencent { region, provider_id, role_arn, token_file } => {
+            Self::Tencent { endpoint, region, provider_id, role_arn, token_file } => {
                 let token = token(token_file).await?;
-                let endpoint = sts::endpoint(Cloud::Tencent, &Environment::default());
                 let body = json!({
                     "ProviderId": provider_id,
                     "WebIdentityToken": token.expose_secret(),
@@ -174,7 +205,7 @@ impl Identity {
                 });
                 let action = "AssumeRoleWithWebIdentity";
                 let mut request =
-                    tencent::call(&endpoint, action, sts::TENCENT_VERSION, region, &body);
+                    tencent::call(endpoint, action, sts::TENCENT_VERSION, region, &body);
                 let map = request.headers_mut();
                 map.insert("x-tc-timestamp", outside.now.as_second().into());
                 map.insert("authorization", http::HeaderValue::from_static("SKIP"));

@@ -33,7 +33,7 @@ use self::role::Assumed;
 pub use self::role::{Role, RoleName};
 pub use self::session::SessionError;
 use self::session::{Found, Recipe, Sessions};
-pub use self::sts::{DURATION_SECONDS, SESSION_NAME};
+pub use self::sts::{DURATION_SECONDS, SESSION_NAME, TokenServices};
 use crate::cloud::{Cloud, Credentials};
 use crate::environment::Environment;
 use crate::task::Timestamp;
@@ -102,6 +102,7 @@ pub struct Provider {
     way: Way,
     /// What is assumed with what that leads to.
     role: Option<Role>,
+    services: TokenServices,
     environment: Environment,
     sessions: Sessions,
     /// What was handed out last: as long as nothing changes, it is handed out again.
@@ -196,6 +197,14 @@ pub enum CredentialsError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The session that the vendor's command line keeps has ended.
+    #[error(
+        "the session of the profile ended at {ends}; log in again with the vendor's command line"
+    )]
+    Ended {
+        /// When.
+        ends: Timestamp,
+    },
     /// A session that could not be had.
     #[error("no keys from {from}: {reason}")]
     Session {
@@ -219,7 +228,8 @@ impl Provider {
 
     fn new(cloud: Cloud, way: Way, environment: Environment) -> Self {
         let (sessions, last) = (Sessions::default(), Mutex::default());
-        Self { cloud, way, role: None, environment, sessions, last }
+        let services = TokenServices::of(cloud, &environment, None, false);
+        Self { cloud, way, role: None, services, environment, sessions, last }
     }
 
     /// The same, where what was found is used only to assume `role`.
@@ -228,10 +238,16 @@ impl Provider {
         Self { role: Some(role), ..self }
     }
 
+    /// The same, where roles are assumed and tokens exchanged at `services`.
+    #[must_use]
+    pub fn through(self, services: TokenServices) -> Self {
+        Self { services, ..self }
+    }
+
     /// Whether both look for the same keys in the same places, whatever they have found there.
     pub fn is_same(&self, other: &Self) -> bool {
         (self.cloud, &self.way, &self.role) == (other.cloud, &other.way, &other.role)
-            && self.environment == other.environment
+            && (&self.services, &self.environment) == (&other.services, &other.environment)
     }
 
     /// Whose credentials these are.
@@ -248,15 +264,19 @@ impl Provider {
         };
         let found = match &self.role {
             Some(role) => {
-                Found::Session(Recipe::Role(Assumed { role: role.clone(), by: Box::new(found) }))
+                let (role, endpoint) = (role.clone(), self.services.roles.clone());
+                Found::Session(Recipe::Role(Assumed { role, endpoint, by: Box::new(found) }))
             }
             None => found,
         };
         match found {
-            Found::Keys(keys) => {
-                let known = self.last().as_ref().map(|last| Arc::clone(&last.credentials));
-                let same = known.filter(|known| **known == keys);
-                Ok(self.hand(same.unwrap_or_else(|| Arc::new(keys)), None))
+            Found::Keys(keys) => Ok(self.hand(self.same_as_last(Arc::new(keys)), None)),
+            // Its user has to log in again; nobody else can get it a new one.
+            Found::Held(session) if session.ends <= outside.now => {
+                Err(CredentialsError::Ended { ends: session.ends })
+            }
+            Found::Held(session) => {
+                Ok(self.hand(self.same_as_last(session.credentials), Some(session.ends)))
             }
             Found::Session(recipe) => match self.sessions.get(&recipe, outside).await {
                 Ok(session) => Ok(self.hand(session.credentials, Some(session.ends))),
@@ -276,6 +296,12 @@ impl Provider {
         self.sessions.end(used)
     }
 
+    /// What was handed out last, if that is the same.
+    fn same_as_last(&self, credentials: Arc<Credentials>) -> Arc<Credentials> {
+        let last = self.last().as_ref().map(|last| Arc::clone(&last.credentials));
+        last.filter(|last| **last == *credentials).unwrap_or(credentials)
+    }
+
     fn hand(&self, credentials: Arc<Credentials>, ends: Option<Timestamp>) -> Arc<Credentials> {
         *self.last() = Some(Handed { credentials: Arc::clone(&credentials), ends });
         credentials
@@ -288,14 +314,14 @@ impl Provider {
 
     /// What the first link holds that holds anything, and what the others before it lack.
     async fn first_of(&self, links: &[Link]) -> Result<(Found, Vec<String>), CredentialsError> {
-        let (cloud, environment) = (self.cloud, &self.environment);
+        let (cloud, environment, services) = (self.cloud, &self.environment, &self.services);
         let mut missing = Vec::new();
         for link in links {
             let found = match link {
                 Link::Variables => variables::find(cloud, environment).map(Found::Keys),
-                Link::Identity => identity::find(cloud, environment),
-                Link::Json => profile::find_json(environment).await,
-                Link::Ini => profile::find_ini(cloud, environment).await,
+                Link::Identity => identity::find(cloud, environment, services),
+                Link::Json => profile::find_json(environment, services).await,
+                Link::Ini => profile::find_ini(cloud, environment, services).await,
                 Link::Container => container::find(cloud, environment),
                 Link::Metadata => metadata::find(cloud, environment),
             };
@@ -345,11 +371,6 @@ fn all_of<'a, const N: usize>(
         }
     };
     Err(CredentialsError::NotFound { cloud, missing })
-}
-
-/// Where roles of `cloud` are assumed, unless the configuration says otherwise.
-pub fn role_endpoint(cloud: Cloud, environment: &Environment) -> String {
-    sts::endpoint(cloud, environment)
 }
 
 /// Whether a variable is the word `true`, in any case.

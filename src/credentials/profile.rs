@@ -11,20 +11,26 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::container::Container;
 use super::identity::Identity;
 use super::metadata::Metadata;
 use super::role::{Assumed, Role, RoleName};
-use super::session::{Found, Recipe};
+use super::session::{Found, Recipe, Session};
+use super::sts::TokenServices;
 use super::{CredentialsError, configured, ini, is_true, sts, well_formed};
 use crate::cloud::{AccessKeys, Cloud, Credentials};
 use crate::document::text;
 use crate::environment::Environment;
+use crate::task::Timestamp;
 
 /// The most profiles that may stand on one another.
 const MAX_SOURCES: usize = 8;
 
 /// Alibaba's `config.json`, as its command line keeps it.
-pub(super) async fn find_json(environment: &Environment) -> Result<Found, CredentialsError> {
+pub(super) async fn find_json(
+    environment: &Environment,
+    services: &TokenServices,
+) -> Result<Found, CredentialsError> {
     const OFF: &str = "ALIBABA_CLOUD_CLI_PROFILE_DISABLED";
     if is_true(environment, OFF) {
         return Err(not_found(Cloud::Alibaba, format!("{OFF} is true")));
@@ -34,7 +40,7 @@ pub(super) async fn find_json(environment: &Environment) -> Result<Found, Creden
         None => in_home(Cloud::Alibaba, environment, ".aliyun/config.json")?,
     };
     let content = content(Cloud::Alibaba, &path).await?;
-    let file = File { path: &path, environment };
+    let file = File { path: &path, environment, services };
     let tree: Value = serde_json::from_str(content.trim_start_matches('\u{feff}'))
         .map_err(|error| file.wrong(format!("is not JSON (line {})", error.line())))?;
     let current = text(&tree, "current");
@@ -47,6 +53,7 @@ pub(super) async fn find_json(environment: &Environment) -> Result<Found, Creden
 pub(super) async fn find_ini(
     cloud: Cloud,
     environment: &Environment,
+    services: &TokenServices,
 ) -> Result<Found, CredentialsError> {
     let (variable, places): (_, &[&str]) = match cloud {
         // Two of the vendor's SDKs, two names.
@@ -62,12 +69,12 @@ pub(super) async fn find_ini(
         ),
     };
     if let Some(path) = environment.get(variable) {
-        return ini_file(cloud, Path::new(path), environment).await;
+        return ini_file(cloud, Path::new(path), environment, services).await;
     }
     let mut missing = Vec::new();
     for place in places {
         let found = match in_home(cloud, environment, place) {
-            Ok(path) => ini_file(cloud, &path, environment).await,
+            Ok(path) => ini_file(cloud, &path, environment, services).await,
             Err(error) => Err(error),
         };
         match found {
@@ -83,9 +90,10 @@ async fn ini_file(
     cloud: Cloud,
     path: &Path,
     environment: &Environment,
+    services: &TokenServices,
 ) -> Result<Found, CredentialsError> {
     let content = content(cloud, path).await?;
-    let file = File { path, environment };
+    let file = File { path, environment, services };
     let names: &[&str] = match cloud {
         Cloud::Alibaba => &[environment.get("ALIBABA_CLOUD_PROFILE").unwrap_or("default")],
         // A client's own chain wants the one, a provider that is asked for by hand the other.
@@ -106,7 +114,7 @@ async fn ini_file(
             {
                 let endpoint = match values.get("iam_endpoint") {
                     Some(endpoint) => endpoint.trim_end_matches('/').to_owned(),
-                    None => sts::endpoint(cloud, environment),
+                    None => services.roles.clone(),
                 };
                 let (provider_id, token_file) = (provider_id.to_owned(), token_file.into());
                 let identity = Identity::HuaweiProvider { endpoint, provider_id, token_file };
@@ -137,6 +145,7 @@ impl Values<'_> {
 struct File<'a> {
     path: &'a Path,
     environment: &'a Environment,
+    services: &'a TokenServices,
 }
 
 impl File<'_> {
@@ -191,12 +200,13 @@ impl File<'_> {
         let required = |key: &str| {
             value(key).ok_or_else(|| self.wrong(format!("the profile {name:?} has no {key}")))
         };
-        let endpoint = || match value("sts_region") {
-            Some(region) => {
+        let endpoint = || match (value("sts_endpoint"), value("sts_region")) {
+            (Some(host), _) => sts::with_scheme(&host),
+            (None, Some(region)) => {
                 let vpc = profile.get("enable_vpc").and_then(Value::as_bool).unwrap_or(false);
                 sts::alibaba(Some(&region), vpc)
             }
-            None => sts::endpoint(Cloud::Alibaba, self.environment),
+            (None, None) => self.services.roles.clone(),
         };
         let role = |by: Found| {
             let name = RoleName::Alibaba {
@@ -205,7 +215,6 @@ impl File<'_> {
                 policy: value("policy"),
             };
             let role = Role {
-                endpoint: endpoint(),
                 name,
                 session_name: value("ram_session_name")
                     .unwrap_or_else(|| sts::SESSION_NAME.to_owned()),
@@ -214,7 +223,8 @@ impl File<'_> {
                     .filter(|seconds| *seconds > 0)
                     .unwrap_or(sts::DURATION_SECONDS),
             };
-            Ok(Found::Session(Recipe::Role(Assumed { role, by: Box::new(by) })))
+            let (endpoint, by) = (endpoint(), Box::new(by));
+            Ok(Found::Session(Recipe::Role(Assumed { role, endpoint, by })))
         };
         let keys = |token: &str| {
             let names = ["access_key_id", "access_key_secret", token];
@@ -246,6 +256,24 @@ impl File<'_> {
                     found => role(found?),
                 }
             }
+            // Somebody has logged in with the command line, which keeps what that led to.
+            Some("CloudSSO" | "OAuth") => {
+                let ends = profile.get("sts_expiration").and_then(Value::as_i64);
+                let ends = ends.and_then(Timestamp::from_second).ok_or_else(|| {
+                    self.wrong(format!("the profile {name:?} has no sts_expiration; log in again"))
+                })?;
+                match keys("sts_token")? {
+                    Found::Keys(keys) => Ok(Found::Held(Session::new(keys, ends))),
+                    other @ (Found::Held(_) | Found::Session(_)) => Ok(other),
+                }
+            }
+            Some("CredentialsURI") => Ok(Found::Session(Recipe::Container(Container::Alibaba {
+                uri: required("credentials_uri")?,
+            }))),
+            Some("External") => Err(self.wrong(format!(
+                "the profile {name:?} runs a program (mode External), which is not done here; \
+                 ALIBABA_CLOUD_CREDENTIALS_URI or key files can hold what it prints"
+            ))),
             Some(mode) => {
                 Err(self.wrong(format!("the mode {mode:?} of profile {name:?} is not supported")))
             }
@@ -263,12 +291,11 @@ impl File<'_> {
             let names = ["access_key_id", "access_key_secret", "security_token"];
             self.keys(Cloud::Alibaba, &value, names)
         };
-        let endpoint = || sts::endpoint(Cloud::Alibaba, self.environment);
+        let endpoint = || self.services.roles.clone();
         match value("type").as_deref() {
             Some("access_key" | "sts") | None => keys(),
             Some("ram_role_arn") => {
                 let role = Role {
-                    endpoint: endpoint(),
                     name: RoleName::Alibaba {
                         arn: required("role_arn")?,
                         external_id: value("external_id"),
@@ -278,8 +305,8 @@ impl File<'_> {
                         .unwrap_or_else(|| sts::SESSION_NAME.to_owned()),
                     duration_seconds: sts::DURATION_SECONDS,
                 };
-                let by = Box::new(keys()?);
-                Ok(Found::Session(Recipe::Role(Assumed { role, by })))
+                let (endpoint, by) = (endpoint(), Box::new(keys()?));
+                Ok(Found::Session(Recipe::Role(Assumed { role, endpoint, by })))
             }
             Some("oidc_role_arn") => Ok(Found::Session(Recipe::Identity(Identity::Alibaba {
                 endpoint: endpoint(),

@@ -10,11 +10,9 @@ use super::session::{Found, Session, SessionError, exchange};
 use super::{Outside, sts};
 use crate::cloud::{Cloud, Credentials, Signing, alibaba, huawei, tencent};
 
-/// A role, and where it is assumed.
+/// A role, and for how long it is assumed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Role {
-    /// The base URL of the vendor's service.
-    pub endpoint: String,
     /// Which role.
     pub name: RoleName,
     /// How the session is called in the vendor's audit log; [`SESSION_NAME`](super::SESSION_NAME).
@@ -51,23 +49,26 @@ pub enum RoleName {
     },
 }
 
-/// A role and who assumes it.
+/// A role, who assumes it, and where.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Assumed {
     pub(super) role: Role,
+    /// The base URL of the vendor's service.
+    pub(super) endpoint: String,
     pub(super) by: Box<Found>,
 }
 
 impl Assumed {
     pub(super) async fn ask(&self, outside: &Outside<'_>) -> Result<Session, SessionError> {
         let keys = self.by.fresh(outside).await?;
-        self.role.assume(&keys, outside).await
+        self.role.assume(&self.endpoint, &keys, outside).await
     }
 }
 
 impl Role {
     async fn assume(
         &self,
+        endpoint: &str,
         keys: &Credentials,
         outside: &Outside<'_>,
     ) -> Result<Session, SessionError> {
@@ -82,7 +83,7 @@ impl Role {
                 parameters.extend(external_id.clone().map(|id| ("ExternalId", id)));
                 parameters.extend(policy.clone().map(|policy| ("Policy", policy)));
                 let version = sts::ALIBABA_VERSION;
-                let request = alibaba::rpc(&self.endpoint, "AssumeRole", version, &parameters);
+                let request = alibaba::rpc(endpoint, "AssumeRole", version, &parameters);
                 (Cloud::Alibaba, request)
             }
             RoleName::Huawei { agency, domain } => {
@@ -95,7 +96,7 @@ impl Role {
                 let identity = json!({"methods": ["assume_role"], "assume_role": assume_role});
                 let path = "/v3.0/OS-CREDENTIAL/securitytokens";
                 let body = json!({"auth": {"identity": identity}});
-                (Cloud::Huawei, huawei::post(&self.endpoint, path, &body))
+                (Cloud::Huawei, huawei::post(endpoint, path, &body))
             }
             RoleName::Tencent { arn, external_id } => {
                 let mut body = json!({
@@ -108,7 +109,7 @@ impl Role {
                 }
                 // Any region will do: roles belong to none.
                 let (version, region) = (sts::TENCENT_VERSION, "ap-guangzhou");
-                let request = tencent::call(&self.endpoint, "AssumeRole", version, region, &body);
+                let request = tencent::call(endpoint, "AssumeRole", version, region, &body);
                 (Cloud::Tencent, request)
             }
         };

@@ -42,6 +42,8 @@ const MAX_WORD_BYTES: usize = 64;
 pub(super) enum Found {
     /// The keys themselves.
     Keys(Credentials),
+    /// Keys that end, which another tool has got.
+    Held(Session),
     /// What has to be asked for.
     Session(Recipe),
 }
@@ -84,6 +86,7 @@ impl Found {
         Box::pin(async move {
             match self {
                 Self::Keys(credentials) => Ok(Arc::new(credentials.clone())),
+                Self::Held(session) => Ok(Arc::clone(&session.credentials)),
                 Self::Session(recipe) => Ok(recipe.ask(outside).await?.credentials),
             }
         })
@@ -109,11 +112,17 @@ impl fmt::Debug for Recipe {
 }
 
 /// Keys that end.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Session {
     pub(super) credentials: Arc<Credentials>,
     /// By the vendor's clock.
     pub(super) ends: Timestamp,
+}
+
+impl Session {
+    pub(super) fn new(credentials: Credentials, ends: Timestamp) -> Self {
+        Self { credentials: Arc::new(credentials), ends }
+    }
 }
 
 /// Why there is no session. Never holds a key, a token or an answer.

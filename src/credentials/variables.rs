@@ -2,8 +2,9 @@
 //!
 //! - Alibaba: <https://github.com/aliyun/credentials-python>
 //! - Huawei: <https://github.com/huaweicloud/huaweicloud-sdk-python-v3>
-//! - Tencent: <https://github.com/TencentCloud/tencentcloud-sdk-python>; its SDKs know no variable
-//!   for the token, `tccli` reads the first of the two below and its Terraform provider the second.
+//! - Tencent: <https://github.com/TencentCloud/tencentcloud-sdk-python>. For the token, `tccli` reads
+//!   the first of the three names below, the Terraform provider the second, and the SDK for Node the
+//!   third. The SDKs for Python and Go read none.
 
 use secrecy::ExposeSecret as _;
 
@@ -33,7 +34,11 @@ const fn names(cloud: Cloud) -> Names {
         Cloud::Tencent => Names {
             id: "TENCENTCLOUD_SECRET_ID",
             secret: "TENCENTCLOUD_SECRET_KEY",
-            token: &["TENCENTCLOUD_TOKEN", "TENCENTCLOUD_SECURITY_TOKEN"],
+            token: &[
+                "TENCENTCLOUD_TOKEN",
+                "TENCENTCLOUD_SECURITY_TOKEN",
+                "TENCENTCLOUD_SESSION_TOKEN",
+            ],
         },
     }
 }

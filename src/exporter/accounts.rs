@@ -24,17 +24,17 @@ pub(super) struct Accounts(HashMap<(Cloud, String), Known>);
 #[derive(Debug)]
 struct Known {
     account: Arc<Account>,
-    credentials: Arc<Provider>,
+    /// One for each way that its sources reach the vendor's token services.
+    credentials: Vec<Arc<Provider>>,
 }
 
 impl Accounts {
     /// Lets a source have the credentials that are in use already, if they are the same: they may
     /// hold a session.
     pub(super) fn share(&self, source: &mut SourceConfig) {
-        if let Some(Known { credentials, .. }) = self.0.get(&key(source))
-            && credentials.is_same(&source.credentials)
-        {
-            source.credentials = Arc::clone(credentials);
+        let known = self.0.get(&key(source)).into_iter().flat_map(|known| &known.credentials);
+        if let Some(same) = known.into_iter().find(|it| it.is_same(&source.credentials)) {
+            source.credentials = Arc::clone(same);
         }
     }
 
@@ -49,10 +49,12 @@ impl Accounts {
     ) -> Arc<Account> {
         let known = self.0.entry(key(source)).or_insert_with(|| Known {
             account: Arc::new(account(source, clock, journal, contents)),
-            credentials: Arc::clone(&source.credentials),
+            credentials: vec![Arc::clone(&source.credentials)],
         });
-        if !known.credentials.is_same(&source.credentials) {
-            known.credentials = Arc::clone(&source.credentials);
+        if !known.credentials.iter().any(|it| it.is_same(&source.credentials)) {
+            // Those that no source holds any more are of no use.
+            known.credentials.retain(|it| Arc::strong_count(it) > 1);
+            known.credentials.push(Arc::clone(&source.credentials));
             known.account.guard.replaced();
         }
         known.account.allow(source.daily_budget, clock);

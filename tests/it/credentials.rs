@@ -539,8 +539,8 @@ async fn a_file_that_is_there_and_wrong_is_told_and_not_passed_over() {
         (
             Cloud::Alibaba,
             ".aliyun/config.json",
-            profile(r#""mode": "CloudSSO""#),
-            "the mode \"CloudSSO\" of profile \"p\" is not supported",
+            profile(r#""mode": "BearerToken""#),
+            "the mode \"BearerToken\" of profile \"p\" is not supported",
         ),
         (
             Cloud::Alibaba,

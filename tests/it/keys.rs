@@ -275,14 +275,14 @@ fn a_user_of_huawei_asks_iam_in_the_region_of_the_project() {
     base["sources"][0]["credentials"] = "k".into();
     base["credentials"] = json!([{
         "name": "k", "cloud": "huawei", "user_name": "u", "domain_name": "d", "password": "p",
-        "project_name": "eu-de_orders",
+        "project_name": "cn-north-4_orders",
     }]);
     let place = Place::new(base.clone(), "/credentials/0");
     for key in ["user_name", "domain_name", "project_name"] {
         let problems = place.problems(key, &place.without(key));
         assert_eq!(problems, ["is required"]);
     }
-    let explicit = place.with("sts_endpoint", "https://iam.eu-de.myhuaweicloud.com");
+    let explicit = place.with("sts_endpoint", "https://iam.cn-north-4.myhuaweicloud.com");
     assert_eq!(explicit, config(&base.to_string()));
     assert!(text("configuration.md").contains("`https://iam.<region>.myhuaweicloud.com`"));
 }

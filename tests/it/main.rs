@@ -51,6 +51,7 @@ mod storage;
 mod support;
 mod tasks_file;
 mod texts;
+mod token_services;
 mod trouble;
 mod web;
 mod web_keys;

@@ -33,7 +33,9 @@ struct Network {
     seen: Arc<Mutex<Vec<(String, String)>>>,
     /// Keys for the configuration.
     keys: String,
-    _parts: JoinSet<()>,
+    /// Where the cloud itself is.
+    behind: SocketAddr,
+    parts: JoinSet<()>,
 }
 
 impl Network {
@@ -58,7 +60,7 @@ impl Network {
         let proxy = listener.local_addr().unwrap();
         let seen = Arc::default();
         parts.spawn(forward(listener, behind, password, Arc::clone(&seen)));
-        Self { folder, proxy, seen, keys, _parts: parts }
+        Self { folder, proxy, seen, keys, behind, parts }
     }
 
     /// What `check --online` says of a source with these further keys, in this environment, and
@@ -206,6 +208,66 @@ async fn the_environments_proxy_is_used_in_either_case_and_no_proxy_keeps_it_out
         assert!(!is_well(&out), "{name}: {out}");
         assert_eq!(network.seen(), [], "{name}");
     }
+}
+
+#[tokio::test]
+async fn every_usual_spelling_of_no_proxy_keeps_a_host_from_the_proxy() {
+    let network = Network::new(None).await;
+    let url = network.url();
+    for list in ["*.tencentcloudapi.com", "cdb.tencentcloudapi.com:443", "localhost .com", "*"] {
+        let around = [("HTTPS_PROXY", url.as_str()), ("NO_PROXY", list)];
+        let (out, _) = network.check(TRUSTED, &around).await;
+        assert!(!is_well(&out), "{list}: {out}");
+        assert_eq!(network.seen(), [], "{list}");
+    }
+    let around = [("HTTPS_PROXY", url.as_str()), ("NO_PROXY", "cdb.tencentcloudapi.com:80")];
+    let (out, log) = network.check(TRUSTED, &around).await;
+    assert!(is_well(&out), "{out}\n{log}");
+}
+
+/// A SOCKS5 proxy: whatever host it is asked to connect to, it connects to `to`, and notes the host.
+/// RFC 1928.
+async fn socks(listener: TcpListener, to: SocketAddr, seen: Arc<Mutex<Vec<String>>>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let seen = Arc::clone(&seen);
+        connections.spawn(async move {
+            let [_version, methods] =
+                [stream.read_u8().await.unwrap(), stream.read_u8().await.unwrap()];
+            stream.read_exact(&mut vec![0; methods.into()]).await.unwrap();
+            stream.write_all(&[5, 0]).await.unwrap();
+            let mut head = [0; 5];
+            stream.read_exact(&mut head).await.unwrap();
+            assert_eq!(head[..4], [5, 1, 0, 3], "not a request to connect to a name");
+            let mut name = vec![0; head[4].into()];
+            stream.read_exact(&mut name).await.unwrap();
+            let port = stream.read_u16().await.unwrap();
+            seen.lock().unwrap().push(format!("{}:{port}", String::from_utf8(name).unwrap()));
+            stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
+            let mut onward = TcpStream::connect(to).await.unwrap();
+            let _ = copy_bidirectional(&mut stream, &mut onward).await;
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_socks_proxy_is_used_from_the_environment_and_from_the_configuration() {
+    let mut network = Network::new(None).await;
+    let listener = listen().await;
+    let url = format!("socks5h://{}", listener.local_addr().unwrap());
+    let seen = Arc::default();
+    network.parts.spawn(socks(listener, network.behind, Arc::clone(&seen)));
+    for (keys, environment) in [
+        (TRUSTED.to_owned(), vec![("ALL_PROXY", url.as_str())]),
+        (format!("{TRUSTED}  proxy_url: {url}\n"), vec![]),
+    ] {
+        let (out, log) = network.check(&keys, &environment).await;
+        assert!(is_well(&out), "{keys}: {out}\n{log}");
+        assert_eq!(std::mem::take(&mut *seen.lock().unwrap()), [format!("{HOST}:443")], "{keys}");
+    }
+    let (out, log) = network.check(&format!("{TRUSTED}  proxy_url: socks4://x:1\n"), &[]).await;
+    assert!(format!("{out}{log}").contains("socks5:// or socks5h://"), "{out}\n{log}");
 }
 
 #[tokio::test]
