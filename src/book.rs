@@ -390,7 +390,12 @@ fn keep(new: &mut Arc<str>, old: &Arc<str>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
+
+    use tokio::time::Instant;
+
     use super::*;
+    use crate::ledger::Clocks;
     use crate::task::{Ratio, Resource};
 
     const KEEPING: Keeping = Keeping {
@@ -404,6 +409,12 @@ mod tests {
         Timestamp::from_second(1_700_000_000).unwrap() + Duration::from_mins(minute)
     }
 
+    fn clocks(minute: u64) -> Clocks {
+        static START: OnceLock<Instant> = OnceLock::new();
+        let instant = *START.get_or_init(Instant::now) + Duration::from_mins(minute);
+        Clocks { now: at(minute), offset: Some(0), instant }
+    }
+
     /// A book and its ledger, told of polls minute by minute.
     struct Desk {
         book: Book,
@@ -412,7 +423,7 @@ mod tests {
 
     impl Default for Desk {
         fn default() -> Self {
-            Self { book: Book::default(), ledger: Ledger::new(at(0)) }
+            Self { book: Book::default(), ledger: Ledger::new(clocks(0)) }
         }
     }
 
@@ -429,7 +440,8 @@ mod tests {
 
         fn fetch(&mut self, minute: u64, fetched: Fetched) -> String {
             let now = at(minute);
-            self.ledger.enter(&fetched.tasks, fetched.complete, now);
+            let clocks = clocks(minute);
+            self.ledger.enter(&fetched.tasks, fetched.complete, |_| false, clocks);
             self.book.enter(fetched, &self.ledger, &KEEPING, now);
             self.look(minute)
         }

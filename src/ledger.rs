@@ -5,28 +5,39 @@
 //! - Tasks that are already final when watching begins are a **baseline**: remembered, not counted.
 //!   Their end time tells, whenever they come into view: a first good poll may be late, and a
 //!   cluster newly found. Where there is none, the first poll that read the source to its end does.
+//!   An end that the clocks are too coarse to place is news only if the first poll did not show it.
 //! - A task seen unfinished and then final is counted, and so is one that began and ended between
 //!   two polls.
 //! - An end time that becomes known or changes later belongs to the same run. A **new run** of the
 //!   same id needs an unfinished sighting in between, or two known ends with a later start.
+//! - After an unfinished sighting, the end that was counted before is still the same end: a replica
+//!   that lags shows a task unfinished for a while.
+//! - What is forgotten leaves a mark: an end that is not later than the latest forgotten one is
+//!   never news. A task that is still asked for by its id is not forgotten.
+//!
+//! Ends are the vendor's, so all of this goes by the vendor's clock. Ours may leap.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::journal::{Batch, Contents, Table};
 use crate::sabotage::{self, Bug};
-use crate::task::{Task, TaskState, Timestamp};
+use crate::task::{Origin, Task, TaskState, Timestamp};
 
 /// How long a task is remembered after it was last seen: longer than any vendor's list
-/// reaches back, so that it cannot come into view again once it is forgotten.
+/// reaches back, so that it rarely comes into view again once it is forgotten.
 pub const MEMORY: Duration = Duration::from_hours(35 * 24);
 
 /// How much our clock and a vendor's may differ; beyond that vendors refuse. While there is no
 /// baseline, an end that is further ahead says that our clock is wrong, and nothing of the task.
 const SKEW: Duration = Duration::from_mins(15);
+
+/// How exactly the vendor's clock is known once an answer has told it: to the second.
+const TICK: Duration = Duration::from_secs(1);
 
 /// How old the time that is remembered of a sighting may be: a task that is listed for ever is
 /// written down once a day, not at every poll.
@@ -37,6 +48,29 @@ const BASELINES: Table = Table("baseline");
 /// One row a task: its [`Run`].
 const RUNS: Table = Table("run");
 
+/// What time it is, by every clock there is.
+#[derive(Clone, Copy, Debug)]
+pub struct Clocks {
+    /// Ours, which may be wrong, and may leap.
+    pub now: Timestamp,
+    /// Seconds from ours to the vendor's; `None` until an answer has told.
+    pub offset: Option<i64>,
+    /// One that never leaps.
+    pub instant: Instant,
+}
+
+impl Clocks {
+    /// The time by the vendor's clock, as far as it is known.
+    fn vendors(&self) -> Timestamp {
+        self.now.offset_by(self.offset.unwrap_or(0))
+    }
+
+    /// How wrong that may be.
+    fn error(&self) -> Duration {
+        if self.offset.is_some() { TICK } else { SKEW }
+    }
+}
+
 /// The runs of every task that a source has shown.
 #[derive(Debug)]
 pub struct Ledger {
@@ -45,28 +79,58 @@ pub struct Ledger {
     /// What is not in the journal yet: ids of runs, and the baseline.
     changed: BTreeSet<Arc<str>>,
     baseline_changed: bool,
-    /// Seconds to add to our clock to get the vendor's, by which tasks end.
-    clock_offset: i64,
+    /// When watching began; `None` if an earlier process began it.
+    begun: Option<Instant>,
+    pulse: Option<Pulse>,
 }
 
-/// What was there before we counted.
+/// What there was before we counted, and what we have forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Baseline {
-    /// By the vendor's clock once it is complete; until then by ours, whose error may not be known.
+    /// By the vendor's clock once it is complete, and early rather than late; until then by ours.
     watching_since: Timestamp,
     /// Whether the source has been read to its end.
     complete: bool,
+    /// The latest end that has been forgotten, by the vendor's clock; `None` if none has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    forgotten_until: Option<Timestamp>,
 }
 
-/// The latest run of a task.
+/// The latest run of a task. Times are the vendor's, but for `settled`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Run {
     started: Option<Timestamp>,
     ended: Option<Timestamp>,
-    /// The first poll that saw it final; `None` while it goes on.
+    /// The first poll that saw it final, by our clock; `None` while it goes on.
     settled: Option<Timestamp>,
+    /// The same by the vendor's clock; `None` in rows of earlier versions, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    noticed: Option<Timestamp>,
     /// To within a day.
     last_seen: Timestamp,
+    /// The end before, as long as nothing proves that there has been another since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<End>,
+}
+
+/// An end that has been counted, or was there before we counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct End {
+    started: Option<Timestamp>,
+    ended: Option<Timestamp>,
+    /// As in [`Run`].
+    settled: Timestamp,
+    /// As in [`Run`].
+    noticed: Timestamp,
+}
+
+/// How time passes.
+#[derive(Clone, Copy, Debug)]
+struct Pulse {
+    /// Since when the vendor's clock, as far as it is known, has not leapt.
+    steady_since: Instant,
+    instant: Instant,
+    vendors: Timestamp,
 }
 
 /// A task has ended, for the first time in its run.
@@ -79,26 +143,28 @@ pub struct Completion {
 }
 
 impl Ledger {
-    /// A ledger without a task, of a source that is watched from `now` on.
-    pub fn new(now: Timestamp) -> Self {
+    /// A ledger without a task, of a source that is watched from `at` on.
+    pub fn new(at: Clocks) -> Self {
         Self {
-            baseline: Baseline { watching_since: now, complete: false },
+            baseline: Baseline { watching_since: at.now, complete: false, forgotten_until: None },
             runs: HashMap::new(),
             changed: BTreeSet::new(),
             baseline_changed: true,
-            clock_offset: 0,
+            begun: Some(at.instant),
+            pulse: None,
         }
     }
 
     /// The ledger that an earlier process left, else a new one.
-    pub fn restore(source: &str, contents: &mut Contents, now: Timestamp) -> Self {
-        let mut ledger = Self::new(now);
+    pub fn restore(source: &str, contents: &mut Contents, at: Clocks) -> Self {
+        let mut ledger = Self::new(at);
         if sabotage::is(Bug::BaselineOnEveryStart) {
             return ledger;
         }
         if let Some((_, baseline)) = contents.take(BASELINES, source).pop() {
             ledger.baseline = baseline;
             ledger.baseline_changed = false;
+            ledger.begun = None;
         }
         let runs = contents.take::<Run>(RUNS, source).into_iter();
         ledger.runs = runs.map(|(id, run)| (id.into(), run)).collect();
@@ -126,113 +192,236 @@ impl Ledger {
         }
     }
 
-    /// Says what has to be added to our clock, in seconds, to get the vendor's.
-    pub fn set_clock_offset(&mut self, seconds: i64) {
-        self.clock_offset = seconds;
-    }
-
     /// Whether the baseline is complete: from then on what comes into view is news.
     pub fn is_watching(&self) -> bool {
         self.baseline.complete
     }
 
     /// Enters what a poll saw, and returns the ends to be counted. `complete` says that the poll
-    /// read everything: the first such poll ends the baseline.
-    pub fn enter(&mut self, tasks: &[Task], complete: bool, now: Timestamp) -> Vec<Completion> {
+    /// read everything: the first such poll ends the baseline. Tasks with an id that is `wanted`
+    /// are not forgotten.
+    pub fn enter(
+        &mut self,
+        tasks: &[Task],
+        complete: bool,
+        wanted: impl Fn(&str) -> bool,
+        at: Clocks,
+    ) -> Vec<Completion> {
         let mut completions = Vec::new();
         for task in tasks {
             if task.state.is_final() {
-                if self.enter_final(task, now) {
+                if self.enter_final(task, at) {
                     completions.push(Completion { duration: duration(task), task: task.clone() });
                 }
             } else {
-                self.enter_unfinished(task, now);
+                self.enter_unfinished(task, at);
             }
         }
+        let time_is_known = self.feel_the_pulse(at);
         if complete {
-            let watching_since = self.watching_since();
-            self.baseline_changed |= !self.baseline.complete;
-            self.baseline = Baseline { watching_since, complete: true };
-            // Only now, when all that is there has been seen: a clock that leaps ahead for the time
-            // of a failed poll must not make us forget what has been counted.
-            let changed = &mut self.changed;
-            self.runs.retain(|id, run| {
-                let too_soon = sabotage::is(Bug::RunsForgotten)
-                    && run.settled.is_some_and(|settled| now.since(settled).as_secs() > 3600);
-                let keep = now.since(run.last_seen) < MEMORY && !too_soon;
-                if !keep {
-                    changed.insert(Arc::clone(id));
-                }
-                keep
-            });
+            if !self.baseline.complete {
+                // What comes into view from now on was not in the first poll.
+                let watching_since = self.watching_since(at).saturating_sub(at.error());
+                self.baseline = Baseline { watching_since, complete: true, ..self.baseline };
+                self.baseline_changed = true;
+            }
+            if time_is_known {
+                self.forget_old(wanted, at.vendors());
+            }
         }
         completions
     }
 
-    /// The first poll that saw the task's present run final; `None` while it goes on.
+    /// The first poll that saw the task's present run final, by our clock; `None` while it goes on.
     pub fn settled(&self, id: &str) -> Option<Timestamp> {
         self.runs.get(id)?.settled
     }
 
     /// Since when ends are counted, by the vendor's clock.
-    fn watching_since(&self) -> Timestamp {
-        let Baseline { watching_since, complete } = self.baseline;
-        if complete { watching_since } else { watching_since.offset_by(self.clock_offset) }
+    fn watching_since(&self, at: Clocks) -> Timestamp {
+        let since = self.baseline.watching_since;
+        match self.begun {
+            _ if self.baseline.complete => since,
+            // Our clock may have been put right since then.
+            Some(begun) => {
+                let elapsed = at.instant.saturating_duration_since(begun);
+                let whole = Duration::from_secs(elapsed.as_secs());
+                let up = if whole < elapsed { whole + TICK } else { whole };
+                at.vendors().saturating_sub(up)
+            }
+            None => since.offset_by(at.offset.unwrap_or(0)),
+        }
     }
 
-    fn enter_unfinished(&mut self, task: &Task, now: Timestamp) {
-        let open = Run { started: task.started, ended: None, settled: None, last_seen: now };
+    /// Whether it is certain how late it is, by the vendor's clock: it has gone on since the last
+    /// poll as the clock that never leaps has, and is an answer's, or has done so for a day.
+    fn feel_the_pulse(&mut self, at: Clocks) -> bool {
+        let vendors = at.vendors();
+        let steady_since = match self.pulse {
+            None => at.instant,
+            Some(pulse) => {
+                let due = pulse.vendors + at.instant.saturating_duration_since(pulse.instant);
+                let leap = due.since(vendors).max(vendors.since(due));
+                if leap > SKEW {
+                    self.pulse =
+                        Some(Pulse { steady_since: at.instant, instant: at.instant, vendors });
+                    return false;
+                }
+                pulse.steady_since
+            }
+        };
+        self.pulse = Some(Pulse { steady_since, instant: at.instant, vendors });
+        at.offset.is_some() || at.instant.saturating_duration_since(steady_since) >= GRAIN
+    }
+
+    /// Forgets what has not been seen for [`MEMORY`], and remembers up to when.
+    fn forget_old(&mut self, wanted: impl Fn(&str) -> bool, now: Timestamp) {
+        let Self { runs, changed, baseline, baseline_changed, .. } = self;
+        runs.retain(|id, run| {
+            let too_soon = sabotage::is(Bug::RunsForgotten)
+                && run.noticed.is_some_and(|noticed| now.since(noticed).as_secs() > 3600);
+            if now.since(run.last_seen) < MEMORY && !too_soon {
+                return true;
+            }
+            changed.insert(Arc::clone(id));
+            // No mark could tell an end without any time from news.
+            let is_dated = run.started.or(run.ended).is_some() || run.end().is_none();
+            if !too_soon && (wanted(id) || !is_dated) {
+                run.last_seen = now;
+                return true;
+            }
+            let end = run.end().map(|end| end.ended.max(Some(end.noticed))).filter(|_| !too_soon);
+            let mark = baseline.forgotten_until.max(end.flatten());
+            *baseline_changed |= mark != baseline.forgotten_until;
+            baseline.forgotten_until = mark;
+            false
+        });
+    }
+
+    /// Whether what is known to have happened at `time`, if that is known, is forgotten.
+    fn is_forgotten(&self, time: Option<Timestamp>) -> bool {
+        time.zip(self.baseline.forgotten_until).is_some_and(|(time, until)| time <= until)
+    }
+
+    fn enter_unfinished(&mut self, task: &Task, at: Clocks) {
+        let last_seen = at.vendors();
         let run = match self.runs.get(&task.id) {
             // A word that nobody knows is no proof of a new run.
             Some(&run) if run.settled.is_some() && task.state == TaskState::Unknown => {
-                Run { last_seen: now, ..run }
+                Run { last_seen, ..run }
             }
-            Some(_) | None => open,
+            known => Run {
+                started: task.started,
+                ended: None,
+                settled: None,
+                noticed: None,
+                last_seen,
+                before: known.and_then(Run::end),
+            },
         };
         self.set(&task.id, run);
     }
 
     /// Whether this end is to be counted.
-    fn enter_final(&mut self, task: &Task, now: Timestamp) -> bool {
-        let final_run =
-            Run { started: task.started, ended: task.ended, settled: Some(now), last_seen: now };
-        let Some(&run) = self.runs.get(&task.id) else {
-            self.set(&task.id, final_run);
-            let complete = self.baseline.complete;
-            let latest = now.offset_by(self.clock_offset) + SKEW;
-            return task.ended.map_or(complete, |ended| {
-                ended >= self.watching_since() && (complete || ended <= latest)
-            });
+    fn enter_final(&mut self, task: &Task, at: Clocks) -> bool {
+        let now = at.vendors();
+        let new = Run {
+            started: task.started,
+            ended: task.ended,
+            settled: Some(at.now),
+            noticed: Some(now),
+            last_seen: now,
+            before: None,
         };
-        let late_end = run.ended.is_none() && task.ended.is_some();
-        let is_new = run.settled.is_none()
-            || is_later(run.started, task.started) && is_later(run.ended, task.ended)
-            || late_end && sabotage::is(Bug::LateEndCounted);
-        let same_run = Run {
+        let Some(&run) = self.runs.get(&task.id) else {
+            let old = self.is_forgotten(task.ended.or(task.started).or(task.created));
+            let is_news = !old && self.is_news(task, at);
+            // What has been shown and forgotten is not shown again, unless somebody asks for it.
+            let is_stale = old && task.origin == Origin::Listed;
+            let settled = if is_stale { self.baseline.forgotten_until } else { new.settled };
+            self.set(&task.id, Run { settled: settled.min(new.settled), ..new });
+            return is_news;
+        };
+        let Some(end) = run.end() else {
+            self.set(&task.id, new);
+            return !self.is_forgotten(task.ended);
+        };
+        let is_open = run.settled.is_none() || run.before.is_some();
+        let is_another = if is_open { end.is_before(task) } else { end.is_of_an_earlier_run(task) };
+        if is_another
+            || (end.ended.is_none() && task.ended.is_some() && sabotage::is(Bug::LateEndCounted))
+        {
+            self.set(&task.id, new);
+            return true;
+        }
+        let same = Run {
             // Without its end a later start may be that of the next run, which is counted then.
             started: match task.ended {
-                Some(_) => run.started.max(task.started),
-                None => run.started.or(task.started),
+                Some(_) => end.started.max(task.started),
+                None => end.started.or(task.started),
             },
-            ended: task.ended.or(run.ended),
+            ended: task.ended.or(end.ended),
             // A clock that is set back must not make anything younger than it is.
-            settled: run.settled.map(|settled| settled.min(now)),
+            settled: Some(end.settled.min(at.now)),
+            noticed: Some(end.noticed.min(now)),
             last_seen: now,
+            before: Some(end).filter(|_| is_open && task.ended.is_none()),
         };
-        self.set(&task.id, if is_new { final_run } else { same_run });
-        is_new
+        self.set(&task.id, same);
+        false
+    }
+
+    /// Whether a task that was never seen before, and has ended, has done so since we watch.
+    fn is_news(&self, task: &Task, at: Clocks) -> bool {
+        let Baseline { complete, .. } = self.baseline;
+        let Some(ended) = task.ended else { return complete };
+        let since = self.watching_since(at);
+        if complete {
+            return ended >= since;
+        }
+        ended > since + at.error() && ended <= at.vendors() + SKEW
     }
 
     /// Keeps the run, unless only the time of its last sighting would change, by less than a grain.
     fn set(&mut self, id: &Arc<str>, run: Run) {
         if let Some(old) = self.runs.get(id)
             && *old == (Run { last_seen: old.last_seen, ..run })
-            && run.last_seen.since(old.last_seen) < GRAIN
+            && run.last_seen.since(old.last_seen).max(old.last_seen.since(run.last_seen)) < GRAIN
         {
             return;
         }
         self.runs.insert(Arc::clone(id), run);
         self.changed.insert(Arc::clone(id));
+    }
+}
+
+impl Run {
+    /// The last end that is known of the task; `None` if it has never been seen to end.
+    fn end(&self) -> Option<End> {
+        if self.before.is_some() {
+            return self.before;
+        }
+        let settled = self.settled?;
+        let noticed = self.noticed.unwrap_or(settled);
+        Some(End { started: self.started, ended: self.ended, settled, noticed })
+    }
+}
+
+impl End {
+    /// Whether a task that is final without having been seen otherwise meanwhile is in a later run.
+    fn is_of_an_earlier_run(&self, task: &Task) -> bool {
+        is_later(self.started, task.started) && is_later(self.ended, task.ended)
+    }
+
+    /// Whether a task that is final again, after it was seen unfinished, has ended once more.
+    fn is_before(&self, task: &Task) -> bool {
+        match task.ended {
+            Some(ended) if self.ended == Some(ended) => is_later(Some(ended), task.started),
+            // What had ended when this end was first seen is this end.
+            Some(ended) => is_later(self.started, task.started) || ended > self.noticed,
+            // Where ends have a time, that will tell; where they have none, nothing else can.
+            None => self.ended.is_none() || self.started.is_none() || self.started != task.started,
+        }
     }
 }
 
@@ -248,10 +437,32 @@ fn duration(task: &Task) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::OnceLock;
+
     use super::*;
+
+    const DAY: i64 = 86_400;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_700_000_000 + second).unwrap()
+    }
+
+    /// A machine whose clock is right, and is known to be.
+    fn clocks(second: i64) -> Clocks {
+        let elapsed = Duration::from_secs(second.try_into().unwrap());
+        Clocks { now: at(second), offset: Some(0), instant: start() + elapsed }
+    }
+
+    fn start() -> Instant {
+        static START: OnceLock<Instant> = OnceLock::new();
+        *START.get_or_init(Instant::now)
+    }
+
+    /// How many ends are counted of a poll in which nothing but the list is of interest.
+    fn entered(ledger: &mut Ledger, tasks: &[&Task], complete: bool, at: Clocks) -> usize {
+        let tasks: Vec<Task> = tasks.iter().copied().cloned().collect();
+        ledger.enter(&tasks, complete, |_| false, at).len()
     }
 
     fn task(state: TaskState, started: i64, ended: Option<i64>) -> Task {
@@ -264,16 +475,11 @@ mod tests {
 
     /// How many ends are counted at each of a sequence of complete polls, a minute apart.
     fn counted(polls: &[&[&Task]]) -> Vec<usize> {
-        let mut ledger = Ledger::new(at(0));
-        let mut now = at(0);
-        polls
-            .iter()
-            .map(|tasks| {
-                now = now + Duration::from_mins(1);
-                let tasks: Vec<Task> = tasks.iter().copied().cloned().collect();
-                ledger.enter(&tasks, true, now).len()
-            })
-            .collect()
+        let mut ledger = Ledger::new(clocks(0));
+        let poll = |(tasks, minute): (&&[&Task], i64)| {
+            entered(&mut ledger, tasks, true, clocks(60 * minute))
+        };
+        polls.iter().zip(1..).map(poll).collect()
     }
 
     #[test]
@@ -322,10 +528,82 @@ mod tests {
 
     #[test]
     fn an_unfinished_sighting_in_between_makes_a_new_run() {
-        let failed = task(TaskState::Failed, 0, Some(70));
+        let first = task(TaskState::Failed, 0, Some(70));
+        let running = task(TaskState::Running, 0, None);
+        let second = task(TaskState::Failed, 0, Some(200));
+        let polls: [&[&Task]; 5] = [&[], &[&first], &[&running], &[&second], &[&second]];
+        assert_eq!(counted(&polls), [0, 1, 0, 1, 0]);
+    }
+
+    #[test]
+    fn without_end_times_an_unfinished_sighting_makes_a_new_run() {
+        let failed = task(TaskState::Failed, 0, None);
         let running = task(TaskState::Running, 0, None);
         let polls: [&[&Task]; 4] = [&[], &[&failed], &[&running], &[&failed]];
         assert_eq!(counted(&polls), [0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn a_replica_that_lags_makes_no_end_count_twice() {
+        let [failed, corrected] = [70, 80].map(|end| task(TaskState::Failed, 0, Some(end)));
+        let bare = task(TaskState::Failed, 0, None);
+        let running = task(TaskState::Running, 0, None);
+        let pending = Task { started: None, ..task(TaskState::Pending, 0, None) };
+        for polls in [
+            &[&[&failed] as &[&Task], &[&running], &[&failed], &[&running], &[&failed]],
+            &[&[&failed], &[&running], &[], &[&pending], &[&failed]],
+            &[&[&failed], &[&running], &[&running], &[&running], &[&failed]],
+            &[&[&bare], &[&running], &[&failed], &[&running], &[&failed]],
+            &[&[&failed], &[&running], &[&corrected], &[&running], &[&failed]],
+            &[&[&failed], &[&running], &[&bare], &[&bare], &[&failed]],
+            &[&[&failed], &[&running], &[&bare], &[&running], &[&failed]],
+        ] {
+            let polls: Vec<&[&Task]> = [&[] as &[&Task]].into_iter().chain(*polls).collect();
+            assert_eq!(counted(&polls), [0, 1, 0, 0, 0, 0], "{polls:?}");
+        }
+    }
+
+    #[test]
+    fn a_replica_that_lags_makes_no_baseline_count() {
+        let failed = task(TaskState::Failed, -600, Some(-300));
+        let running = task(TaskState::Running, -600, None);
+        assert_eq!(counted(&[&[&failed], &[&running], &[&failed]]), [0, 0, 0]);
+    }
+
+    #[test]
+    fn a_second_run_whose_end_becomes_known_late_is_counted() {
+        let first = task(TaskState::Failed, 0, Some(70));
+        let running = task(TaskState::Running, 0, None);
+        let bare = task(TaskState::Failed, 0, None);
+        let second = task(TaskState::Failed, 0, Some(200));
+        let polls: [&[&Task]; 6] = [&[], &[&first], &[&running], &[&bare], &[&second], &[&second]];
+        assert_eq!(counted(&polls), [0, 1, 0, 0, 1, 0]);
+    }
+
+    #[test]
+    fn the_first_sighting_of_an_end_is_remembered_over_a_replica_that_lags() {
+        let mut ledger = Ledger::new(clocks(0));
+        entered(&mut ledger, &[], true, clocks(30));
+        let failed = task(TaskState::Failed, 0, Some(70));
+        entered(&mut ledger, &[&failed], true, clocks(90));
+        entered(&mut ledger, &[&task(TaskState::Running, 0, None)], true, clocks(120));
+        assert_eq!(ledger.settled("t"), None);
+        entered(&mut ledger, &[&failed], true, clocks(150));
+        assert_eq!(ledger.settled("t"), Some(at(90)));
+    }
+
+    #[test]
+    fn the_same_end_is_one_over_a_restart_in_between() {
+        let mut rows = BTreeMap::new();
+        let failed = task(TaskState::Failed, 0, Some(70));
+        let running = task(TaskState::Running, 0, None);
+        let mut counts = Vec::new();
+        for (poll, tasks) in (0..).zip([&[] as &[&Task], &[&failed], &[&running], &[&failed]]) {
+            let mut ledger = restored(&rows, clocks(60 * poll));
+            counts.push(entered(&mut ledger, tasks, true, clocks(60 * poll + 30)));
+            keep(&mut ledger, &mut rows);
+        }
+        assert_eq!(counts, [0, 1, 0, 0]);
     }
 
     #[test]
@@ -353,58 +631,228 @@ mod tests {
 
     #[test]
     fn the_baseline_lasts_until_everything_was_read_once() {
-        let mut ledger = Ledger::new(at(0));
+        let mut ledger = Ledger::new(clocks(0));
         let old = task(TaskState::Failed, -600, None);
-        assert_eq!(ledger.enter(&[], false, at(0)), []);
-        assert_eq!(ledger.enter(&[old], true, at(60)), []);
+        assert_eq!(entered(&mut ledger, &[], false, clocks(0)), 0);
+        assert_eq!(entered(&mut ledger, &[&old], true, clocks(60)), 0);
         let other = Task::new("u", TaskState::Failed, "Failed");
-        assert_eq!(ledger.enter(&[other], true, at(120)).len(), 1);
+        assert_eq!(entered(&mut ledger, &[&other], true, clocks(120)), 1);
     }
 
     #[test]
     fn an_end_after_the_start_is_counted_though_the_first_good_poll_came_later() {
-        let mut ledger = Ledger::new(at(0));
-        assert_eq!(ledger.enter(&[], false, at(60)), []);
-        assert_eq!(ledger.enter(&[task(TaskState::Failed, 10, Some(70))], true, at(90)).len(), 1);
+        let mut ledger = Ledger::new(clocks(0));
+        assert_eq!(entered(&mut ledger, &[], false, clocks(60)), 0);
+        let failed = task(TaskState::Failed, 10, Some(70));
+        assert_eq!(entered(&mut ledger, &[&failed], true, clocks(90)), 1);
     }
 
     #[test]
     fn a_clock_that_was_decades_behind_at_the_start_makes_no_old_failure_new() {
-        let mut ledger = Ledger::new(Timestamp::from_second(60).unwrap());
+        let behind =
+            |second| Clocks { now: Timestamp::from_second(60 + second).unwrap(), ..clocks(second) };
+        let mut ledger = Ledger::new(behind(0));
         let old = task(TaskState::Failed, -600, Some(-300));
-        let now = Timestamp::from_second(90).unwrap();
-        assert_eq!(ledger.enter(std::slice::from_ref(&old), true, now), []);
-        assert_eq!(ledger.enter(&[old], true, at(0)), []);
+        assert_eq!(entered(&mut ledger, &[&old], false, behind(30)), 0);
+        let other = Task { id: "u".into(), ..old.clone() };
+        assert_eq!(entered(&mut ledger, &[&old, &other], true, clocks(60)), 0);
     }
 
     #[test]
     fn a_leap_of_the_clock_during_a_failed_poll_makes_nothing_count_twice() {
-        let mut ledger = Ledger::new(at(0));
+        let mut ledger = Ledger::new(clocks(0));
         let failed = task(TaskState::Failed, 0, Some(70));
-        assert_eq!(ledger.enter(std::slice::from_ref(&failed), true, at(90)).len(), 1);
-        assert_eq!(ledger.enter(&[], false, at(100 * 86_400)), []);
-        assert_eq!(ledger.enter(&[failed], true, at(150)), []);
+        assert_eq!(entered(&mut ledger, &[&failed], true, clocks(90)), 1);
+        let leapt = Clocks { now: at(100 * DAY), ..clocks(120) };
+        assert_eq!(entered(&mut ledger, &[], false, leapt), 0);
+        assert_eq!(entered(&mut ledger, &[&failed], true, clocks(150)), 0);
     }
 
     #[test]
     fn a_transition_within_the_baseline_is_counted() {
-        let mut ledger = Ledger::new(at(0));
-        assert_eq!(ledger.enter(&[task(TaskState::Running, 0, None)], false, at(0)), []);
-        assert_eq!(ledger.enter(&[task(TaskState::Failed, 0, None)], false, at(60)).len(), 1);
+        let mut ledger = Ledger::new(clocks(0));
+        let (running, failed) =
+            (task(TaskState::Running, 0, None), task(TaskState::Failed, 0, None));
+        assert_eq!(entered(&mut ledger, &[&running], false, clocks(0)), 0);
+        assert_eq!(entered(&mut ledger, &[&failed], false, clocks(60)), 1);
     }
 
     #[test]
     fn what_the_list_still_shows_is_remembered_however_long() {
-        let mut ledger = Ledger::new(at(0));
-        ledger.enter(&[], true, at(0));
+        let mut ledger = Ledger::new(clocks(0));
+        entered(&mut ledger, &[], true, clocks(0));
         let failed = task(TaskState::Failed, 0, Some(70));
-        assert_eq!(ledger.enter(std::slice::from_ref(&failed), true, at(90)).len(), 1);
+        assert_eq!(entered(&mut ledger, &[&failed], true, clocks(90)), 1);
         for day in 1..100 {
-            let counted = ledger.enter(std::slice::from_ref(&failed), true, at(day * 86_400));
-            assert_eq!(counted, [], "day {day}");
+            assert_eq!(entered(&mut ledger, &[&failed], true, clocks(day * DAY)), 0, "day {day}");
         }
-        ledger.enter(&[], true, at(200 * 86_400));
+        entered(&mut ledger, &[], true, clocks(200 * DAY));
         assert_eq!(ledger.runs.len(), 0, "what no list shows is forgotten in the end");
+    }
+
+    #[test]
+    fn an_end_that_is_forgotten_is_not_counted_when_it_comes_into_view_again() {
+        let bare = |id: &str, task: Task| Task { id: id.into(), ended: None, ..task };
+        for failed in [
+            task(TaskState::Failed, 0, Some(70)),
+            bare("by id", task(TaskState::Failed, 0, None)),
+            bare("created", Task { created: Some(at(0)), ..Task::new("", TaskState::Failed, "x") }),
+        ] {
+            let mut ledger = Ledger::new(clocks(0));
+            entered(&mut ledger, &[], true, clocks(30));
+            assert_eq!(entered(&mut ledger, &[&failed], true, clocks(90)), 1);
+            entered(&mut ledger, &[], true, clocks(40 * DAY));
+            let again = [&failed];
+            assert_eq!(entered(&mut ledger, &again, true, clocks(41 * DAY)), 0, "{}", failed.id);
+            let lagging = Task { state: TaskState::Running, ended: None, ..failed.clone() };
+            entered(&mut ledger, &[], true, clocks(80 * DAY));
+            entered(&mut ledger, &[&lagging], true, clocks(81 * DAY));
+            let counted = entered(&mut ledger, &again, true, clocks(81 * DAY + 30));
+            assert_eq!(counted, usize::from(failed.ended.is_none()), "{}", failed.id);
+        }
+    }
+
+    #[test]
+    fn what_ended_after_the_latest_forgotten_end_is_news() {
+        let mut ledger = Ledger::new(clocks(0));
+        entered(&mut ledger, &[], true, clocks(30));
+        assert_eq!(
+            entered(&mut ledger, &[&task(TaskState::Failed, 0, Some(70))], true, clocks(90)),
+            1
+        );
+        // While nobody polled, another one failed, and then the first is forgotten.
+        let other = Task { id: "u".into(), ..task(TaskState::Failed, 100, Some(200)) };
+        assert_eq!(entered(&mut ledger, &[&other], true, clocks(36 * DAY)), 1);
+    }
+
+    #[test]
+    fn a_task_that_is_wanted_is_not_forgotten_and_not_counted_again() {
+        let mut ledger = Ledger::new(clocks(0));
+        let failed = Task { started: None, ..task(TaskState::Failed, 0, None) };
+        entered(&mut ledger, &[], true, clocks(30));
+        assert_eq!(entered(&mut ledger, &[&failed], true, clocks(90)), 1);
+        for day in 1..400 {
+            ledger.enter(&[], true, |id| id == "t", clocks(day * DAY));
+            assert!(ledger.settled("t").is_some(), "day {day}");
+        }
+        assert_eq!(entered(&mut ledger, &[&failed], true, clocks(400 * DAY)), 0);
+    }
+
+    #[test]
+    fn a_task_without_any_time_is_remembered_for_good() {
+        let mut ledger = Ledger::new(clocks(0));
+        let failed = Task::new("t", TaskState::Failed, "FAILED");
+        entered(&mut ledger, &[], true, clocks(30));
+        assert_eq!(entered(&mut ledger, &[&failed], true, clocks(90)), 1);
+        for day in 1..100 {
+            entered(&mut ledger, &[], true, clocks(day * DAY));
+        }
+        assert_eq!(entered(&mut ledger, &[&failed], true, clocks(100 * DAY)), 0);
+    }
+
+    #[test]
+    fn a_clock_that_leaps_and_comes_back_changes_no_count() {
+        let [dated, bare] = [Some(70), None].map(|end| task(TaskState::Failed, 0, end));
+        let bare = Task { id: "u".into(), started: None, ..bare };
+        for (offset, polls) in [(Some(0), 1), (None, 1), (None, 100), (Some(0), 100)] {
+            for leap in [40 * DAY, -40 * DAY, 400 * DAY] {
+                let mut ledger = Ledger::new(clocks(0));
+                entered(&mut ledger, &[], true, Clocks { offset, ..clocks(30) });
+                let both = [&dated, &bare];
+                let mut count = entered(&mut ledger, &both, true, Clocks { offset, ..clocks(90) });
+                for poll in 0..polls {
+                    // The list of that time shows none of them.
+                    let real = clocks(120 + 30 * poll);
+                    let leapt = Clocks { now: real.now.offset_by(leap), offset, ..real };
+                    count += entered(&mut ledger, &[], true, leapt);
+                }
+                for poll in 0..10 {
+                    let real = clocks(120 + 30 * (polls + poll));
+                    count += entered(&mut ledger, &both, true, Clocks { offset, ..real });
+                }
+                assert_eq!(count, 2, "{offset:?}, {polls} polls of {leap} s");
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_off_by_as_much_as_vendors_bear_loses_and_adds_nothing() {
+        for skew in [-900, -299, 0, 299, 900] {
+            let off = |second: i64| {
+                let real = clocks(second);
+                Clocks { now: real.now.offset_by(skew), offset: Some(-skew), ..real }
+            };
+            let mut ledger = Ledger::new(off(0));
+            let old = task(TaskState::Failed, -300, Some(-180));
+            let quick = Task { id: "u".into(), ..task(TaskState::Failed, 3, Some(6)) };
+            assert_eq!(entered(&mut ledger, &[&old, &quick], true, off(8)), 1, "{skew}");
+            let next = Task { id: "v".into(), ..task(TaskState::Failed, 10, Some(15)) };
+            assert_eq!(entered(&mut ledger, &[&old, &quick, &next], true, off(38)), 1, "{skew}");
+            let late = Task { id: "w".into(), ..task(TaskState::Failed, -90, Some(-60)) };
+            assert_eq!(entered(&mut ledger, &[&late], true, off(68)), 0, "{skew}");
+        }
+    }
+
+    #[test]
+    fn while_the_vendors_time_is_not_known_what_the_first_poll_shows_is_old() {
+        let unsure = |second| Clocks { offset: None, ..clocks(second) };
+        let mut ledger = Ledger::new(unsure(0));
+        let listed = task(TaskState::Failed, 2, Some(300));
+        assert_eq!(entered(&mut ledger, &[&listed], true, unsure(30)), 0);
+        let new = Task { id: "u".into(), ..task(TaskState::Failed, -500, Some(-400)) };
+        assert_eq!(
+            entered(&mut ledger, &[&listed, &new], true, unsure(60)),
+            1,
+            "by a clock behind"
+        );
+        let old = Task { id: "v".into(), ..task(TaskState::Failed, -2000, Some(-1000)) };
+        assert_eq!(entered(&mut ledger, &[&old], true, unsure(90)), 0);
+    }
+
+    #[test]
+    fn a_row_of_an_earlier_version_is_read() {
+        let rows = BTreeMap::from([
+            ("baseline", r#"{"watching_since":"2023-11-14T22:13:20Z","complete":true}"#),
+            (
+                "run",
+                r#"{"started":"2023-11-14T22:13:20Z","ended":"2023-11-14T22:14:30Z",
+                    "settled":"2023-11-14T22:14:50Z","last_seen":"2023-11-14T22:14:50Z"}"#,
+            ),
+        ]);
+        let baseline: Baseline = serde_json::from_str(rows["baseline"]).unwrap();
+        let run: Run = serde_json::from_str(rows["run"]).unwrap();
+        let mut ledger = Ledger::new(clocks(100));
+        ledger.baseline = baseline;
+        ledger.runs.insert("t".into(), run);
+        let failed = task(TaskState::Failed, 0, Some(70));
+        assert_eq!(entered(&mut ledger, &[&failed], true, clocks(120)), 0);
+        entered(&mut ledger, &[&task(TaskState::Running, 0, None)], true, clocks(150));
+        assert_eq!(entered(&mut ledger, &[&failed], true, clocks(180)), 0);
+    }
+
+    /// What is kept of a ledger, by table and name.
+    type Rows = BTreeMap<(&'static str, String), String>;
+
+    fn keep(ledger: &mut Ledger, rows: &mut Rows) {
+        let baseline = serde_json::to_string(&ledger.baseline).unwrap();
+        rows.insert(("baseline", String::new()), baseline);
+        for id in std::mem::take(&mut ledger.changed) {
+            let run = serde_json::to_string(&ledger.runs[&id]).unwrap();
+            rows.insert(("run", id.to_string()), run);
+        }
+    }
+
+    fn restored(rows: &Rows, at: Clocks) -> Ledger {
+        let mut ledger = Ledger::new(at);
+        for ((table, id), row) in rows {
+            if *table == "run" {
+                ledger.runs.insert(id.as_str().into(), serde_json::from_str(row).unwrap());
+            } else {
+                ledger.baseline = serde_json::from_str(row).unwrap();
+                ledger.begun = None;
+            }
+        }
+        ledger
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::counts::Counts;
 use crate::coverage::{Coverage, Gap};
 use crate::journal::{Batch, Contents, Journal, Table};
-use crate::ledger::{self, Completion, Ledger};
+use crate::ledger::{self, Clocks, Completion, Ledger};
 use crate::metrics::{Instruments, Reason};
 use crate::pace::{Backoff, Guard};
 use crate::sabotage::{self, Bug};
@@ -166,7 +166,7 @@ impl Poller {
             ..History::default()
         };
         shelves.counts.restore(&info, contents);
-        let ledger = Ledger::restore(&info.name, contents, caller.clock.now());
+        let ledger = Ledger::restore(&info.name, contents, clocks(caller));
         let mut watch = Watch {
             clock: caller.clock,
             instruments: caller.instruments.clone(),
@@ -312,8 +312,8 @@ impl Poller {
         let is_done = fetched.left_over.is_empty();
         watch.history.budget = source.caller.account.left(source.caller.clock);
         watch.history.credentials_expiry = source.caller.credentials.ends();
-        ledger.set_clock_offset(source.caller.clock_offset);
-        let failure = watch.take_in(ledger, fetched, begun).await;
+        let wanted = |id: &str| source.watchlist.contains(id);
+        let failure = watch.take_in(ledger, fetched, &wanted, clocks(&source.caller), begun).await;
         let allowance = match failure.as_ref().map(|(_, error)| error.reason()) {
             Some(Reason::Auth | Reason::Throttled | Reason::Budget) => Allowance::Nothing,
             Some(
@@ -388,13 +388,13 @@ impl Resting {
             ledger.forget(&info.name, &mut batch);
             watch.book.forget(&info.name, &mut batch);
             watch.journal.note(batch);
-            ledger = Ledger::new(caller.clock.now());
+            ledger = Ledger::new(clocks(caller));
             watch.coverage = Coverage::default();
             watch.history = History::default();
             watch.saved = None;
         }
         if sabotage::is(Bug::BaselineOnReload) {
-            ledger = Ledger::new(caller.clock.now());
+            ledger = Ledger::new(clocks(caller));
         }
         watch.cancels = cancels(caller);
         (watch.info, watch.pace, watch.keeping) = (info, pace, keeping);
@@ -415,6 +415,12 @@ fn declare(caller: &Caller, pace: Pace) {
     let operations: Vec<&str> = caller.api.operations.iter().map(|each| each.name).collect();
     caller.instruments.declare_source(&caller.info, &operations);
     caller.join_budget(pace.idle_interval);
+}
+
+/// What time it is.
+fn clocks(caller: &Caller) -> Clocks {
+    let offset = Some(caller.clock_offset);
+    Clocks { now: caller.clock.now(), offset, instant: Instant::now() }
 }
 
 /// Whether the vendor has a word for a canceled task.
@@ -454,16 +460,18 @@ impl Watch {
         &mut self,
         ledger: &mut Ledger,
         mut fetched: Fetched,
+        wanted: &(dyn Fn(&str) -> bool + Sync),
+        at: Clocks,
         begun: Instant,
     ) -> Option<(&'static str, FetchError)> {
-        let now = self.clock.now();
+        let now = at.now;
         let failure = fetched.failure.take();
         self.log_words(&fetched.tasks);
         for task in &fetched.tasks {
             self.counts.declare_kind(&self.info, &task.kind, self.cancels);
         }
         let was_watching = ledger.is_watching();
-        let completions = ledger.enter(&fetched.tasks, failure.is_none(), now);
+        let completions = ledger.enter(&fetched.tasks, failure.is_none(), wanted, at);
         let was_in_gap = self.coverage.is_in_gap();
         let gap = fetched.covers.and_then(|span| self.coverage.add(span));
         let gap = gap.filter(|_| !sabotage::is(Bug::GapNotDeclared));
@@ -622,7 +630,10 @@ impl Watch {
     }
 
     fn publish(&mut self) {
-        self.book.age(&self.keeping, self.clock.now());
+        let now = self.clock.now();
+        // By a clock that has been set back since, it was later than it can have been.
+        self.history.last_success = self.history.last_success.map(|time| time.min(now));
+        self.book.age(&self.keeping, now);
         let shown = self.book.show(&self.keeping);
         self.store.publish(Snapshot {
             source: Arc::clone(&self.info),

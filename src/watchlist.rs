@@ -67,6 +67,12 @@ impl Watchlist {
         wanted
     }
 
+    /// Whether an id is on the list.
+    pub fn contains(&self, id: &str) -> bool {
+        let ids = self.lock();
+        ids.configured.contains_key(id) || ids.registered.contains_key(id)
+    }
+
     /// Waits until the list has been changed by [`configure`](Self::configure) or
     /// [`register`](Self::register) since the last call.
     pub async fn changed(&self) {

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use dbtask_exporter::book::{Book, Keeping};
 use dbtask_exporter::clock::Clock;
-use dbtask_exporter::ledger::Ledger;
+use dbtask_exporter::ledger::{Clocks, Ledger};
 use dbtask_exporter::simulator::{Scenario, SimulatedCloud};
 use dbtask_exporter::source::Fetched;
 use dbtask_exporter::task::{TaskState, Timestamp};
+use tokio::time::Instant;
 
 /// A name, and the phases: the share of the life, and what is done in it.
 type Life = (&'static str, &'static [(f64, &'static str)]);
@@ -131,7 +132,8 @@ async fn watch() -> BTreeMap<String, Vec<Sighting>> {
     let clock = Clock::starting_at(Timestamp::from_second(1_790_000_000).unwrap());
     let cloud = SimulatedCloud::new(&Scenario::parse(&scenario()).unwrap(), clock).unwrap();
     let start = clock.now();
-    let (mut ledger, mut book) = (Ledger::new(start), Book::default());
+    let clocks = || Clocks { now: clock.now(), offset: Some(0), instant: Instant::now() };
+    let (mut ledger, mut book) = (Ledger::new(clocks()), Book::default());
     let mut seen: BTreeMap<String, Vec<Sighting>> = BTreeMap::new();
     // Polls do not fall on the second at which a life takes a turn.
     tokio::time::advance(Duration::from_secs(7)).await;
@@ -142,7 +144,7 @@ async fn watch() -> BTreeMap<String, Vec<Sighting>> {
             // The vendor says nothing of it.
             task.remaining = None;
         }
-        ledger.enter(&tasks, true, now);
+        ledger.enter(&tasks, true, |_| false, clocks());
         let fetched = Fetched { tasks, complete: true, ..Fetched::default() };
         book.enter(fetched, &ledger, &keeping, now);
         book.age(&keeping, now);
