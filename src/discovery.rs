@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::api::Query;
+use crate::api::paging::Pages;
 use crate::caller::{Caller, FetchError};
 use crate::task::Resource;
 
@@ -20,6 +21,8 @@ pub struct Discovery {
     resources: Vec<Arc<Resource>>,
     /// Whether there were more pages than are read.
     cut: bool,
+    /// Whether the pages do not add up.
+    incomplete: bool,
 }
 
 impl Discovery {
@@ -38,6 +41,11 @@ impl Discovery {
         !self.cut
     }
 
+    /// Whether some that there are were not shown.
+    pub fn is_incomplete(&self) -> bool {
+        self.incomplete
+    }
+
     /// Looks again if it is time to: asks `first` and up to `max_pages` in all.
     pub async fn refresh(
         &mut self,
@@ -50,14 +58,16 @@ impl Discovery {
         }
         // Pages may overlap when something comes or goes between them.
         let mut found: BTreeMap<Box<str>, Arc<Resource>> = BTreeMap::new();
-        let mut next = Some(first);
+        let (mut next, mut pages, mut incomplete) = (Some(first), Pages::default(), false);
         while let Some(query) = next.take_if(|query| query.page <= max_pages) {
-            let page = caller.call(&query).await?;
+            let page = pages.take(&query, caller.call(&query).await?);
+            incomplete |= page.incomplete;
             found.extend(page.resources.into_iter().map(|each| (each.id.clone(), each)));
             next = page.next.into_iter().next();
         }
         self.log_changes(caller, &found, next.is_some(), max_pages);
         self.cut = next.is_some();
+        self.incomplete = incomplete;
         self.resources = found.into_values().collect();
         self.looked = Some(Instant::now());
         Ok(())

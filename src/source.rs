@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::api::paging::Pages;
 use crate::api::{DecodeError, Filter, Page, Query, Scope, Subject, TaskRef, Unreadable};
 use crate::caller::{Caller, FetchError};
 use crate::cloud::RefusalKind;
@@ -69,6 +70,8 @@ pub struct Learned {
     list: Listing,
     /// Whether the list was longer, the last time, than is read.
     cut: bool,
+    /// Whether the list, the last time, held less than its total says.
+    incomplete: bool,
     /// Ids on the watchlist that have led to no task: when to ask again, and the pause then.
     pauses: HashMap<TaskRef, (Instant, Duration)>,
     /// The turns of the ids that are still of interest.
@@ -205,6 +208,7 @@ impl Source {
         let operation = first.operation.name;
         let looked = self.learned.discovery.refresh(&mut self.caller, first, MAX_PAGES).await;
         found.cut = !self.learned.discovery.is_whole();
+        found.incomplete = self.learned.discovery.is_incomplete();
         let Err(error) = looked else { return true };
         // Vendors limit, and break, each operation by itself. The tasks of what is known need not
         // wait for it.
@@ -235,6 +239,7 @@ impl Source {
         let since = if no_resources { Some(since) } else { narrowest(&queries) };
         found.listed = no_resources || !queries.is_empty();
         let mut failed_before = false;
+        let mut list = Pages::default();
         while let Some(query) = queries.pop_front() {
             if query.page > MAX_PAGES {
                 found.cut = true;
@@ -244,6 +249,7 @@ impl Source {
                 Ok(page) => {
                     self.learned.list = Listing::Exists;
                     failed_before = false;
+                    let page = list.take(&query, page);
                     found.incomplete |= page.incomplete;
                     // The next page before other queries, while the list is as it was.
                     let pages = if sabotage::is(Bug::OnePage) { Vec::new() } else { page.next };
@@ -292,6 +298,7 @@ impl Source {
             }
         }
         self.note_cut(found.cut);
+        self.note_incomplete(found.incomplete);
         self.give_up_denied(found, known);
         found.covers =
             since.filter(|_| !found.incomplete).map(|since| self.covers(since, now, found.cut));
@@ -315,6 +322,18 @@ impl Source {
             );
         }
         self.learned.cut = cut;
+    }
+
+    /// One line when the list no longer adds up.
+    fn note_incomplete(&mut self, incomplete: bool) {
+        if incomplete && !self.learned.incomplete {
+            tracing::warn!(
+                source = self.caller.info.name,
+                "the list does not add up: there is more than its pages show; what it leaves out \
+                 is not taken for gone"
+            );
+        }
+        self.learned.incomplete = incomplete;
     }
 
     /// Resources that the vendor denies have been deleted, and their tasks with them. Configured
@@ -442,8 +461,9 @@ impl Source {
         id: &str,
     ) -> Result<Option<(Task, Unreadable)>, FetchError> {
         let mut queries = VecDeque::from([query]);
+        let mut pages = Pages::default();
         while let Some(query) = queries.pop_front() {
-            let page = self.caller.call(&query).await?;
+            let page = pages.take(&query, self.caller.call(&query).await?);
             if let Some(task) = page.tasks.into_iter().find(|task| *task.id == *id) {
                 return Ok(Some((task, page.unreadable)));
             }

@@ -48,14 +48,6 @@ pub(super) fn paging(query: &Query) -> [(&'static str, String); 2] {
     [("PageNumber", query.page.to_string()), ("PageSize", PAGE_SIZE.to_string())]
 }
 
-/// The query for the next page of an answer with `rows` rows, out of `total` if that is known.
-pub(super) fn next_page(query: &Query, rows: usize, total: Option<i64>) -> Vec<Query> {
-    let full = rows >= PAGE_SIZE as usize;
-    let seen = i64::from(query.page) * i64::from(PAGE_SIZE);
-    let more = full && total.is_none_or(|total| seen < total);
-    if more { vec![query.next_page()] } else { Vec::new() }
-}
-
 /// A row of `DescribeDBClusters` as a resource; `None` without an id.
 pub(super) fn cluster(row: &Value) -> Option<Resource> {
     Some(Resource {

@@ -55,6 +55,8 @@ pub(super) static API: TaskApi = TaskApi {
         ("SUCCEED", TaskState::Succeeded),
     ],
     list_window: None,
+    task_id: "the `TaskId` in the answer to the call that began the task: a number. The `t-…` of \
+              `DescribeHistoryTasks` is the id of another list",
     error_by_id: false,
     endpoints: &ENDPOINTS,
     project: None,
@@ -146,13 +148,8 @@ fn list(scope: &Scope<'_>) -> Vec<Query> {
 
 fn by_id(task: &TaskRef) -> Option<Query> {
     let cluster_known = task.resource.as_ref().is_some_and(|cluster| !cluster.id.is_empty());
-    (cluster_known && is_vendors_id(&task.id))
+    (cluster_known && wire::is_number(&task.id))
         .then(|| Query::new(&DESCRIBE_TASK_INFO, Subject::Task(task.clone())))
-}
-
-/// Whether an id is the vendor's own, not one made for the job of a cluster.
-fn is_vendors_id(id: &str) -> bool {
-    !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn request(target: &Target, query: &Query) -> Request<Bytes> {
@@ -194,7 +191,8 @@ fn decode(
         return Ok(page);
     }
     let rows = wire::rows(&document, "/Items/DBCluster")?;
-    page.next = alibaba::next_page(query, rows.len(), wire::integer(&document, "TotalCount"));
+    let total = wire::integer(&document, "TotalCount");
+    page.read_list(query, rows, "DBClusterId", PAGE_SIZE, total);
     if let Subject::Resources { .. } = query.subject {
         page.resources = rows.iter().filter_map(alibaba::cluster).map(Arc::new).collect();
     } else {
@@ -313,7 +311,7 @@ fn describe_task_info(parameters: &Parameters, world: &World<'_>) -> Result<Valu
         return not_found("InvalidDBCluster.NotFound", "there is no such cluster");
     }
     let id = parameter(parameters, "TaskId");
-    if !is_vendors_id(id) {
+    if !wire::is_number(id) {
         return Err(alibaba::malformed("InvalidTaskId.Malformed"));
     }
     let task = world.tasks.iter().find(|task| *task.id == *id && *task.resource.id == *cluster);
@@ -370,7 +368,7 @@ fn cluster_row(cluster: &Resource, world: &World<'_>) -> Value {
         "LockMode": "0",
         "Tags": { "Tag": [] },
     });
-    let is_job = |task: &&Task| task.resource.id == cluster.id && !is_vendors_id(&task.id);
+    let is_job = |task: &&Task| task.resource.id == cluster.id && !wire::is_number(&task.id);
     if let (Some(task), Value::Object(fields)) = (world.tasks.iter().find(is_job), &mut row) {
         fields.insert("TaskInfo".to_owned(), job_info(task));
     }

@@ -45,6 +45,7 @@ pub(super) static API: TaskApi = TaskApi {
     operations: &[&DESCRIBE_TASKS, &DESCRIBE_DB_CLUSTERS],
     statuses: STATUSES,
     list_window: None,
+    task_id: "",
     error_by_id: false,
     endpoints: &ENDPOINTS,
     project: None,
@@ -183,20 +184,21 @@ fn decode(
 ) -> Result<Page, DecodeError> {
     let document = wire::document(response.body())?;
     let mut page = Page::default();
-    let rows = if let Subject::Tasks(filter) = &query.subject {
+    let (rows, id) = if let Subject::Tasks(filter) = &query.subject {
         let rows = wire::rows(&document, "/Tasks/Task")?;
         let cluster = filter.resources.first().cloned().unwrap_or_default();
         let word = filter.status.unwrap_or_default();
         let (state, word) = (API.state(word), Arc::from(word));
         let read = |row| task(row, &cluster, state, &word, &mut page.unreadable);
         page.tasks = rows.iter().filter_map(read).collect();
-        rows
+        (rows, "TaskId")
     } else {
         let rows = wire::rows(&document, "/Items/DBCluster")?;
         page.resources = rows.iter().filter_map(alibaba::cluster).map(Arc::new).collect();
-        rows
+        (rows, "DBClusterId")
     };
-    page.next = alibaba::next_page(query, rows.len(), wire::integer(&document, "TotalRecordCount"));
+    let total = wire::integer(&document, "TotalRecordCount");
+    page.read_list(query, rows, id, alibaba::PAGE_SIZE, total);
     Ok(page)
 }
 

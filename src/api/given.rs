@@ -31,8 +31,7 @@ impl TaskApi {
         Err(if (self.by_id)(&with_resource).is_some() {
             format!("needs a `resource`: {} finds a task only by both", self.name)
         } else if (self.by_id)(&of_a_number).is_some() {
-            let (id, like) = (&task.id, &of_a_number.id);
-            format!("{id:?} is not a task id of {}; one looks like {like:?}", self.name)
+            format!("{:?} is not a task id of {}. One is {}", task.id, self.name, self.task_id)
         } else {
             format!("{} cannot be asked for one task", self.name)
         })
@@ -42,6 +41,40 @@ impl TaskApi {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is said to an id; empty if it can be asked for.
+    fn said(api: &str, id: &str) -> String {
+        let resource = Some(Arc::new(Resource::new("cdb-1")));
+        let task = TaskRef { id: id.into(), resource, started: None };
+        TaskApi::named(api).unwrap().can_ask_for(&task).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn an_id_that_can_never_match_is_refused_with_what_one_looks_like() {
+        for (api, id) in [
+            ("alibaba_adb", "225685759"),
+            ("huawei_dds", "9d10bfd1-affb-49c3-b977-298950a8d6fa"),
+            ("tencent_redis", "18215"),
+            ("tencent_cdb", "70"),
+        ] {
+            assert_eq!(said(api, id), "", "{api}");
+        }
+        for (api, id, word) in [
+            ("alibaba_adb", "t-0mqz5qhnhmvy", "`TaskId`"),
+            ("alibaba_adb", "007", "`TaskId`"),
+            ("alibaba_adb", "99999999999999999999999", "`TaskId`"),
+            ("huawei_dds", "c99ed9b8a5fd4ef8ae8e94fd1d20dc3ein02", "`job_id`"),
+            ("tencent_redis", "rollback", "`TaskId`"),
+            ("tencent_redis", "crs-k3x9d0ab", "`DealId`"),
+            ("tencent_cdb", "f2fe828c-773af816-0a08f542-94bb2a9c", "`AsyncRequestId`"),
+            ("tencent_cdb", "upgrade", "`JobId`"),
+            ("tencent_cdb", "0070", "`JobId`"),
+        ] {
+            let said = said(api, id);
+            assert!(said.contains(id) && said.contains(word), "{api}: {said}");
+        }
+        assert!(said("alibaba_polardb", "1").contains("cannot be asked for one task"));
+    }
 
     #[test]
     fn ids_cannot_break_an_address() {

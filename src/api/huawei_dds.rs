@@ -20,7 +20,7 @@
 //! - An end time is there while a task is still running, some seconds after its beginning, and
 //!   means nothing then.
 //! - `progress` is `"9%"` while running and empty otherwise, so also at the end.
-//! - `total_count` is documented but not always sent: paging ends with a page that is not full.
+//! - `total_count` is documented but not always sent.
 //! - Times carry a zone without a colon, `+0000` or another.
 //! - A task that is not known is refused with status 400, `DBS.200543`.
 //!
@@ -74,6 +74,7 @@ pub(super) static API: TaskApi = TaskApi {
         ("Failed", TaskState::Failed),
     ],
     list_window: Some(WINDOW),
+    task_id: "the `job_id` in the answer to the call that began the task",
     error_by_id: false,
     endpoints: &ENDPOINTS,
     project: Some(|| Query::new(&LIST_PROJECTS, Subject::Project)),
@@ -91,7 +92,7 @@ const RUNNING: &str = "Running";
 const WINDOW: Duration = Duration::from_hours(30 * 24);
 
 /// The most rows that the list gives for one call.
-const LIMIT: usize = 100;
+const LIMIT: u32 = 100;
 
 /// The regions of Open Telekom Cloud, which runs the same service under its own name.
 fn is_otc(region: &str) -> bool {
@@ -173,7 +174,14 @@ fn list(scope: &Scope<'_>) -> Vec<Query> {
 fn by_id(task: &TaskRef) -> Option<Query> {
     // Ids come from outside; the vendor's have neither.
     let is_plain = !task.id.is_empty() && !task.id.contains(|c: char| c == '/' || c.is_control());
-    is_plain.then(|| Query::new(&SHOW_JOB_DETAIL, Subject::Task(task.clone())))
+    (is_plain && !is_instance_id(&task.id))
+        .then(|| Query::new(&SHOW_JOB_DETAIL, Subject::Task(task.clone())))
+}
+
+/// Whether an id is that of an instance: 32 hexadecimal digits and the suffix of the product.
+fn is_instance_id(id: &str) -> bool {
+    let digits = id.strip_suffix("in02");
+    digits.is_some_and(|it| it.len() == 32 && it.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 fn request(target: &Target, query: &Query) -> Request<Bytes> {
@@ -192,7 +200,7 @@ fn request(target: &Target, query: &Query) -> Request<Bytes> {
             parameters.extend(filter.since.map(|time| ("start_time", time_text(time))));
             parameters.extend(filter.until.map(|time| ("end_time", time_text(time))));
             parameters.extend(filter.status.map(|status| ("status", status.to_owned())));
-            let page = usize::try_from(query.page).unwrap_or(usize::MAX).saturating_sub(1);
+            let page = query.page.saturating_sub(1);
             parameters.push(("limit", LIMIT.to_string()));
             parameters.push(("offset", page.saturating_mul(LIMIT).to_string()));
             format!("/v3.1/{project_id}/jobs")
@@ -219,7 +227,7 @@ fn decode(
         Subject::Tasks(filter) => {
             let rows = wire::rows(&document, "/jobs")?;
             page.tasks.extend(rows.iter().filter_map(|row| listed(row, filter, unreadable)));
-            page.next.extend((rows.len() >= LIMIT).then(|| query.next_page()));
+            page.read_list(query, rows, "id", LIMIT, wire::integer(&document, "total_count"));
         }
         Subject::Task(wanted) => {
             let rows = wire::rows(&document, "/job")?;
@@ -384,6 +392,7 @@ fn time_parameter(parameters: &Parameters, name: &str) -> Result<Timestamp, Faul
 }
 
 fn paging(parameters: &Parameters) -> Result<(usize, usize), Fault> {
+    const LIMIT: usize = self::LIMIT as usize;
     let number =
         |name: &str, default: usize| parameters.get(name).map_or(Ok(default), |text| text.parse());
     match (number("offset", 0), number("limit", LIMIT)) {

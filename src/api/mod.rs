@@ -10,6 +10,7 @@ mod alibaba_polardb;
 pub mod endpoints;
 pub mod given;
 mod huawei_dds;
+pub mod paging;
 mod tencent;
 mod tencent_cdb;
 mod tencent_redis;
@@ -68,6 +69,9 @@ pub struct TaskApi {
     pub discover: Option<fn(&Scope<'_>) -> Query>,
     /// The first page of every query that one poll needs, unfinished states first.
     pub list: fn(&Scope<'_>) -> Vec<Query>,
+    /// What ids its tasks have, and where people find them, as a sentence without its subject; what
+    /// looks otherwise leads to no task. Empty where no task can be asked for by its id.
+    pub task_id: &'static str,
     /// The query for one task; `None` where the task cannot be asked for with what is known of it.
     pub by_id: fn(&TaskRef) -> Option<Query>,
     /// The unsigned request for a query.
@@ -187,6 +191,8 @@ pub struct Page {
     /// page and the rows read do not agree. Nothing can be concluded from what such a list leaves
     /// out.
     pub incomplete: bool,
+    /// The rows in it, if it is a page of a list.
+    pub rows: paging::Rows,
     /// What in it could not be read.
     pub unreadable: Unreadable,
 }

@@ -62,10 +62,9 @@ pub(super) fn offset_of(page: u32) -> u64 {
     u64::from(page.saturating_sub(1)) * u64::from(LIMIT)
 }
 
-/// Whether a page is full, so that there may be another. The vendor's total is not trusted: it
-/// counts something else in some answers.
-pub(super) fn is_full(rows: &[Value]) -> bool {
-    rows.len() >= LIMIT as usize
+/// How many rows there are on all pages, by the vendor's word.
+pub(super) fn total(document: &Value) -> Option<i64> {
+    wire::integer(document.get("Response")?, "TotalCount")
 }
 
 /// A time as parameters and answers write it: `2024-06-17 17:50:05`, at the source's offset.

@@ -90,6 +90,8 @@ pub(super) static API: TaskApi = TaskApi {
         ("REMOVED", TaskState::Canceled),
     ],
     list_window: None,
+    task_id: "the `JobId` of `DescribeTasks`: a number. The call that began the task answers an \
+              `AsyncRequestId`; `DescribeTasks` takes it as a filter and shows the `JobId`",
     error_by_id: false,
     endpoints: &ENDPOINTS,
     project: None,
@@ -149,7 +151,8 @@ fn list(scope: &Scope<'_>) -> Vec<Query> {
 
 fn by_id(task: &TaskRef) -> Option<Query> {
     let known = instance_of(task).is_some() || task.started.is_some();
-    known.then(|| Query::new(&DESCRIBE_TASKS, Subject::Task(task.clone())))
+    (known && wire::is_number(&task.id))
+        .then(|| Query::new(&DESCRIBE_TASKS, Subject::Task(task.clone())))
 }
 
 fn instance_of(task: &TaskRef) -> Option<&str> {
@@ -199,6 +202,7 @@ fn decode(target: &Target, query: &Query, response: &Response<Bytes>) -> Result<
     let document = tencent::document(response)?;
     let rows = wire::rows(&document, "/Response/Items")?;
     let mut page = Page::default();
+    page.read_list(query, rows, "JobId", tencent::LIMIT, tencent::total(&document));
     match &query.subject {
         Subject::Tasks(filter) => {
             let asked = filter.resources.first().map(|resource| &*resource.id);
@@ -206,7 +210,6 @@ fn decode(target: &Target, query: &Query, response: &Response<Bytes>) -> Result<
                 .iter()
                 .filter_map(|row| task(target, row, asked, &mut page.unreadable))
                 .collect();
-            page.next.extend(tencent::is_full(rows).then(|| query.next_page()));
         }
         Subject::Task(wanted) => {
             let found =
@@ -214,8 +217,10 @@ fn decode(target: &Target, query: &Query, response: &Response<Bytes>) -> Result<
             page.tasks.extend(
                 found.and_then(|row| task(target, row, instance_of(wanted), &mut page.unreadable)),
             );
-            if page.tasks.is_empty() {
-                page.next.extend(where_else(query, wanted, tencent::is_full(rows)));
+            if !page.tasks.is_empty() {
+                page.next.clear();
+            } else if page.next.is_empty() {
+                page.next.extend(widened(wanted));
             }
         }
         Subject::Project | Subject::Resources { .. } => {}
@@ -223,11 +228,8 @@ fn decode(target: &Target, query: &Query, response: &Response<Bytes>) -> Result<
     Ok(page)
 }
 
-/// Where to look on for a task that is not in the page that `query` brought.
-fn where_else(query: &Query, wanted: &TaskRef, is_full: bool) -> Option<Query> {
-    if is_full {
-        return Some(query.next_page());
-    }
+/// Where to look on for a task that is not among those of its start.
+fn widened(wanted: &TaskRef) -> Option<Query> {
     let widened = TaskRef { started: None, ..wanted.clone() };
     wanted.started.and_then(|_| by_id(&widened))
 }

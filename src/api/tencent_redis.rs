@@ -88,6 +88,8 @@ pub(super) static API: TaskApi = TaskApi {
         ("4", TaskState::Failed),
     ],
     list_window: Some(WINDOW),
+    task_id: "the `TaskId` in the answer to the call that began the task: a number. A `DealId` or \
+              `DealName` is an order's",
     error_by_id: true,
     endpoints: &ENDPOINTS,
     project: None,
@@ -193,9 +195,7 @@ fn list(scope: &Scope<'_>) -> Vec<Query> {
 }
 
 fn by_id(task: &TaskRef) -> Option<Query> {
-    // Written in any other way (`+7`, `007`) it would be a second id for one task.
-    let is_number = task.id.parse::<u64>().is_ok_and(|number| number.to_string() == *task.id);
-    is_number.then(|| Query::new(&DESCRIBE_TASK_INFO, Subject::Task(task.clone())))
+    wire::is_number(&task.id).then(|| Query::new(&DESCRIBE_TASK_INFO, Subject::Task(task.clone())))
 }
 
 fn request(target: &Target, query: &Query) -> Request<Bytes> {
@@ -245,7 +245,7 @@ fn decode(target: &Target, query: &Query, response: &Response<Bytes>) -> Result<
             let rows = wire::rows(&document, "/Response/Tasks")?;
             page.tasks =
                 rows.iter().filter_map(|row| listed(target, row, &mut page.unreadable)).collect();
-            page.next.extend(tencent::is_full(rows).then(|| query.next_page()));
+            page.read_list(query, rows, "TaskId", tencent::LIMIT, tencent::total(&document));
         }
         Subject::Task(wanted) => {
             let row = document.get("Response").filter(|row| row.get("Status").is_some());

@@ -23,6 +23,12 @@ pub fn task_id(row: &Value, field: &str, unreadable: &mut Unreadable) -> Option<
     id.map(Cow::into_owned)
 }
 
+/// Whether an id is a number as a vendor that counts its tasks writes it. Written in any other way
+/// (`+7`, `007`) it would be a second id for one task, and no answer would name it.
+pub fn is_number(id: &str) -> bool {
+    id.parse::<u64>().is_ok_and(|number| number.to_string() == *id)
+}
+
 /// Our state and the vendor's word for it. A word that `api` does not list is counted.
 pub fn status(
     api: &TaskApi,
@@ -79,7 +85,8 @@ fn number(row: &Value, field: &str, unreadable: &mut Unreadable) -> Option<f64> 
 }
 
 /// A time in any of the vendors' formats. One that names no zone is taken to be at `offset`. The
-/// vendors' words for "no time yet" (`0000-00-00 00:00:00`, year 1, the epoch) are `None`.
+/// vendors' words for "no time yet" (`0000-00-00 00:00:00`, year 1, the epoch) and for "never" (year
+/// 9999 and later) are `None`.
 pub fn time(
     row: &Value,
     field: &str,
@@ -87,7 +94,8 @@ pub fn time(
     unreadable: &mut Unreadable,
 ) -> Option<Timestamp> {
     let text = text(row, field)?;
-    if ["0000-", "0001-", "1970-01-01"].iter().any(|none| text.starts_with(none)) {
+    if ["0000-", "0001-", "1970-01-01"].iter().any(|none| text.starts_with(none)) || is_never(&text)
+    {
         return None;
     }
     let time = parse_time(&text, offset);
@@ -95,6 +103,13 @@ pub fn time(
         unreadable.time = unreadable.time.saturating_add(1);
     }
     time
+}
+
+/// Whether a time is in a year that no calendar of a vendor reaches: `9999-12-31T23:59:59Z`.
+fn is_never(text: &str) -> bool {
+    let Some((year, _)) = text.trim_start_matches('+').split_once('-') else { return false };
+    let year = year.trim_start_matches('0');
+    year.bytes().all(|byte| byte.is_ascii_digit()) && (year == "9999" || year.len() > 4)
 }
 
 fn parse_time(text: &str, offset: Offset) -> Option<Timestamp> {
@@ -167,6 +182,12 @@ mod tests {
             "1970-01-01 08:00:00",
             "1970-01-01 08:00:01",
             "1970-01-01T00:00:00Z",
+            "9999-12-31T23:59:59Z",
+            "9999-12-31 23:59:59",
+            "9999-12-31T15:59Z",
+            "9999-01-01T00:00:00+0000",
+            "10000-01-01T00:00:00Z",
+            "+292278994-08-17T07:12:55Z",
         ] {
             assert_eq!(read_time(text), None, "{text}");
         }
@@ -174,7 +195,15 @@ mod tests {
 
     #[test]
     fn a_time_in_no_known_format_is_counted() {
-        for text in ["yesterday", "2024-13-01 00:00:00", "2024-02-30", "2024-01-01 25:00:00"] {
+        for text in [
+            "9998-13-01",
+            "99999",
+            "99999-",
+            "yesterday",
+            "2024-13-01 00:00:00",
+            "2024-02-30",
+            "2024-01-01 25:00:00",
+        ] {
             assert_eq!(read_time(text).as_deref(), Some("unreadable"), "{text}");
         }
     }

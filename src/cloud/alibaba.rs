@@ -140,24 +140,30 @@ pub(super) fn refusal(response: &Response<Bytes>) -> Option<Refusal> {
     Some(refusal.after(wait.or_else(|| refusal::retry_after(map))))
 }
 
-/// Code and message; with a good status only if there is nothing else.
+/// Code and message. With a good status the answer is a refusal if it says that there was no
+/// success, or if it has a code for that and no rows.
 fn envelope(status: StatusCode, tree: &Value) -> Option<(String, String)> {
-    const FIELDS: &[&str] = &[
-        "RequestId",
-        "HostId",
-        "Code",
-        "Message",
-        "Recommend",
-        "AccessDeniedDetail",
-        "HttpStatusCode",
-        "Success",
-    ];
-    let field = |name: &str| text(tree, name).or_else(|| text(tree, &name.to_ascii_lowercase()));
-    let code = field("Code")?;
+    let either = |upper, lower| text(tree, upper).or_else(|| text(tree, lower));
+    let code = either("Code", "code").or_else(|| either("ErrCode", "errCode"));
+    let is_good = |code: &str| match code.parse::<u16>() {
+        Ok(number) => number < 400,
+        Err(_) => ["OK", "Success"].iter().any(|good| good.eq_ignore_ascii_case(code)),
+    };
     let refused = !status.is_success()
-        || (refusal::holds_only(tree, FIELDS) && !["200", "OK", "Success"].contains(&&*code));
+        || match success(tree) {
+            Some(success) => !success,
+            None => code.as_deref().is_some_and(|code| !is_good(code)) && !has_rows(tree),
+        };
+    // Without a code the status says what there is to say.
+    let code = match (code, status.is_success()) {
+        (Some(code), false) => code,
+        (Some(code), true) if !is_good(&code) => code,
+        (Some(_) | None, true) => status.as_str().to_owned().into(),
+        (None, false) => return None,
+    };
     refused.then(|| {
-        let message = field("Message").unwrap_or_default();
+        let message = either("Message", "message").or_else(|| either("ErrMessage", "errMessage"));
+        let message = message.unwrap_or_default();
         let action = missing_action(tree).filter(|action| !message.contains(&**action));
         let message = match action {
             Some(action) => format!("{message} ({action})"),
@@ -165,6 +171,32 @@ fn envelope(status: StatusCode, tree: &Value) -> Option<(String, String)> {
         };
         (code.into_owned(), message)
     })
+}
+
+/// What an answer says of its success; `None` if it says nothing.
+fn success(tree: &Value) -> Option<bool> {
+    match tree.get("Success").or_else(|| tree.get("success"))? {
+        Value::Bool(success) => Some(*success),
+        Value::String(text) => text.trim().to_ascii_lowercase().parse().ok(),
+        Value::Null | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// Whether an answer holds anything besides its envelope, echoed parameters and empty lists.
+fn has_rows(tree: &Value) -> bool {
+    fn is_filled(value: &Value) -> bool {
+        match value {
+            Value::Null => false,
+            Value::String(text) => !text.trim().is_empty(),
+            Value::Bool(_) | Value::Number(_) => true,
+            Value::Array(items) => !items.is_empty(),
+            Value::Object(fields) => fields.values().any(is_filled),
+        }
+    }
+    let parts = tree.as_object().into_iter().flatten();
+    parts
+        .filter(|(name, _)| !name.eq_ignore_ascii_case("AccessDeniedDetail"))
+        .any(|(_, part)| (part.is_object() || part.is_array()) && is_filled(part))
 }
 
 /// Which action an answer says is not allowed, beside its message.

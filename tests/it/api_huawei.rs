@@ -167,14 +167,23 @@ fn one_task_is_asked_for_by_its_id() {
 }
 
 #[test]
-fn a_full_page_leads_to_the_next_whatever_is_kept_of_it() {
+fn a_full_page_leads_to_the_next_whatever_is_kept_of_it_and_so_does_a_total() {
     let mut document: Value =
         serde_json::from_slice(&fixture(dds(), "list-tasks-page-1-of-2.json")).unwrap();
     let row = document["jobs"][0].clone();
     let watched = [resource("none of these", None)];
     for (resources, kept) in [(&[][..], true), (&watched, false)] {
         let query = (dds().list)(&scope(resources)).remove(1);
-        for (rows, next) in [(99, vec![]), (100, vec![query.next_page()])] {
+        for (rows, total, more) in [
+            (99, json!(null), false),
+            (99, json!(120), true),
+            (99, json!(5), false),
+            (100, json!(null), true),
+            (100, json!(100), true),
+            (100, json!(0), true),
+        ] {
+            let next = if more { vec![query.next_page()] } else { vec![] };
+            document["total_count"] = total;
             document["jobs"] = vec![row.clone(); rows].into();
             let response = Response::new(Bytes::from(document.to_string()));
             let page = (dds().decode)(&beijing(), &query, &response).unwrap();

@@ -336,29 +336,45 @@ fn redis_asks_for_one_task_by_its_number() {
 }
 
 /// A whole page of rows, each like the first of a recorded one.
-fn full_page(api: &TaskApi, file: &str, list: &str, rows: usize) -> Bytes {
+fn full_page(api: &TaskApi, file: &str, list: &str, rows: usize, total: &Value) -> Bytes {
     let mut document: Value = serde_json::from_slice(&fixture(api, file)).unwrap();
     let list = document.pointer_mut(list).unwrap();
     *list = vec![list[0].clone(); rows].into();
+    document["Response"]["TotalCount"] = total.clone();
     document.to_string().into()
 }
 
 #[test]
-fn a_full_page_leads_to_the_next_whatever_the_total_says() {
+fn a_full_page_leads_to_the_next_and_so_does_a_total_that_says_that_there_is_more() {
     for (api, file, list) in [
         (cdb(), "describe-tasks-running.json", "/Response/Items"),
         (redis(), "describe-task-list-running.json", "/Response/Tasks"),
     ] {
         for query in (api.list)(&scope(&[resource("crs-k3x9d0ab", None)])) {
-            for (rows, next) in [(99, vec![]), (100, vec![query.next_page()])] {
-                let body = full_page(api, file, list, rows);
+            for (rows, total, more) in [
+                (99, json!(99), false),
+                (99, json!(100), true),
+                (99, json!("100"), true),
+                (99, json!(0), false),
+                (99, json!(null), false),
+                (99, json!(-1), false),
+                (99, json!("many"), false),
+                (100, json!(100), true),
+                (100, json!(0), true),
+                (100, json!(null), true),
+                (100, json!(u64::MAX), true),
+                (0, json!(7), false),
+            ] {
+                let next = if more { vec![query.next_page()] } else { vec![] };
+                let body = full_page(api, file, list, rows, &total);
                 let page = (api.decode)(&guangzhou(api), &query, &Response::new(body)).unwrap();
                 assert_eq!((page.tasks.len(), page.next), (rows, next));
             }
         }
     }
     let query = (cdb().by_id)(&reference("6", Some("cdb-one"), None)).unwrap();
-    let body = full_page(cdb(), "describe-tasks-running.json", "/Response/Items", 100);
+    let file = "describe-tasks-running.json";
+    let body = full_page(cdb(), file, "/Response/Items", 100, &json!(100));
     let page = (cdb().decode)(&guangzhou(cdb()), &query, &Response::new(body)).unwrap();
     assert_eq!((page.tasks.len(), page.next), (0, vec![query.next_page()]));
 }

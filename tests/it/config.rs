@@ -110,7 +110,7 @@ fn the_design_s_example_means_what_it_says() {
     let tasks: Vec<_> =
         adb.all_tasks().map(|t| (&*t.id, &*t.resource.as_ref().unwrap().id)).collect();
     let cluster = "am-bp1xxxxxxxx47";
-    assert_eq!(tasks, [("225685759", cluster), ("225685760", cluster), ("0123", cluster)]);
+    assert_eq!(tasks, [("225685759", cluster), ("225685760", cluster), ("123", cluster)]);
     let registration = config.registration.unwrap();
     assert_eq!(registration.token_file, Path::new("/run/secrets/registration-token"));
     assert_eq!((registration.max_tasks, registration.ttl), (10_000, Duration::from_hours(7 * 24)));

@@ -142,10 +142,12 @@ async fn a_source_that_was_never_polled_before_has_no_gap() {
     lab.stop().await;
 }
 
-/// A full page of a MySQL list: the same hundred running tasks each time.
-fn full_page() -> Bytes {
+/// A full page of a MySQL list: of a hundred running tasks, one is another on each page.
+fn full_page(request: &Request<Bytes>) -> Bytes {
+    let asked: serde_json::Value = serde_json::from_slice(request.body()).unwrap();
+    let page = asked["Offset"].as_u64().unwrap() / 100;
     let mut rows = String::new();
-    for id in 1000..1100 {
+    for id in (1000..1099).chain([2000 + page]) {
         write!(rows, r#"{{"JobId":{id},"TaskStatus":"RUNNING","InstanceIds":["cdb-1"]}},"#)
             .unwrap();
     }
@@ -154,12 +156,11 @@ fn full_page() -> Bytes {
 
 #[tokio::test(start_paused = true)]
 async fn a_list_that_is_not_read_to_its_end_is_a_gap_that_goes_on_until_it_is() {
-    let page = full_page();
     let endless = move |elapsed: Duration, request: &Request<Bytes>| {
         let minutes = elapsed.as_secs() / 60;
         // The list, which alone asks for no instance.
         let is_list = !request.body().windows(10).any(|part| part == b"InstanceId");
-        (is_list && (10..30).contains(&minutes)).then(|| Response::new(page.clone()))
+        (is_list && (10..30).contains(&minutes)).then(|| Response::new(full_page(request)))
     };
     let log = Log::listen();
     let scenario = one_task("tencent_cdb", "[{run: {for: 15m}}, {fail: {}}]");
@@ -245,10 +246,9 @@ async fn an_exporter_that_was_down_for_longer_than_the_list_reaches_back_says_so
 
 #[tokio::test(start_paused = true)]
 async fn a_gap_that_goes_on_over_restarts_is_one_and_no_second_of_it_counts_twice() {
-    let page = full_page();
     let endless = move |elapsed: Duration, request: &Request<Bytes>| {
         let is_list = !request.body().windows(10).any(|part| part == b"InstanceId");
-        (is_list && elapsed >= Duration::from_mins(1)).then(|| Response::new(page.clone()))
+        (is_list && elapsed >= Duration::from_mins(1)).then(|| Response::new(full_page(request)))
     };
     let every_two_minutes = |config: &mut Config| {
         config.sources[0].poll.interval = Duration::from_mins(2);

@@ -57,7 +57,9 @@ added to `dbtask_source_coverage_gap_seconds_total`, and one line is logged. Tas
 ended in between may be missing. Where the vendor does not document how far its list reaches, the
 exporter asks back to the last complete poll but vouches for the `lookback` only, or for an hour if
 that is longer. A list of more than 100 pages is not read to its end, and covers nothing: the gap
-goes on until a list is. What is asked for by id, and AnalyticDB's jobs, which are shown while they
+goes on until a list is. A list goes on while a page is full or the vendor's total says that there is
+more, as long as pages bring something new; where the total still says so at the end, the list is not
+whole: one line is logged, nothing counts as gone for not being in it, and it covers nothing. What is asked for by id, and AnalyticDB's jobs, which are shown while they
 go on and no longer, have no such list, and no gaps are counted for them.
 A DDS list that has never answered but with 404 is taken not to exist where ids are given, and asked
 for again every hour; one that has answered before, an earlier process too, is in trouble.
@@ -106,10 +108,15 @@ fn describe(page: &mut String, api: &TaskApi) {
     .unwrap();
     writeln!(
         page,
-        "- A failed task is asked for its error text by a call of its own: {}.\n",
+        "- A failed task is asked for its error text by a call of its own: {}.",
         yes_no(api.error_by_id)
     )
     .unwrap();
+    let task_id = match api.task_id {
+        "" => "none can be",
+        is => is,
+    };
+    writeln!(page, "- The id by which a task is asked for: {task_id}.\n").unwrap();
     writeln!(page, "| State | Status words |\n| --- | --- |").unwrap();
     for state in TaskState::ALL {
         let words: Vec<String> = api

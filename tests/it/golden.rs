@@ -51,7 +51,7 @@ pub(crate) fn fixtures(api: &TaskApi) -> BTreeMap<String, Bytes> {
 }
 
 /// Checks every recorded answer against the text beside it. `query` says what was asked for by the
-/// name of the file, and is `None` for answers that are not decoded.
+/// name of the file, and is `None` for answers that are not decoded. `UPDATE=1` writes the texts.
 pub(crate) fn check_fixtures(
     api: &TaskApi,
     target: &Target,
@@ -62,7 +62,11 @@ pub(crate) fn check_fixtures(
         let stem = name.rsplit_once('.').unwrap().0.to_owned();
         let Some(query) = query(&stem) else { continue };
         let decoded = (api.decode)(target, &query, &Response::new(body));
-        let expected = fixture(api, &format!("{stem}.txt"));
+        let text = format!("{stem}.txt");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(folder(api).join(&text), page_text(decoded.as_ref())).unwrap();
+        }
+        let expected = fixture(api, &text);
         let expected = std::str::from_utf8(&expected).unwrap();
         similar(expected, &page_text(decoded.as_ref()), &name);
         checked.insert(stem);

@@ -127,6 +127,75 @@ fn every_recorded_refusal_is_read() {
     }
 }
 
+#[test]
+fn alibaba_refuses_within_a_good_status_too() {
+    let refusal = |body: &str| {
+        let refusal = Cloud::Alibaba.refusal(&response(200, body.as_bytes().to_vec()))?;
+        Some((refusal.code, refusal.kind))
+    };
+    for (body, code, kind) in [
+        (r#"{"Code":"Throttling.User"}"#, "Throttling.User", Throttled),
+        (
+            r#"{"RequestId":"1","Code":"Throttling","Items":{"DBCluster":[]},"TotalCount":0}"#,
+            "Throttling",
+            Throttled,
+        ),
+        (
+            r#"{"Code":"Forbidden.RAM","Message":"no","Data":null,"Tasks":{"Task":[]}}"#,
+            "Forbidden.RAM",
+            Forbidden,
+        ),
+        (
+            r#"{"code":"ServiceUnavailable","requestId":"1","PageNumber":1}"#,
+            "ServiceUnavailable",
+            Server,
+        ),
+        (
+            r#"{"Success":false,"ErrCode":"InternalError","ErrMessage":"later"}"#,
+            "InternalError",
+            Server,
+        ),
+        (
+            r#"{"Success":"false","Code":"InvalidDBCluster.NotFound","Items":[{"a":1}]}"#,
+            "InvalidDBCluster.NotFound",
+            NotFound,
+        ),
+        (r#"{"Success":false,"Message":"no"}"#, "200", Client),
+        (r#"{"Success":false,"Code":"200"}"#, "200", Client),
+        (
+            "<DescribeTasksResponse><RequestId>1</RequestId><Code>Throttling.Api</Code><Tasks/>\
+             </DescribeTasksResponse>",
+            "Throttling.Api",
+            Throttled,
+        ),
+        (
+            "<Error><Code>InternalError</Code><Message>later</Message></Error>",
+            "InternalError",
+            Server,
+        ),
+        (
+            "<DescribeTasksResponse><Success>false</Success><Code>Forbidden.RAM</Code><Items></Items></DescribeTasksResponse>",
+            "Forbidden.RAM",
+            Forbidden,
+        ),
+    ] {
+        assert_eq!(refusal(body), Some((code.to_owned(), kind)), "{body}");
+    }
+    for body in [
+        r#"{"Code":"Success","Items":{"DBCluster":[]}}"#,
+        r#"{"Code":"200","Message":"ok","Items":[]}"#,
+        r#"{"Code":200,"Success":true,"Items":[]}"#,
+        r#"{"Success":true,"Code":"Partial","Items":[]}"#,
+        r#"{"Code":"Something","TaskInfo":{"TaskId":1,"Status":"Running"}}"#,
+        r#"{"Code":"Something","Tasks":{"Task":[{"TaskId":"1"}]}}"#,
+        r#"{"RequestId":"1","Tasks":{"Task":[]}}"#,
+        "<DescribeTasksResponse><Code>Something</Code><Tasks><Task><TaskId>1</TaskId></Task></Tasks></DescribeTasksResponse>",
+        "<DescribeTasksResponse><RequestId>1</RequestId><Tasks/></DescribeTasksResponse>",
+    ] {
+        assert_eq!(refusal(body), None, "{body}");
+    }
+}
+
 type Codes = &'static [(u16, &'static str)];
 
 /// Every code of the vendors' tables, with each status it is documented with.
@@ -535,7 +604,7 @@ fn an_answer_with_a_good_status_is_left_to_its_reader() {
         "[]",
         "{\"TaskInfo\":{\"TaskId\":1},\"RequestId\":\"r\"}",
         r#"{"Code":"200","Message":"OK","RequestId":"r"}"#,
-        r#"{"Code":"Failed","Message":"why","JobId":7}"#,
+        r#"{"Code":"Failed","Message":"why","Job":{"Id":7}}"#,
         r#"{"job":{"id":"1","error_code":"DBS.1"}}"#,
         r#"{"error_code":"DBS.1","error_msg":"why","jobs":[]}"#,
         r#"{"Response":{"TotalCount":0,"Items":[],"RequestId":"r"}}"#,
