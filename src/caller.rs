@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::api::{DecodeError, Operation, Page, Query, Target, TaskApi};
 use crate::budget::{Left, Need, Slowed, Spent};
@@ -22,6 +22,11 @@ use crate::store::SourceInfo;
 use crate::tally::Tally;
 use crate::task::Timestamp;
 use crate::transport::{Transport, TransportError};
+
+/// The most exchanges that a session takes: roles may stand on one another.
+const EXCHANGES: u32 = 10;
+/// Over all timeouts and the reading of files: what takes longer hangs, and is given up.
+const SLACK: Duration = Duration::from_secs(30);
 
 /// Whom to ask, in whose name, and how.
 #[derive(Clone, Debug)]
@@ -40,6 +45,8 @@ pub struct Caller {
     pub transport: Arc<dyn Transport>,
     /// How the services of this machine that hand out keys are reached.
     pub machine: Arc<dyn Transport>,
+    /// What the transport grants one call.
+    pub timeout: Duration,
     /// Counts the calls.
     pub instruments: Instruments,
     /// Tells our time.
@@ -282,7 +289,9 @@ impl Caller {
         self.account.admit(operation).await;
         let outside =
             Outside { now: self.vendor_now(), cloud: &*self.transport, machine: &*self.machine };
-        let credentials = self.credentials.get(&outside).await?;
+        let longest = self.timeout.saturating_mul(EXCHANGES).saturating_add(SLACK);
+        let credentials = timeout(longest, self.credentials.get(&outside)).await;
+        let credentials = credentials.map_err(|_| TransportError::Timeout)??;
         self.spend().await?;
         Ok(credentials)
     }
@@ -361,7 +370,9 @@ impl Caller {
             return Ok(tokio::join!(both.0, both.1).1?);
         }
         let transport = &self.transport;
-        Ok(if anew { transport.send_anew(request).await } else { transport.send(request).await }?)
+        let sending = if anew { transport.send_anew(request) } else { transport.send(request) };
+        let answer = timeout(self.timeout.saturating_add(SLACK), sending).await;
+        Ok(answer.map_err(|_| TransportError::Timeout)??)
     }
 
     fn read(&self, query: &Query, response: &Response<Bytes>) -> Result<Page, FetchError> {

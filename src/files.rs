@@ -1,13 +1,13 @@
-//! Small files that may change while the exporter runs: [`read`], and [`FileWatch`], which tells
-//! when the content has changed.
+//! Small files that may change while the exporter runs: [`FileWatch`] tells when the content has
+//! changed.
 //!
 //! Only the content counts, not the time or the number of the file: an editor writes it in place or
 //! by rename, Kubernetes turns a link to a folder around, and a backup comes back with an old time.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fs::{self, File};
+use std::fs;
 use std::future::pending;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,8 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use inotify::{EventStream, Inotify, WatchDescriptor, WatchMask, Watches};
 use sha2::{Digest as _, Sha256};
 use tokio::time::{sleep, timeout};
+
+use crate::reading::{self, PATIENCE, read_now};
 
 /// How often the file is read where no event comes: on network file systems, and where the system
 /// has no watches left.
@@ -29,16 +31,6 @@ const SETTLE: Duration = Duration::from_millis(200);
 const AGAIN: Duration = Duration::from_mins(1);
 /// As many links as Linux follows.
 const MAX_LINKS: usize = 40;
-
-/// The bytes of a file; an error if there are more than `limit`.
-pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit {
-        return Err(io::Error::other(format!("it is larger than {} KiB", limit / 1024)));
-    }
-    Ok(bytes)
-}
 
 /// Tells when the content of a file has changed.
 ///
@@ -60,6 +52,9 @@ type Events = EventStream<[u8; 1024]>;
 
 /// The digest of a content, or why there is none.
 pub type FileVersion = Result<[u8; 32], String>;
+
+/// A content, or why there is none.
+pub type FileContent = Result<Arc<[u8]>, String>;
 
 impl FileWatch {
     /// Watches `path`, of which not more than `limit` bytes are ever read.
@@ -98,6 +93,11 @@ impl FileWatch {
         }
     }
 
+    /// Has the next call of [`Self::changed`] return what is there, whatever was returned last.
+    pub fn forget(&mut self) {
+        self.seen = None;
+    }
+
     /// Reads the file. It is watched before it is read, so that a change in between is an event.
     async fn look(&mut self) -> io::Result<Vec<u8>> {
         let mut late = None;
@@ -110,13 +110,16 @@ impl FileWatch {
         let watches = self.events.as_ref().map(EventStream::watches);
         let (path, limit) = (Arc::clone(&self.path), self.limit);
         let before = self.folders.clone();
-        // On another thread, for a file system may hang.
+        // On another thread, for a file system may hang; to watch the folders then hangs as well.
         let work = move || {
-            let folders = watches.map(|watches| watch(watches, before, &path));
-            (folders, read(&path, limit))
+            let file = Arc::clone(&path);
+            reading::in_time(&path, PATIENCE, move || {
+                let folders = watches.map(|watches| watch(watches, before, &file));
+                Ok((folders, read_now(&file, limit)))
+            })
         };
         let (folders, content) =
-            tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?;
+            tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??;
         if let Some((folders, refused)) = folders {
             self.folders = folders;
             late = refused;
@@ -136,7 +139,7 @@ impl FileWatch {
 }
 
 /// What tells a content from others.
-pub fn version(content: &io::Result<Vec<u8>>) -> FileVersion {
+pub fn version<B: AsRef<[u8]>, E: ToString>(content: &Result<B, E>) -> FileVersion {
     match content {
         Ok(bytes) => Ok(Sha256::digest(bytes).into()),
         Err(error) => Err(error.to_string()),
@@ -243,6 +246,7 @@ fn folder(path: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::os::unix::fs::symlink;
     use std::time::SystemTime;
 

@@ -8,8 +8,10 @@ use anyhow::Context as _;
 use clap::Args;
 use reqwest::{Client, Identity, Url};
 
+use crate::config::MAX_FILE_BYTES;
 use crate::listen::ListenAddress;
 use crate::printable::printable;
+use crate::reading::read_apart;
 use crate::server::Web;
 
 /// The least that whoever runs checks waits for: Docker and Kubernetes kill slower ones.
@@ -115,9 +117,7 @@ async fn is_tls(file: Option<&Path>) -> anyhow::Result<bool> {
 }
 
 async fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
-    let path = file.to_owned();
-    let read = tokio::task::spawn_blocking(move || std::fs::read(path));
-    read.await?.with_context(|| file.display().to_string())
+    read_apart(file, MAX_FILE_BYTES).await.with_context(|| file.display().to_string())
 }
 
 fn base(text: &str) -> Result<Url, String> {

@@ -23,6 +23,7 @@
 //! | [`document`] | JSON and XML as one tree |
 //! | [`config`] | What the operator writes, checked into a list of sources |
 //! | [`credentials`] | Where keys come from |
+//! | [`reading`] | Reads small files in bounded time |
 //! | [`files`] | Small files that may change while the exporter runs |
 //! | [`transport`] | `Transport`, the crate's only trait, and the network behind it |
 //! | [`proxy`] | Which proxy of the environment a host is asked through. Pure |
@@ -97,6 +98,7 @@ pub mod policy;
 pub mod poller;
 pub mod printable;
 pub mod proxy;
+pub mod reading;
 pub mod registration;
 pub mod reload;
 pub mod sabotage;

@@ -9,14 +9,14 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use dbtask_exporter::cli::{self, Cli, Command, Output};
 use dbtask_exporter::clock::Clock;
-use dbtask_exporter::config::{Config, ConfigError, LoadedConfig};
+use dbtask_exporter::config::{Config, ConfigError, LoadedConfig, MAX_FILE_BYTES};
 use dbtask_exporter::environment::Environment;
 use dbtask_exporter::exporter::Exporter;
 use dbtask_exporter::listen::ListenAddress;
 use dbtask_exporter::reload::Reloader;
 use dbtask_exporter::server::{self, Lifecycle, Web};
 use dbtask_exporter::simulator::{Scenario, SimulatedCloud};
-use dbtask_exporter::{check, log, table};
+use dbtask_exporter::{check, log, reading, table};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -202,7 +202,8 @@ fn simulated_cloud(scenario: Option<&Path>) -> anyhow::Result<Arc<SimulatedCloud
     let scenario = match scenario {
         None => Scenario::demo()?,
         Some(file) => {
-            let read = || Scenario::parse(&std::fs::read_to_string(file)?);
+            let read =
+                || Scenario::parse(std::str::from_utf8(&reading::read(file, MAX_FILE_BYTES)?)?);
             read().with_context(|| file.display().to_string())?
         }
     };

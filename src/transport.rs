@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use http::uri::Authority;
 use http::{Request, Response};
@@ -16,8 +17,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::{Instant, timeout};
 
 use crate::environment::Environment;
-use crate::files::FileVersion;
+use crate::files::{FileContent, FileVersion, version};
 use crate::proxy::EnvironmentProxies;
+use crate::reading::read_apart;
 
 /// Sends one request and waits for the whole answer. Implemented by the network and by the
 /// simulated cloud.
@@ -63,6 +65,11 @@ const KEPT: Duration = Duration::from_secs(3);
 /// somebody in between has dropped without a word costs no more than that.
 const PATIENCE_DIVISOR: u32 = 3;
 
+/// The largest file of authorities that is read.
+const MAX_CA_FILE_BYTES: u64 = 1024 * 1024;
+/// How often a file of authorities is looked at, at most: only ever before a request is sent.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
 /// How one source reaches its cloud.
 #[derive(Clone, Debug)]
 pub struct NetworkOptions {
@@ -72,48 +79,122 @@ pub struct NetworkOptions {
     pub proxy_url: Option<SecretString>,
     /// Further certificate authorities to trust, PEM.
     pub ca_file: Option<PathBuf>,
-    /// What that file holds: of another content comes another network.
-    pub ca_version: Option<FileVersion>,
+    /// What that file held when it was read last.
+    pub ca_content: Option<FileContent>,
     /// Whether what is asked is on this machine or its link, where no proxy can be meant.
     pub direct: bool,
 }
 
 impl NetworkOptions {
-    /// Whether one [`Network`] serves both.
+    /// Whether one [`Network`] serves both. It follows its file of authorities by itself.
     pub fn is_same(&self, other: &Self) -> bool {
-        let Self { timeout, proxy_url, ca_file, ca_version, direct } = self;
+        let Self { timeout, proxy_url, ca_file, ca_content: _, direct } = self;
         let url = |url: &Option<SecretString>| url.as_ref().map(|it| it.expose_secret().to_owned());
         (*timeout, *direct) == (other.timeout, other.direct)
             && url(proxy_url) == url(&other.proxy_url)
-            && (ca_file, ca_version) == (&other.ca_file, &other.ca_version)
+            && ca_file == &other.ca_file
     }
 }
 
 /// The network. Follows no redirect, so that a signed request never reaches another host.
 #[derive(Debug)]
 pub struct Network {
-    /// Keeps connections for [`KEPT`].
-    keeping: reqwest::Client,
-    /// Opens a connection for each request.
-    anew: reqwest::Client,
+    clients: ArcSwap<Clients>,
+    authorities: Option<Authorities>,
     /// How long the head of an answer may take on a kept connection.
     patience: Duration,
     /// When the last answer of each host had been read: its connection is kept from then on.
     answered: Mutex<HashMap<Authority, Instant>>,
 }
 
-impl Network {
-    /// A client with a connection pool of its own. Fails if the proxy's address or the certificate
-    /// file cannot be read.
-    pub fn new(options: &NetworkOptions) -> anyhow::Result<Self> {
+#[derive(Debug)]
+struct Clients {
+    /// Keeps connections for [`KEPT`].
+    keeping: reqwest::Client,
+    /// Opens a connection for each request.
+    anew: reqwest::Client,
+}
+
+/// A file of authorities, which may change.
+#[derive(Debug)]
+struct Authorities {
+    file: PathBuf,
+    options: NetworkOptions,
+    looked: tokio::sync::Mutex<Looked>,
+}
+
+/// When it was read last, and what was in it.
+#[derive(Debug)]
+struct Looked {
+    at: Instant,
+    version: FileVersion,
+}
+
+impl Clients {
+    fn new(options: &NetworkOptions) -> anyhow::Result<Self> {
         // An error here means that somebody else installed a provider first, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Ok(Self {
             keeping: client(options)?.pool_idle_timeout(KEPT).build()?,
             anew: client(options)?.pool_max_idle_per_host(0).build()?,
+        })
+    }
+}
+
+impl Network {
+    /// A client with a connection pool of its own. Fails if the proxy's address or the authorities
+    /// cannot be used. Reads no file: the authorities are in the options.
+    pub fn new(options: &NetworkOptions) -> anyhow::Result<Self> {
+        let authorities = options.ca_file.as_ref().zip(options.ca_content.as_ref());
+        let authorities = authorities.map(|(file, content)| Authorities {
+            file: file.clone(),
+            options: options.clone(),
+            looked: tokio::sync::Mutex::new(Looked {
+                at: Instant::now(),
+                version: version(content),
+            }),
+        });
+        Ok(Self {
+            clients: ArcSwap::from_pointee(Clients::new(options)?),
+            authorities,
             patience: options.timeout / PATIENCE_DIVISOR,
             answered: Mutex::default(),
         })
+    }
+
+    /// Has new connections trust what the file of authorities holds now, if it was not looked at
+    /// just before. What cannot be used is logged once, and the authorities before it stay.
+    async fn follow(&self) {
+        let Some(Authorities { file, options, looked }) = &self.authorities else { return };
+        // Nobody waits for another one's reading.
+        let Ok(mut looked) = looked.try_lock() else { return };
+        if looked.at.elapsed() < LOOK_AGAIN {
+            return;
+        }
+        let content = read_apart(file, MAX_CA_FILE_BYTES).await;
+        looked.at = Instant::now();
+        let now = version(&content);
+        if now == looked.version {
+            return;
+        }
+        looked.version = now;
+        let content = content.map(Arc::from).map_err(|error| error.to_string());
+        let options = NetworkOptions { ca_content: Some(content), ..options.clone() };
+        // On another thread, for the system's own authorities are read again.
+        let clients = tokio::task::spawn_blocking(move || Clients::new(&options)).await;
+        match clients.map_err(anyhow::Error::from).flatten() {
+            Ok(clients) => {
+                self.clients.store(Arc::new(clients));
+                self.answered().clear();
+                tracing::info!(
+                    file = %file.display(),
+                    "new connections trust the authorities in the new version of this file"
+                );
+            }
+            Err(error) => tracing::error!(
+                "the authorities before it stay, for the new version cannot be used: {error:#}"
+            ),
+        }
     }
 
     /// Whether a request to this host may be sent on a kept connection.
@@ -138,6 +219,8 @@ impl Network {
         request: Request<Bytes>,
         anew: bool,
     ) -> Result<Response<Bytes>, TransportError> {
+        self.follow().await;
+        let clients = self.clients.load_full();
         let host = request.uri().authority().cloned();
         let kept = !anew && host.as_ref().is_some_and(|host| self.may_be_kept(host));
         let request = reqwest::Request::try_from(request)
@@ -145,10 +228,10 @@ impl Network {
         let answer = if kept {
             let silent =
                 |_| TransportError::Stale("no answer on a connection that was kept".to_owned());
-            let answer = timeout(self.patience, self.keeping.execute(request)).await;
+            let answer = timeout(self.patience, clients.keeping.execute(request)).await;
             answer.map_err(silent)?.map_err(|error| stale(&error))?
         } else {
-            let client = if anew { &self.anew } else { &self.keeping };
+            let client = if anew { &clients.anew } else { &clients.keeping };
             client.execute(request).await.map_err(|error| broken(&error))?
         };
         let response = whole(answer).await?;
@@ -184,19 +267,20 @@ fn client(options: &NetworkOptions) -> anyhow::Result<reqwest::ClientBuilder> {
             proxies.of_host(url.scheme(), url.host_str()?, url.port_or_known_default()?)
         }));
     }
-    if let Some(file) = &options.ca_file {
-        for certificate in certificates(file)? {
+    if let (Some(file), Some(content)) = (&options.ca_file, &options.ca_content) {
+        let content = content.as_ref().map_err(|error| anyhow::anyhow!("{error}"));
+        let found = content.and_then(|pem| certificates(pem));
+        for certificate in found.with_context(|| format!("ca_file {}", file.display()))? {
             client = client.add_root_certificate(certificate);
         }
     }
     Ok(client)
 }
 
-fn certificates(file: &Path) -> anyhow::Result<Vec<reqwest::Certificate>> {
-    let pem = std::fs::read(file).with_context(|| format!("ca_file {}", file.display()))?;
-    let certificates = reqwest::Certificate::from_pem_bundle(&pem)
-        .with_context(|| format!("ca_file {}", file.display()))?;
-    anyhow::ensure!(!certificates.is_empty(), "ca_file {}: no certificate in it", file.display());
+/// The certificates in `pem`; an error if there is none.
+pub fn certificates(pem: &[u8]) -> anyhow::Result<Vec<reqwest::Certificate>> {
+    let certificates = reqwest::Certificate::from_pem_bundle(pem)?;
+    anyhow::ensure!(!certificates.is_empty(), "no certificate in it");
     Ok(certificates)
 }
 

@@ -1,12 +1,14 @@
 //! `Files`: what a configuration is read from, and what was in it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::MAX_FILE_BYTES;
-use crate::files::{self, FileVersion, version};
+use crate::files::{FileVersion, version};
+use crate::reading::{PATIENCE, read_within};
 
 /// Reads the files that a configuration names, and remembers what was in them.
 #[derive(Debug)]
@@ -14,13 +16,16 @@ pub(super) struct Files {
     /// What relative paths are relative to.
     folder: PathBuf,
     versions: RefCell<BTreeMap<PathBuf, FileVersion>>,
+    /// What the next read may take. Each that is late halves it, so that no number of files on a
+    /// file system that hangs takes longer than two of them.
+    patience: Cell<Duration>,
 }
 
 impl Files {
     /// Names are relative to the folder of the configuration in `file`.
     pub(super) fn beside(file: &Path) -> Self {
         let folder = file.parent().unwrap_or(Path::new("")).to_owned();
-        Self { folder, versions: RefCell::default() }
+        Self { folder, versions: RefCell::default(), patience: Cell::new(PATIENCE) }
     }
 
     /// Where the file is that the configuration calls so.
@@ -41,16 +46,12 @@ impl Files {
 
     /// The content of a file.
     pub(super) fn bytes(&self, path: PathBuf) -> io::Result<Vec<u8>> {
-        let content = files::read(&path, MAX_FILE_BYTES);
+        let content = read_within(&path, MAX_FILE_BYTES, self.patience.get());
+        if content.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+            self.patience.set(self.patience.get() / 2);
+        }
         self.versions.borrow_mut().insert(path, version(&content));
         content
-    }
-
-    /// What a file holds that others read.
-    pub(super) fn version(&self, path: &Path) -> FileVersion {
-        let version = version(&files::read(path, MAX_FILE_BYTES));
-        self.versions.borrow_mut().insert(path.to_owned(), version.clone());
-        version
     }
 
     /// Every file that has been read, and what was in it.

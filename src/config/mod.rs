@@ -36,7 +36,7 @@ use self::yaml::{Node, Place};
 use crate::api::{Target, TaskApi, TaskRef};
 use crate::credentials::Provider;
 use crate::environment::Environment;
-use crate::files::FileVersion;
+use crate::files::{FileContent, FileVersion};
 use crate::task::Resource;
 
 /// The largest file that is read.
@@ -114,12 +114,12 @@ pub struct SourceConfig {
     /// A PEM file of authorities to trust besides the built-in ones.
     pub ca_file: Option<PathBuf>,
     /// What that file held when the configuration was read.
-    pub ca_version: Option<FileVersion>,
+    pub ca_content: Option<FileContent>,
 }
 
 impl SourceConfig {
-    /// Whether both are watched in the same way. What the tasks file lists makes no difference: it
-    /// may change at any time.
+    /// Whether both are watched in the same way. What the tasks file lists makes no difference, nor
+    /// which authorities a file holds: both are followed while the source is watched.
     pub fn is_same(&self, other: &Self) -> bool {
         let Self {
             name,
@@ -139,7 +139,7 @@ impl SourceConfig {
             per_task_metrics,
             proxy_url,
             ca_file,
-            ca_version,
+            ca_content: _,
         } = self;
         let url = |url: &Option<SecretString>| url.as_ref().map(|it| it.expose_secret().to_owned());
         std::ptr::eq(*api, other.api)
@@ -150,7 +150,7 @@ impl SourceConfig {
             && (poll, retention, limits) == (&other.poll, &other.retention, &other.limits)
             && *per_task_metrics == other.per_task_metrics
             && url(proxy_url) == url(&other.proxy_url)
-            && (ca_file, ca_version) == (&other.ca_file, &other.ca_version)
+            && ca_file == &other.ca_file
     }
 
     /// Every task to ask for by its id, as far as the configuration knows.

@@ -10,7 +10,7 @@ use super::user::User;
 use super::{CredentialsError, checked};
 use crate::cloud::{AccessKeys, Credentials};
 use crate::environment::Environment;
-use crate::files;
+use crate::reading::read_apart;
 
 /// More than any vendor's token is long.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
@@ -128,14 +128,6 @@ pub async fn read_file(key: &str, path: &Path) -> Result<SecretString, Credentia
 
 /// The text of a small file.
 pub(super) async fn text(path: &Path) -> io::Result<String> {
-    let path = path.to_owned();
-    // A file system may hang; what waits for it may not stop anything else.
-    tokio::task::spawn_blocking(move || read(&path))
-        .await
-        .unwrap_or_else(|stopped| Err(io::Error::other(stopped)))
-}
-
-fn read(path: &Path) -> io::Result<String> {
-    let bytes = files::read(path, MAX_FILE_BYTES)?;
+    let bytes = read_apart(path, MAX_FILE_BYTES).await?;
     String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))
 }

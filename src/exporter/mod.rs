@@ -53,7 +53,7 @@ const MACHINE: NetworkOptions = NetworkOptions {
     timeout: Duration::from_secs(4),
     proxy_url: None,
     ca_file: None,
-    ca_version: None,
+    ca_content: None,
     direct: true,
 };
 
@@ -316,6 +316,10 @@ impl Exporter {
         let plan = Plan::new(watched, &config.sources);
         let mut ways = HashMap::new();
         for source in &config.sources {
+            // A source that goes on keeps the authorities that it has, but the file is wrong.
+            if let (Some(file), Some(Err(problem))) = (&source.ca_file, &source.ca_content) {
+                anyhow::bail!("source {}: ca_file {}: {problem}", source.name, file.display());
+            }
             if plan.step(&source.name) != Some(Step::Keep) {
                 let way = (self.ways.0)(source);
                 let way = way.with_context(|| format!("source {}", source.name))?;
@@ -359,6 +363,7 @@ impl Exporter {
             account,
             transport,
             machine: Arc::clone(&self.machine),
+            timeout: source.poll.timeout,
             instruments: instruments.clone(),
             clock: *clock,
             clock_offset: 0,
@@ -460,7 +465,7 @@ fn network_options(config: &SourceConfig) -> NetworkOptions {
         timeout: config.poll.timeout,
         proxy_url: config.proxy_url.clone(),
         ca_file: config.ca_file.clone(),
-        ca_version: config.ca_version.clone(),
+        ca_content: config.ca_content.clone(),
         direct: host == "localhost" || address.is_ok_and(|address| address.is_loopback()),
     }
 }

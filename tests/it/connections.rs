@@ -124,8 +124,8 @@ async fn cloud(scenario: &str) -> (Arc<SimulatedCloud>, SocketAddr, JoinSet<()>)
 
 fn network() -> Network {
     let timeout = Duration::from_secs(6);
-    let (proxy_url, ca_file, ca_version) = (None, None, None);
-    Network::new(&NetworkOptions { timeout, proxy_url, ca_file, ca_version, direct: true }).unwrap()
+    let (proxy_url, ca_file, ca_content) = (None, None, None);
+    Network::new(&NetworkOptions { timeout, proxy_url, ca_file, ca_content, direct: true }).unwrap()
 }
 
 fn get(url: &str) -> Request<Bytes> {

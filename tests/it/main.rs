@@ -53,5 +53,6 @@ mod tasks_file;
 mod texts;
 mod token_services;
 mod trouble;
+mod unreadable;
 mod web;
 mod web_keys;

@@ -134,7 +134,7 @@ fn acceptor(folder: &Path) -> TlsAcceptor {
 }
 
 /// Takes TLS off, and passes the rest on.
-async fn terminate(listener: TcpListener, acceptor: TlsAcceptor, to: SocketAddr) {
+pub(crate) async fn terminate(listener: TcpListener, acceptor: TlsAcceptor, to: SocketAddr) {
     let mut connections = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
