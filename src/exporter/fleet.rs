@@ -28,6 +28,7 @@ pub(super) struct Fleet {
 pub(super) struct Member {
     pub(super) config: SourceConfig,
     pub(super) watchlist: Arc<Watchlist>,
+    pub(super) tasks_file: Option<Arc<TasksFile>>,
     stop: CancellationToken,
 }
 
@@ -35,7 +36,7 @@ pub(super) struct Member {
 #[derive(Debug)]
 struct Engine {
     poller: Poller,
-    tasks_file: Option<TasksFile>,
+    tasks_file: Option<Arc<TasksFile>>,
     stop: CancellationToken,
 }
 
@@ -68,15 +69,16 @@ impl Fleet {
         poller: Poller,
         tasks_file: Option<TasksFile>,
     ) {
+        let tasks_file = tasks_file.map(Arc::new);
         let stop =
             self.shutdown.as_ref().map_or_else(Default::default, CancellationToken::child_token);
-        let engine = Engine { poller, tasks_file, stop: stop.clone() };
+        let engine = Engine { poller, tasks_file: tasks_file.clone(), stop: stop.clone() };
         if self.shutdown.is_some() {
             self.running.spawn(engine.run());
         } else {
             self.waiting.push(engine);
         }
-        self.members.insert(config.name.clone(), Member { config, watchlist, stop });
+        self.members.insert(config.name.clone(), Member { config, watchlist, tasks_file, stop });
     }
 
     /// Begins to poll, until `shutdown`.

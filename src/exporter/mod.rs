@@ -338,7 +338,10 @@ impl Exporter {
             if let Some(way) = ways.remove(&name) {
                 self.start(source, way);
             } else if let Some(member) = self.fleet.member(&name) {
-                member.watchlist.configure(source.all_tasks().cloned());
+                // Without such a file the tasks are what they were.
+                if let Some(tasks_file) = &member.tasks_file {
+                    tasks_file.hand_over(&source);
+                }
                 member.config = source;
             }
             if let Some(member) = self.fleet.member(&name) {

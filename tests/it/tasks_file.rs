@@ -62,6 +62,19 @@ impl Watched {
         self.lab.seconds(32).await;
     }
 
+    /// Reloads the configuration, for which the file is read as it is now.
+    async fn reload(&mut self) {
+        let content = fs::read(self.path());
+        self.lab
+            .reload(|config| {
+                let source = &mut config.sources[0];
+                let path = source.tasks_file.clone().unwrap();
+                let tasks = source.tasks_with(&path, content).unwrap();
+                source.tasks_in_file = tasks[source.tasks.len()..].to_vec();
+            })
+            .await;
+    }
+
     /// The states of the three tasks; `-` for what is not shown.
     fn states(&self) -> [&'static str; 3] {
         ["1", "2", "3"].map(|id| self.lab.state("one", id))
@@ -189,6 +202,37 @@ async fn an_id_that_is_taken_out_while_polls_fail_is_given_up_when_they_succeed(
     watched.lab.cloud.heal("one");
     watched.lab.minutes(60).await;
     assert_eq!(watched.states(), ["running", "unknown", "-"]);
+    watched.lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_is_changed_back_right_after_a_reload_is_read_again() {
+    let (before, after) = ("[{id: 2, resource: am-1}]", "[{id: 3, resource: am-1}]");
+    let mut watched = Watched::new(before).await;
+    fs::write(watched.path(), after).unwrap();
+    watched.reload().await;
+    watched.write(before).await;
+    assert_eq!(watched.states()[..2], ["running", "running"], "what the file says");
+    fs::write(watched.path(), after).unwrap();
+    watched.reload().await;
+    watched.lab.seconds(32).await;
+    assert_eq!(watched.states(), ["running", "unknown", "running"], "a reload is in force");
+    watched.write(before).await;
+    watched.write(after).await;
+    assert_eq!(watched.states(), ["running", "unknown", "running"], "and the file goes on to be");
+    watched.lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_and_a_bad_version_of_the_file_do_not_hide_each_other() {
+    let mut watched = Watched::new("[{id: 2, resource: am-1}]").await;
+    fs::write(watched.path(), "[{id: 3, resource: am-1}]").unwrap();
+    watched.reload().await;
+    watched.write("[").await;
+    assert!(!watched.reload_successful());
+    assert_eq!(watched.states(), ["running", "unknown", "running"]);
+    watched.write("[{id: 3, resource: am-1}]").await;
+    assert!(watched.reload_successful(), "as the reload has had it");
     watched.lab.stop().await;
 }
 
