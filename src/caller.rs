@@ -17,6 +17,7 @@ use crate::cloud::{Credentials, Refusal, RefusalKind, Signing, SigningError};
 use crate::credentials::{CredentialsError, Outside, Provider};
 use crate::metrics::{Instruments, Reason};
 use crate::pace::Account;
+use crate::redaction::{Redactor, Secrets};
 use crate::sabotage::{self, Bug};
 use crate::store::SourceInfo;
 use crate::tally::Tally;
@@ -84,6 +85,17 @@ pub enum FetchError {
 }
 
 impl FetchError {
+    /// Takes out what we have sent and nobody else may see.
+    fn redact(&mut self, redactor: &Redactor) {
+        match self {
+            Self::Transport(error) => error.redact(redactor),
+            Self::Refused(refusal) => refusal.redact(redactor),
+            Self::Decode(error) => error.redact(redactor),
+            // In our own words, or redacted where the session was asked for.
+            Self::Credentials(_) | Self::Signing(_) | Self::Budget(_) => {}
+        }
+    }
+
     /// The `reason` label, and the field in the log.
     pub fn reason(&self) -> Reason {
         match self {
@@ -245,15 +257,22 @@ impl Caller {
         let begun = Instant::now();
         self.tally.add(self.clock.now());
         self.instruments.request_sent(&self.info.name, operation.name);
-        let answer = self.exchange(query, &credentials, anew).await;
+        let mut sent = Secrets::default();
+        let answer = self.exchange(query, &credentials, anew, &mut sent).await;
         self.instruments.request_finished(self.info.cloud, operation.name, begun.elapsed());
-        let (result, offset) = match answer {
+        let (mut result, offset) = match answer {
             Err(error) => (Err(error), None),
             Ok(response) => {
                 let offset = self.offset(&response);
                 (self.read(query, &response), offset)
             }
         };
+        // The only way on from here: whatever the vendor says has passed it.
+        let redactor = Redactor::new(sent);
+        match &mut result {
+            Ok(page) => page.redact(&redactor),
+            Err(error) => error.redact(&redactor),
+        }
         self.log_call(operation.name, begun.elapsed(), result.as_ref().err());
         match &result {
             Ok(_) => self.account.guard.accepted(),
@@ -359,12 +378,15 @@ impl Caller {
         query: &Query,
         credentials: &Credentials,
         anew: bool,
+        sent: &mut Secrets,
     ) -> Result<Response<Bytes>, FetchError> {
         let mut request = (self.api.request)(&self.target, query);
         let nonce = format!("{:032x}", fastrand::u128(..));
         let now = self.vendor_now();
         let signing = Signing { service: self.api.service, credentials, now, nonce: &nonce };
         self.api.cloud.sign(&mut request, &signing)?;
+        sent.add(Secrets::of(&request));
+        sent.add(self.transport.secrets());
         if sabotage::is(Bug::SentTwice) {
             let both = (self.transport.send(request.clone()), self.transport.send(request));
             return Ok(tokio::join!(both.0, both.1).1?);

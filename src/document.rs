@@ -8,6 +8,8 @@ use std::borrow::Cow;
 
 use serde_json::{Number, Value};
 
+use crate::redaction::Redactor;
+
 /// The deepest nesting of elements or objects that is read. `serde_json` has its own, of 128.
 const MAX_DEPTH: usize = 64;
 
@@ -34,6 +36,16 @@ pub enum DecodeError {
     /// Well-formed, but without the part that must be there.
     #[error("the answer has no {0}")]
     Missing(&'static str),
+}
+
+impl DecodeError {
+    /// Takes out what we have sent and nobody else may see.
+    pub fn redact(&mut self, redactor: &Redactor) {
+        match self {
+            Self::Format(text) | Self::Syntax(text) => redactor.redact(text),
+            Self::Missing(_) => {}
+        }
+    }
 }
 
 /// The tree of an answer, whatever its format. The first byte that is no blank decides, never the

@@ -25,6 +25,7 @@
 //! | [`credentials`] | Where keys come from |
 //! | [`reading`] | Reads small files in bounded time |
 //! | [`files`] | Small files that may change while the exporter runs |
+//! | [`redaction`] | Takes what we have sent, and nobody may see, out of what others say |
 //! | [`transport`] | `Transport`, the crate's only trait, and the network behind it |
 //! | [`proxy`] | Which proxy of the environment a host is asked through. Pure |
 //! | [`clock`] | The only place that asks what time it is |
@@ -99,6 +100,7 @@ pub mod poller;
 pub mod printable;
 pub mod proxy;
 pub mod reading;
+pub mod redaction;
 pub mod registration;
 pub mod reload;
 pub mod sabotage;

@@ -13,13 +13,14 @@ use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use http::uri::Authority;
 use http::{Request, Response};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, timeout};
 
 use crate::environment::Environment;
 use crate::files::{FileContent, FileVersion, version};
 use crate::proxy::EnvironmentProxies;
 use crate::reading::read_apart;
+use crate::redaction::{Redactor, Secrets};
 
 /// Sends one request and waits for the whole answer. Implemented by the network and by the
 /// simulated cloud.
@@ -30,6 +31,11 @@ pub trait Transport: fmt::Debug + Send + Sync {
     /// The same over a connection that nothing was sent on before.
     fn send_anew(&self, request: Request<Bytes>) -> Sending<'_> {
         self.send(request)
+    }
+
+    /// What it sends beside a request and nobody else may see: the password for a proxy.
+    fn secrets(&self) -> Secrets {
+        Secrets::default()
     }
 }
 
@@ -53,6 +59,16 @@ pub enum TransportError {
     /// The body ended early, or went on for too long.
     #[error("{0}")]
     Body(String),
+}
+
+impl TransportError {
+    /// Takes out what we have sent and nobody else may see.
+    pub fn redact(&mut self, redactor: &Redactor) {
+        match self {
+            Self::Timeout => {}
+            Self::Network(text) | Self::Body(text) | Self::Stale(text) => redactor.redact(text),
+        }
+    }
 }
 
 /// The largest answer that is read, in bytes. The vendors' largest pages hold well under 1 MiB.
@@ -101,6 +117,8 @@ impl NetworkOptions {
 pub struct Network {
     clients: ArcSwap<Clients>,
     authorities: Option<Authorities>,
+    /// What it sends to proxies and nobody else may see.
+    secrets: Secrets,
     /// How long the head of an answer may take on a kept connection.
     patience: Duration,
     /// When the last answer of each host had been read: its connection is kept from then on.
@@ -157,6 +175,7 @@ impl Network {
         Ok(Self {
             clients: ArcSwap::from_pointee(Clients::new(options)?),
             authorities,
+            secrets: proxy_secrets(options),
             patience: options.timeout / PATIENCE_DIVISOR,
             answered: Mutex::default(),
         })
@@ -277,6 +296,29 @@ fn client(options: &NetworkOptions) -> anyhow::Result<reqwest::ClientBuilder> {
     Ok(client)
 }
 
+/// The users and passwords of the proxies that may be used.
+fn proxy_secrets(options: &NetworkOptions) -> Secrets {
+    let environment = Environment::of_process();
+    let of_environment = environment.iter().filter(|(name, _)| {
+        ["http_proxy", "https_proxy", "all_proxy"].iter().any(|it| it.eq_ignore_ascii_case(name))
+    });
+    let own = options.proxy_url.as_ref().map(ExposeSecret::expose_secret);
+    let mut secrets = Secrets::default();
+    for url in own.into_iter().chain(of_environment.map(|(_, url)| url)) {
+        let (_, rest) = url.split_once("://").unwrap_or(("", url));
+        let Some((user, _)) = rest.split(['/', '?', '#']).next().and_then(|it| it.rsplit_once('@'))
+        else {
+            continue;
+        };
+        let plain = percent_encoding::percent_decode_str(user).decode_utf8_lossy();
+        for user in [user, &*plain] {
+            secrets.value(user);
+            secrets.value(user.split_once(':').unwrap_or_default().1);
+        }
+    }
+    secrets
+}
+
 /// The certificates in `pem`; an error if there is none.
 pub fn certificates(pem: &[u8]) -> anyhow::Result<Vec<reqwest::Certificate>> {
     let certificates = reqwest::Certificate::from_pem_bundle(pem)?;
@@ -291,6 +333,10 @@ impl Transport for Network {
 
     fn send_anew(&self, request: Request<Bytes>) -> Sending<'_> {
         Box::pin(self.exchange(request, true))
+    }
+
+    fn secrets(&self) -> Secrets {
+        self.secrets.clone()
     }
 }
 
@@ -330,6 +376,45 @@ fn stale(error: &reqwest::Error) -> TransportError {
         broken(error)
     } else {
         TransportError::Stale(chain(error))
+    }
+}
+
+/// Notes the secrets of all requests that are sent through it.
+#[derive(Debug)]
+pub struct Witness<'a> {
+    transport: &'a dyn Transport,
+    secrets: &'a Mutex<Secrets>,
+}
+
+impl<'a> Witness<'a> {
+    /// Sends through `transport`, and notes in `secrets`.
+    pub fn new(transport: &'a dyn Transport, secrets: &'a Mutex<Secrets>) -> Self {
+        Self { transport, secrets }
+    }
+}
+
+impl Witness<'_> {
+    fn note(&self, request: &Request<Bytes>) {
+        // Nothing in here can panic half-way through a change.
+        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        secrets.add(Secrets::of(request));
+        secrets.add(self.transport.secrets());
+    }
+}
+
+impl Transport for Witness<'_> {
+    fn send(&self, request: Request<Bytes>) -> Sending<'_> {
+        self.note(&request);
+        self.transport.send(request)
+    }
+
+    fn send_anew(&self, request: Request<Bytes>) -> Sending<'_> {
+        self.note(&request);
+        self.transport.send_anew(request)
+    }
+
+    fn secrets(&self) -> Secrets {
+        self.transport.secrets()
     }
 }
 

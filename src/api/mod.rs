@@ -26,7 +26,8 @@ use http::{Request, Response};
 use self::endpoints::Endpoints;
 use crate::cloud::Cloud;
 pub use crate::document::{DecodeError, Format};
-use crate::task::{Resource, Task, TaskState, Timestamp};
+use crate::redaction::Redactor;
+use crate::task::{Resource, Step, Task, TaskError, TaskState, Timestamp};
 
 /// Every API, in the order in which documents list them.
 pub static APIS: &[&TaskApi] = &[
@@ -195,6 +196,64 @@ pub struct Page {
     pub rows: paging::Rows,
     /// What in it could not be read.
     pub unreadable: Unreadable,
+}
+
+impl Page {
+    /// Takes out what we have sent and nobody else may see. An error text of a task may quote a
+    /// request, and so may a name.
+    pub fn redact(&mut self, redactor: &Redactor) {
+        let Self { tasks, project_id, resources, next: _, unreadable: _, incomplete: _, rows: _ } =
+            self;
+        for task in tasks {
+            redact_task(task, redactor);
+        }
+        if let Some(id) = project_id {
+            redactor.redact(id);
+        }
+        for resource in resources {
+            redact_resource(resource, redactor);
+        }
+    }
+}
+
+/// Every word of the vendor's in it: what is added to a task must be added here.
+fn redact_task(task: &mut Task, redactor: &Redactor) {
+    let Task {
+        id,
+        kind,
+        resource,
+        vendor_status,
+        steps,
+        error,
+        state: _,
+        progress: _,
+        remaining: _,
+        created: _,
+        started: _,
+        ended: _,
+        origin: _,
+    } = task;
+    for text in [id, kind, vendor_status] {
+        redactor.redact(text);
+    }
+    redact_resource(resource, redactor);
+    for Step { name, state: _, progress: _, remaining: _ } in steps {
+        redactor.redact(name);
+    }
+    if let Some(TaskError { code, message }) = error.as_deref_mut() {
+        redactor.redact(code);
+        redactor.redact(message);
+    }
+}
+
+fn redact_resource(resource: &mut Arc<Resource>, redactor: &Redactor) {
+    let Resource { id, name } = &**resource;
+    let redacted = |text: &str| redactor.redacted(text).map(Into::into);
+    let (clean_id, clean_name) = (redacted(id), name.as_deref().and_then(redacted));
+    if clean_id.is_some() || clean_name.is_some() {
+        let id = clean_id.unwrap_or_else(|| id.clone());
+        *resource = Arc::new(Resource { id, name: clean_name.or_else(|| name.clone()) });
+    }
 }
 
 /// Counts of values that an answer held and that made no sense. An absent value is not one.

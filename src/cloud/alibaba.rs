@@ -58,8 +58,9 @@ pub(super) fn sign(
     let signed = headers::sent(request, |name| {
         matches!(name, "host" | "content-type") || name.starts_with("x-acs-")
     });
-    let authorization = steps(request, &signed, keys).authorization;
-    let authorization = headers::secret("the access key id", &authorization)?;
+    let steps = steps(request, &signed, keys);
+    let authorization = headers::secret("the access key id", &steps.authorization)?;
+    headers::conceal(request, keys, &steps).value(signing.nonce);
     request.headers_mut().insert("authorization", authorization);
     Ok(())
 }

@@ -1,9 +1,12 @@
 //! Headers as signatures see them: lower-case names in order, values without outer blanks.
 
+use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Uri};
+use secrecy::ExposeSecret as _;
 
-use super::SigningError;
+use super::{AccessKeys, SigningError, Steps, hash};
+use crate::redaction::Secrets;
 
 /// `value` as a header that may be shown; `what` names it in the error.
 pub(super) fn plain(what: &'static str, value: &str) -> Result<HeaderValue, SigningError> {
@@ -15,6 +18,24 @@ pub(super) fn secret(what: &'static str, value: &str) -> Result<HeaderValue, Sig
     let mut value = plain(what, value)?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// Has the request carry what it is signed with, and how, so that nobody shows any of it. Its
+/// headers say the rest.
+pub(super) fn conceal<'a>(
+    request: &'a mut Request<Bytes>,
+    keys: &AccessKeys,
+    steps: &Steps,
+) -> &'a mut Secrets {
+    let Steps { canonical_request, string_to_sign, signature, authorization: _ } = steps;
+    let secrets = Secrets::carried_by(request.extensions_mut());
+    secrets.value(&keys.access_key_id);
+    secrets.value(keys.secret_access_key.expose_secret());
+    secrets.value(signature);
+    secrets.value(&hash::sha256_hex(canonical_request.as_bytes()));
+    secrets.text(canonical_request);
+    secrets.text(string_to_sign);
+    secrets
 }
 
 /// The host to send and to sign: the authority with its port, without a user, in lower case.

@@ -91,8 +91,9 @@ pub(super) fn sign(
     let signed = headers::sent(request, |name| {
         matches!(name, "content-type" | "host" | "x-project-id" | "x-sdk-date" | "x-security-token")
     });
-    let authorization = steps(request, &signed, keys).authorization;
-    let authorization = headers::secret("the access key", &authorization)?;
+    let steps = steps(request, &signed, keys);
+    let authorization = headers::secret("the access key", &steps.authorization)?;
+    headers::conceal(request, keys, &steps);
     request.headers_mut().insert("authorization", authorization);
     Ok(())
 }

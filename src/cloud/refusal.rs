@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::query;
 use crate::document::document;
+use crate::redaction::Redactor;
 use crate::task::Timestamp;
 
 /// The longest wait that a vendor is granted.
@@ -101,6 +102,13 @@ impl Refusal {
     pub(super) fn after(mut self, wait: Option<Duration>) -> Self {
         self.retry_after = wait.filter(|wait| !wait.is_zero()).map(|wait| wait.min(MAX_WAIT));
         self
+    }
+
+    /// Takes out what we have sent and nobody else may see.
+    pub fn redact(&mut self, redactor: &Redactor) {
+        let Self { kind: _, code, message, retry_after: _ } = self;
+        redactor.redact(code);
+        redactor.redact(message);
     }
 
     /// Whether the vendor gave a code. Without one it may be somebody in between who answered.

@@ -61,6 +61,7 @@ pub(super) fn sign(
     }
     let steps = steps(request, &["content-type", "host"], signing.service, keys);
     let authorization = headers::secret("the secret id", &steps.authorization)?;
+    headers::conceal(request, keys, &steps);
     request.headers_mut().insert("authorization", authorization);
     Ok(())
 }

@@ -6,7 +6,9 @@ use http::Method;
 use secrecy::ExposeSecret as _;
 
 use super::metadata::huawei_keys;
-use super::session::{Found, Recipe, Session, SessionError, json, send, session, token, with_code};
+use super::session::{
+    Found, Recipe, Session, SessionError, json, send_secret, session, token, with_code,
+};
 use super::{CredentialsError, Outside, all_of};
 use crate::cloud::Cloud;
 use crate::environment::Environment;
@@ -45,7 +47,8 @@ impl Container {
     pub(super) async fn ask(&self, outside: &Outside<'_>) -> Result<Session, SessionError> {
         match self {
             Self::Alibaba { uri } => {
-                let answer = send(outside.machine, Method::GET, uri, &[], "").await?;
+                let answer =
+                    send_secret(outside.machine, Method::GET, uri, &[], "", &[uri]).await?;
                 let tree = json(&answer)?;
                 with_code(&tree)?;
                 session(Cloud::Alibaba, &tree, &tree)
@@ -56,7 +59,8 @@ impl Container {
                     ("authorization", token.expose_secret()),
                     ("content-type", "application/json"),
                 ];
-                let answer = send(outside.machine, Method::POST, uri, &headers, "{}").await?;
+                let answer =
+                    send_secret(outside.machine, Method::POST, uri, &headers, "{}", &[uri]).await?;
                 let tree = json(&answer)?;
                 let keys = huawei_keys(&tree);
                 session(Cloud::Huawei, keys, keys)

@@ -11,7 +11,9 @@ use http::Method;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
-use super::session::{Found, Recipe, Session, SessionError, exchange, send, token, tree};
+use super::session::{
+    Found, Recipe, Session, SessionError, conceal, exchange, send_secret, token, tree,
+};
 use super::sts::TokenServices;
 use super::{CredentialsError, Outside, all_of, sts};
 use crate::cloud::{Cloud, query, tencent};
@@ -206,6 +208,7 @@ impl Identity {
                 let action = "AssumeRoleWithWebIdentity";
                 let mut request =
                     tencent::call(endpoint, action, sts::TENCENT_VERSION, region, &body);
+                conceal(&mut request, &[token.expose_secret()]);
                 let map = request.headers_mut();
                 map.insert("x-tc-timestamp", outside.now.as_second().into());
                 map.insert("authorization", http::HeaderValue::from_static("SKIP"));
@@ -243,7 +246,9 @@ impl Identity {
             [("content-type", "application/x-www-form-urlencoded"), ("accept", "application/json")];
         let uri = format!("{endpoint}/?{query}");
         let body = query::canonical(&form);
-        let answer = send(outside.cloud, Method::POST, &uri, &headers, body).await?;
+        let secrets = [token.expose_secret()];
+        let answer =
+            send_secret(outside.cloud, Method::POST, &uri, &headers, body, &secrets).await?;
         sts::answer(Cloud::Alibaba, &answer)
     }
 
@@ -279,7 +284,9 @@ impl Identity {
         }
         let uri = format!("{endpoint}/v5/agencies/assume-with-oidc");
         let headers = [("content-type", "application/json")];
-        let answer = send(outside.cloud, Method::POST, &uri, &headers, body.to_string()).await?;
+        let (body, secrets) = (body.to_string(), [token.expose_secret()]);
+        let answer =
+            send_secret(outside.cloud, Method::POST, &uri, &headers, body, &secrets).await?;
         sts::answer(Cloud::Huawei, &answer)
     }
 }
@@ -294,7 +301,8 @@ async fn ask_provider(
     let body = json!({"auth": {"id_token": {"id": token.expose_secret()}}}).to_string();
     let headers = [("content-type", "application/json"), ("x-idp-id", provider_id)];
     let uri = format!("{endpoint}/v3.0/OS-AUTH/id-token/tokens");
-    let answer = send(outside.cloud, Method::POST, &uri, &headers, body).await?;
+    let secrets = [token.expose_secret()];
+    let answer = send_secret(outside.cloud, Method::POST, &uri, &headers, body, &secrets).await?;
     tree(Cloud::Huawei, &answer)?;
     let subject = answer.headers().get("x-subject-token").and_then(|token| token.to_str().ok());
     let subject = subject
@@ -306,5 +314,6 @@ async fn ask_provider(
     let body = json!({"auth": {"identity": identity}}).to_string();
     let headers = [("content-type", "application/json")];
     let uri = format!("{endpoint}/v3.0/OS-CREDENTIAL/securitytokens");
-    sts::answer(Cloud::Huawei, &send(outside.cloud, Method::POST, &uri, &headers, body).await?)
+    let answer = send_secret(outside.cloud, Method::POST, &uri, &headers, body, &[subject]).await?;
+    sts::answer(Cloud::Huawei, &answer)
 }

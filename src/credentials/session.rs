@@ -21,8 +21,9 @@ use super::user::User;
 use super::{Outside, configured, well_formed};
 use crate::cloud::{AccessKeys, Cloud, Credentials, Refusal, RefusalKind, SigningError};
 use crate::document::{document, text};
+use crate::redaction::{Redactor, Secrets};
 use crate::task::Timestamp;
-use crate::transport::{Transport, TransportError};
+use crate::transport::{Transport, TransportError, Witness};
 
 /// A session is renewed so long before its end, or a quarter of its life before, if that is less.
 const MARGIN: Duration = Duration::from_mins(15);
@@ -163,6 +164,17 @@ impl From<SigningError> for SessionError {
 }
 
 impl SessionError {
+    /// Takes out what we have sent and nobody else may see.
+    fn redact(&mut self, redactor: &Redactor) {
+        match self {
+            Self::Transport(error) => error.redact(redactor),
+            Self::Refused(refusal) => refusal.redact(redactor),
+            Self::Answer(text) | Self::Request(text) => redactor.redact(text),
+            // In our own words.
+            Self::Status(_) | Self::NoRole | Self::File { .. } => {}
+        }
+    }
+
     fn pause(&self, failures: u32) -> Duration {
         match self {
             Self::Refused(refusal) if refusal.kind == RefusalKind::Unauthenticated => LONGEST_PAUSE,
@@ -275,7 +287,15 @@ impl Sessions {
         if let Some(settled) = self.known(recipe).settled(outside.now) {
             return settled;
         }
-        let asked = recipe.ask(outside).await;
+        let sent = Mutex::default();
+        let cloud = Witness::new(outside.cloud, &sent);
+        let machine = Witness::new(outside.machine, &sent);
+        let witnessed = Outside { cloud: &cloud, machine: &machine, ..*outside };
+        let asked = recipe.ask(&witnessed).await.map_err(|mut error| {
+            let sent = sent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            error.redact(&Redactor::new(sent));
+            error
+        });
         let mut known = self.known(recipe);
         known.enter(asked, outside.now);
         let usable = known.session.as_ref().filter(|session| outside.now < session.ends).cloned();
@@ -442,7 +462,20 @@ pub(super) async fn send(
     headers: &[(&'static str, &str)],
     body: impl Into<Bytes>,
 ) -> Result<Response<Bytes>, SessionError> {
+    send_secret(transport, method, uri, headers, body, &[]).await
+}
+
+/// The same for one in whose address or body these secrets are.
+pub(super) async fn send_secret(
+    transport: &dyn Transport,
+    method: Method,
+    uri: &str,
+    headers: &[(&'static str, &str)],
+    body: impl Into<Bytes>,
+    secrets: &[&str],
+) -> Result<Response<Bytes>, SessionError> {
     let mut request = Request::new(body.into());
+    conceal(&mut request, secrets);
     *request.method_mut() = method;
     // Neither the address nor a header is shown: both may hold a secret.
     let unfit = |what: &str| SessionError::Request(format!("{what} cannot be sent"));
@@ -468,6 +501,19 @@ pub(super) async fn exchange(
         Err(TransportError::Stale(_)) => Ok(transport.send_anew(make()?).await?),
         answer => Ok(answer?),
     }
+}
+
+/// Has the request carry these secrets of it, and its body with them, so that nobody shows them.
+pub(super) fn conceal(request: &mut Request<Bytes>, secrets: &[&str]) {
+    if secrets.is_empty() {
+        return;
+    }
+    let body = String::from_utf8_lossy(request.body()).into_owned();
+    let carried = Secrets::carried_by(request.extensions_mut());
+    for secret in secrets {
+        carried.value(secret);
+    }
+    carried.text(&body);
 }
 
 /// The token in a file, read anew, since the platform replaces it.

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
 use super::Outside;
-use super::session::{Session, SessionError, ending, send, tree};
+use super::session::{Session, SessionError, ending, send_secret, tree};
 use super::well_formed;
 use crate::cloud::{Cloud, Credentials};
 
@@ -48,7 +48,9 @@ impl User {
         }});
         let uri = format!("{}/v3/auth/tokens?nocatalog=true", self.endpoint);
         let headers = [("content-type", "application/json")];
-        let answer = send(outside.cloud, Method::POST, &uri, &headers, body.to_string()).await?;
+        let (body, secrets) = (body.to_string(), [self.password.expose_secret()]);
+        let answer =
+            send_secret(outside.cloud, Method::POST, &uri, &headers, body, &secrets).await?;
         let tree = tree(Cloud::Huawei, &answer)?;
         let ends = ending(tree.get("token").unwrap_or(&Value::Null), &["expires_at"])?;
         let token = answer.headers().get("x-subject-token").and_then(|it| it.to_str().ok());
