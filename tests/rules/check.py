@@ -11,8 +11,15 @@ RULES = ROOT / "rules" / "dbtask.rules.yml"
 RUNBOOKS = "https://example.com/dbtask-exporter/docs/runbooks/"
 SECTIONS = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
 COMPARISONS = {"==", "!=", "<", ">", "<=", ">="}
-# What Prometheus adds to every series; `severity` is what an operator may add (docs/alerts.md).
+# What Prometheus adds to every series; `severity` is what an operator may add (docs/alerts.md). These
+# stand for all labels of a target: what is true of them is true of those that nobody here knows.
 TARGET = {"job", "instance"}
+# What tells the replicas of one release apart, or two Prometheus that scrape the same.
+REPLICA = {"instance", "pod", "container", "endpoint", "node", "replica", "prometheus_replica"}
+# Labels of targets that annotations speak of where they are there.
+PLACE = {"cluster", "namespace"}
+# Labels that may change while an alert lasts: each change would be a new alert.
+CHANGING = {"instance", "resource_name", "origin", "status", "code"}
 ADDED = {"dbtask_task_info": {"severity"}}
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -66,7 +73,7 @@ def labels_of(node, known):
             if modifier is None:
                 return set()
             named = set(modifier.labels)
-            return below & named if "By" in str(modifier.type) else below - named
+            return named if "By" in str(modifier.type) else below - named
         case promql.BinaryExpr():
             left, right = labels_of(node.lhs, known), labels_of(node.rhs, known)
             if left is None or right is None:
@@ -74,15 +81,20 @@ def labels_of(node, known):
             matching = node.modifier.matching if node.modifier else None
             card = str(node.modifier.card) if node.modifier else ""
             copied = set(node.modifier.group_labels or []) if "ManyToOne" in card else set()
-            if str(node.op) in ("and", "unless"):
-                return left
             if str(node.op) == "or":
                 return left | right
-            return left | copied if copied or "ManyToOne" in card or matching is None else set(matching.labels)
+            if str(node.op) in ("and", "unless") or matching is None or "ManyToOne" in card:
+                return left | copied
+            return left - set(matching.labels)
         case promql.NumberLiteral() | promql.StringLiteral():
             return None
         case promql.Call() if node.func.name in ("time", "vector", "scalar"):
             return None
+        case promql.Call() if node.func.name.startswith("absent"):
+            selected = [m for n in walk(node) if isinstance(n, promql.VectorSelector) for m in n.matchers.matchers]
+            return {m.name for m in selected if str(m.op).endswith("Equal")}
+        case promql.Call() if node.func.name == "histogram_quantile":
+            return labels_of(node.args[1], known) - {"le"}
     found = [labels_of(child, known) for child in children(node)]
     return next((labels for labels in found if labels is not None), None)
 
@@ -100,10 +112,9 @@ def problems(text, runbooks=ROOT / "docs" / "runbooks"):
             found.append(f"{name}: does not parse: {error}")
             continue
         if "record" in rule:
-            # It may read itself, so what it knows of itself comes first.
-            known[name] = set().union(*(set(n.modifier.labels) for n in walk(trees[name])
-                                        if isinstance(n, promql.AggregateExpr) and n.modifier)) or set(TARGET)
-            known[name] = labels_of(trees[name], known)
+            # It may read itself, so the labels are known after a first round.
+            for _ in range(2):
+                known[name] = labels_of(trees[name], known)
     for rule in rules:
         name = rule.get("alert") or rule["record"]
         if name in trees:
@@ -127,9 +138,13 @@ def query_problems(tree, known):
             case promql.MatrixSelector() | promql.SubqueryExpr() if node.range.total_seconds() < 240:
                 yield f"a window of {node.range}, shorter than 4 minutes"
             case promql.AggregateExpr():
-                for label in set(node.modifier.labels if node.modifier else []):
-                    if label not in (labels_of(node.expr, known) or set()):
-                        yield f"aggregates by {label}, which is not there"
+                named = set(node.modifier.labels if node.modifier else [])
+                if node.modifier is None or "By" in str(node.modifier.type):
+                    yield "aggregates by labels: what the user adds to targets would be lost"
+                if named & REPLICA and not REPLICA <= named:
+                    yield f"leaves out {', '.join(sorted(named & REPLICA))} but not all that tells replicas apart"
+                for label in sorted(named - REPLICA - (labels_of(node.expr, known) or set())):
+                    yield f"aggregates without {label}, which is not there"
                 if str(node.op) in ("topk", "bottomk"):
                     yield f"{node.op} makes alerts come and go"
             case promql.BinaryExpr():
@@ -142,14 +157,19 @@ def join_problems(node, known):
         return
     modifier = node.modifier
     matching = modifier.matching if modifier else None
+    ignored = set(matching.labels if matching else [])
     if matching is not None and "Include" in str(matching.type):
-        for label in matching.labels:
-            if not all(label in side for side in sides):
-                yield f"joins on {label}, which one side does not have"
-        if all("instance" in side for side in sides) and "instance" not in matching.labels:
-            yield "a join without instance: two replicas break it"
-    elif matching is not None and "instance" in matching.labels:
-        yield "a join that ignores instance: two replicas break it"
+        # Whether any target is there is asked of what a release is known by, whatever else it is called.
+        if {n.name for n in walk(node) if isinstance(n, promql.VectorSelector)} != {"up"}:
+            yield "joins on labels: what the user adds to targets would not be looked at"
+        return
+    for label in sorted(ignored & (TARGET | REPLICA | PLACE)):
+        yield f"a join that ignores {label}: replicas break it"
+    for label in sorted(ignored - set.union(*sides)):
+        yield f"a join that ignores {label}, which no side has"
+    absent = str(node.op) == "or" and any(isinstance(n, promql.Call) and n.func.name.startswith("absent") for n in walk(node))
+    for label in sorted((sides[0] ^ sides[1]) - ignored if not absent else []):
+        yield f"a join that never matches: only one side has {label}"
     if modifier and "ManyToOne" in str(modifier.card):
         for label in modifier.group_labels or []:
             if label not in sides[1]:
@@ -162,8 +182,13 @@ def alert_problems(rule, tree, runbooks):
         yield "is not named as an alert of ours"
     if not any(isinstance(node, promql.BinaryExpr) and str(node.op) in COMPARISONS for node in walk(tree)):
         yield "compares nothing"
-    if seconds(rule.get("for")) < 120 and name not in ("DbtaskTaskFailed", "DbtaskTaskFailuresIncreased"):
-        yield "`for` is shorter than 2 minutes"
+    # Prometheus restores shorter ones after a restart no more than what keep_firing_for kept.
+    if "for" in rule and seconds(rule["for"]) < 600:
+        yield "`for` is shorter than 10 minutes: a restart of Prometheus begins it anew"
+    if "for" not in rule and not any(isinstance(node, promql.MatrixSelector) for node in walk(tree)):
+        yield "has neither `for` nor a memory"
+    if "keep_firing_for" in rule:
+        yield "relies on keep_firing_for, which a restart of Prometheus forgets"
     severities = re.sub(r"\{\{.*?\}\}", " ", labels.get("severity", "")).split()
     if not severities or not set(severities) <= {"critical", "warning"}:
         yield "has no severity"
@@ -172,7 +197,7 @@ def alert_problems(rule, tree, runbooks):
     summary = annotations.get("summary", "")
     if not re.fullmatch(r"[A-Z][^{}]*\.", summary):
         yield "its summary is not one static sentence"
-    if "{{ $labels." not in annotations.get("description", ""):
+    if "$labels." not in annotations.get("description", ""):
         yield "its description names nothing"
     if annotations.get("runbook_url") != f"{RUNBOOKS}{name}.md":
         yield "its runbook_url does not lead to its runbook"
@@ -180,8 +205,10 @@ def alert_problems(rule, tree, runbooks):
 
 
 def template_problems(rule, labels):
+    for label in sorted(labels & CHANGING):
+        yield f"has the label {label}, which may change: each change would be a new alert"
     used = set(re.findall(r"\$labels\.(\w+)", " ".join([*rule.get("annotations", {}).values(), *rule.get("labels", {}).values()])))
-    for label in sorted(used - labels):
+    for label in sorted(used - labels - PLACE):
         yield f"speaks of the label {label}, which it does not have"
     wanted = {"task_id", "task_kind", "resource_id", "cloud"} if "task_id" in labels else {"source"} & labels
     description = set(re.findall(r"\$labels\.(\w+)", rule.get("annotations", {}).get("description", "")))

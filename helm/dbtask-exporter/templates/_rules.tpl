@@ -9,7 +9,7 @@
 DbtaskTaskFailuresIncreased: "> 0"
 DbtaskTaskStuck: "_interval_seconds, 1800"
 DbtaskTaskOverdue: "clamp_min(2"
-DbtaskSourceStale: "_interval_seconds[5m]), 900"
+DbtaskSourceStale: "_interval_seconds[5m])), 600"
 DbtaskApiThrottled: "> 0"
 DbtaskCoverageGap: "> 0"
 DbtaskTasksTruncated: "> 0"
