@@ -98,7 +98,7 @@ class World:
     """Everything that runs, all of it on loopback and stopped in the end."""
 
     def __init__(self, folder):
-        self.folder, self.running = folder, []
+        self.folder, self.running, self.watchers = folder, [], {}
         self.sink = ThreadingHTTPServer(("127.0.0.1", 0), Sink)
         self.sink.pages, self.sink.accepts = {name: [] for name in PROMETHEUS}, {}
         threading.Thread(target=self.sink.serve_forever, daemon=True).start()
@@ -146,13 +146,14 @@ class World:
         return self.start("exporter", EXPORTER, f"--config.file={self.folder}/exporter.yml",
                           f"--storage.path={self.folder}/journal", f"--web.listen-address=127.0.0.1:{port}")
 
-    def start_watchers(self):
+    def start_watchers(self, groups=None, rules=ROOT / "rules" / "dbtask.rules.yml", flags=()):
+        """`groups` are the targets of the job, both addresses of the exporter unless they are named."""
         spied = f"127.0.0.1:{self.sink.server_port}"
         targets = [f"127.0.0.1:{port}" for port in self.exporter_ports]
         for name, program in PROMETHEUS.items():
             alertmanager = f"127.0.0.1:{self.ports[f'alertmanager-{name}']}"
             jobs = [
-                {"job_name": "dbtask-exporter", "static_configs": [{"targets": targets}]},
+                {"job_name": "dbtask-exporter", "static_configs": groups or [{"targets": targets}]},
                 {"job_name": "spy", "metrics_path": f"/{name}", "static_configs": [{"targets": [spied]}]},
             ]
             if name == "3":
@@ -162,7 +163,7 @@ class World:
                 } for protocol in ("PrometheusText0.0.4", "PrometheusText1.0.0", "OpenMetricsText1.0.0")]
             config = self.write(f"prometheus-{name}.yml", {
                 "global": {"scrape_interval": "2s", "evaluation_interval": "2s"},
-                "rule_files": [str(ROOT / "rules" / "dbtask.rules.yml")],
+                "rule_files": [str(rules)],
                 "alerting": {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]},
                 "scrape_configs": jobs,
             })
@@ -172,8 +173,17 @@ class World:
             })
             self.start(f"alertmanager-{name}", "prometheus-alertmanager", f"--config.file={routes}",
                        f"--storage.path={self.folder}/alerts-{name}", f"--web.listen-address={alertmanager}", "--cluster.listen-address=")
-            self.start(f"prometheus-{name}", program, f"--config.file={config}", f"--storage.tsdb.path={self.folder}/data-{name}",
-                       f"--web.listen-address=127.0.0.1:{self.ports[f'prometheus-{name}']}", "--log.level=warn")
+            self.watchers[name] = (f"prometheus-{name}", program, f"--config.file={config}", f"--storage.tsdb.path={self.folder}/data-{name}",
+                                   f"--web.listen-address=127.0.0.1:{self.ports[f'prometheus-{name}']}", "--log.level=warn", *flags)
+        self.prometheus = {name: self.start(*command) for name, command in self.watchers.items()}
+
+    def restart_prometheus(self):
+        """Stops both in order, as an upgrade does, and starts them again with what they have stored."""
+        for process in self.prometheus.values():
+            process.terminate()
+        for process in self.prometheus.values():
+            process.wait(60)
+        self.prometheus = {name: self.start(*command) for name, command in self.watchers.items()}
 
     def query(self, name, query):
         url = f"http://127.0.0.1:{self.ports[f'prometheus-{name}']}/api/v1/query?query={urllib.request.quote(query)}"
