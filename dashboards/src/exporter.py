@@ -25,7 +25,7 @@ from panels import (
     with_runbook,
     words,
 )
-from query import events, in_cloud, of_source, once, own, per_source
+from query import RELEASE, events, in_cloud, legend, of_source, once, own, per_source
 
 API_FAILURES = "dbtask_api_request_failures_total"
 GOOD_WORDS = words({0: ("failed", RED), 1: ("good", GREEN)})
@@ -45,7 +45,7 @@ def build() -> model.Dashboard:
             frame.event(
                 "Starts",
                 f"{own('process_start_time_seconds')} * 1000",
-                "{{instance}} was started",
+                f"{legend('instance')} was started",
                 BLUE,
             )
         )
@@ -71,7 +71,7 @@ def calls_counted(counter: str, window: str, *matchers: str) -> str:
 def call_rate(labels: str, counter: str, *matchers: str) -> str:
     """The same a second."""
     rate = in_cloud(f"rate({of_source(counter, *matchers)}[$__rate_interval])")
-    return f"sum by ({labels}) ({rate})"
+    return f"sum by ({RELEASE}, {labels}) ({rate})"
 
 
 def at_a_glance() -> list:
@@ -152,7 +152,7 @@ def at_a_glance() -> list:
 def budget_left() -> str:
     """What is left of the daily budgets, by source; replicas have budgets of their own."""
     remaining, limit = of_source("dbtask_api_budget_remaining"), of_source("dbtask_api_budget_limit")
-    return f"min by (source) ({in_cloud(f'{remaining} / {limit}')})"
+    return f"min by ({RELEASE}, source) ({in_cloud(f'{remaining} / {limit}')})"
 
 
 def sources():
@@ -160,7 +160,7 @@ def sources():
     info = of_source("dbtask_source_info", 'cloud=~"$cloud"')
     labels = "source, cloud, api, cloud_region, account"
     up = (
-        f"{of_source('dbtask_source_up')} * on (job, instance, source)"
+        f"{of_source('dbtask_source_up')} * ignoring (cloud, api, cloud_region, account)"
         f" group_left (cloud, api, cloud_region, account) {info}"
     )
     return rows(
@@ -170,7 +170,7 @@ def sources():
             f"time() - {per_source('dbtask_source_last_success_timestamp_seconds')}",
             per_source("dbtask_source_poll_interval_seconds"),
             per_source("dbtask_source_last_poll_duration_seconds"),
-            f"sum by (source) ({events('source, reason', 'dbtask_source_poll_failures_total', '1h')})",
+            f"sum by ({RELEASE}, source) ({events('source, reason', 'dbtask_source_poll_failures_total', '1h')})",
             per_source("dbtask_source_tasks_truncated"),
             per_source("dbtask_source_resources_missing"),
             events("source", "dbtask_source_coverage_gaps_total", "24h"),
@@ -204,7 +204,7 @@ def freshness() -> list:
     return [
         timeline(
             "Polls",
-            {"{{source}}": per_source("dbtask_source_up")},
+            {legend("source"): per_source("dbtask_source_up")},
             UP_WORDS,
             "Whether the last poll of each source went well.",
             width=12,
@@ -212,14 +212,14 @@ def freshness() -> list:
         ),
         lines(
             "Age of data",
-            {"{{source}}": f"time() - {per_source('dbtask_source_last_success_timestamp_seconds')}"},
+            {legend("source"): f"time() - {per_source('dbtask_source_last_success_timestamp_seconds')}"},
             "s",
             "How old the last good poll of each source was; a saw as high as the poll interval is as it should be.",
         ),
         bars(
             "Failed polls by reason, 1 h",
             {
-                "{{source}} {{reason}}": f"{events('source, reason', 'dbtask_source_poll_failures_total', '1h')} > 0"
+                legend("source", "reason"): f"{events('source, reason', 'dbtask_source_poll_failures_total', '1h')} > 0"
             },
             "short",
             "Polls of the last hour that failed. Empty when none did.",
@@ -229,7 +229,7 @@ def freshness() -> list:
         bars(
             "Values not understood, 24 h",
             {
-                "{{source}} {{field}}": f"{events('source, field', 'dbtask_source_unknown_values_total', '24h')} > 0"
+                legend("source", "field"): f"{events('source, field', 'dbtask_source_unknown_values_total', '24h')} > 0"
             },
             "short",
             "Values in the vendors' answers that could not be read, such as status words that nobody has documented; "
@@ -246,20 +246,20 @@ def calls() -> list:
     return [
         lines(
             "Calls",
-            {"{{source}} {{operation}}": call_rate("source, operation", "dbtask_api_requests_total")},
+            {legend("source", "operation"): call_rate("source, operation", "dbtask_api_requests_total")},
             "reqps",
             "Requests sent to the clouds, by source and operation, over all replicas.",
         ),
         lines(
             "Failed calls",
-            {"{{source}} {{reason}}": f"{call_rate('source, reason', API_FAILURES)} > 0"},
+            {legend("source", "reason"): f"{call_rate('source, reason', API_FAILURES)} > 0"},
             "reqps",
             "Requests that failed, by source and reason. Empty when none did.",
         ),
         lines(
             "Throttled calls",
             {
-                "{{source}} {{operation}}": call_rate(
+                legend("source", "operation"): call_rate(
                     "source, operation", API_FAILURES, 'reason="throttled"'
                 )
             },
@@ -283,7 +283,7 @@ def calls() -> list:
         ),
         bars(
             "Budget left today",
-            {"{{source}}": budget_left()},
+            {legend("source"): budget_left()},
             "percentunit",
             "The share of the account's daily budget that is left until midnight UTC. Empty when no credentials have a "
             "daily_budget.",
@@ -292,7 +292,7 @@ def calls() -> list:
         ).max(1),
         lines(
             "Calls not sent",
-            {"{{source}}": call_rate("source", "dbtask_api_requests_shed_total")},
+            {legend("source"): call_rate("source", "dbtask_api_requests_shed_total")},
             "reqps",
             "Requests that were not sent, to spare the daily budget.",
             width=6,
@@ -302,7 +302,7 @@ def calls() -> list:
 
 def itself() -> list:
     """The process, and what it serves."""
-    instance = "{{instance}}"
+    instance = legend("instance")
     return [
         lines(
             "Scrapes take",
@@ -357,11 +357,11 @@ def itself() -> list:
         rows(
             "Exporters",
             [
-                once("job, instance, version, revision", own("dbtask_exporter_build_info")),
-                f"time() - {once('job, instance', own('process_start_time_seconds'))}",
-                f"time() - {once('job, instance', own('dbtask_exporter_config_last_reload_success_timestamp_seconds'))}",
-                once("job, instance", own("dbtask_exporter_journal_last_write_successful")),
-                once("job, instance", own("dbtask_exporter_journals_set_aside")),
+                once("instance, version, revision", own("dbtask_exporter_build_info")),
+                f"time() - {once('instance', own('process_start_time_seconds'))}",
+                f"time() - {once('instance', own('dbtask_exporter_config_last_reload_success_timestamp_seconds'))}",
+                once("instance", own("dbtask_exporter_journal_last_write_successful")),
+                once("instance", own("dbtask_exporter_journals_set_aside")),
             ],
             [
                 Column("instance", "Instance"),

@@ -11,8 +11,15 @@ TASKS, TASK, EXPORTER = "dbtask-tasks", "dbtask-task", "dbtask-exporter"
 # Where the runbooks are, as the alert rules have it.
 RUNBOOKS = "https://example.com/dbtask-exporter/docs/runbooks"
 
+# The chosen exporters, as selectors have it.
+PLACE = 'cluster=~"$cluster", namespace=~"$namespace"'
+EXPORTER_CHOSEN = f'{PLACE}, job=~"$job", instance=~"$instance"'
+
 # What a link takes along besides its own variables.
-KEPT = "${datasource:queryparam}&${job:queryparam}&${instance:queryparam}&${__url_time_range}"
+KEPT = (
+    "${datasource:queryparam}&${cluster:queryparam}&${namespace:queryparam}&${job:queryparam}"
+    "&${instance:queryparam}&${__url_time_range}"
+)
 
 
 def begin(uid: str, title: str, about: str) -> dashboard.Dashboard:
@@ -30,11 +37,13 @@ def begin(uid: str, title: str, about: str) -> dashboard.Dashboard:
         .time("now-6h", "now")
         .link(links.include_vars(True).keep_time(True).as_dropdown(False).icon("external link"))
         .with_variable(dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"))
-        .with_variable(choice("job", "Job", "dbtask_exporter_build_info", ""))
+        .with_variable(place("cluster", ""))
+        .with_variable(place("namespace", 'cluster=~"$cluster"'))
+        .with_variable(choice("job", "Job", "dbtask_exporter_build_info", PLACE))
     )
     pages = dashboard.ConstantVariable("runbooks").label("Runbooks").value(RUNBOOKS)
     return built.with_variable(
-        choice("instance", "Instance", "dbtask_exporter_build_info", 'job=~"$job"')
+        choice("instance", "Instance", "dbtask_exporter_build_info", f'{PLACE}, job=~"$job"')
     ).with_variable(pages)
 
 
@@ -45,6 +54,11 @@ def choice(
     everything = model.VariableOption(selected=True, text=["All"], value=["$__all"])
     chosen = _values(name, label, metric, matchers).multi(True).include_all(True)
     return chosen.all_value(".+").current(everything)
+
+
+def place(name: str, matchers: str) -> dashboard.QueryVariable:
+    """A variable for a label that not every target has: All is also what has none."""
+    return choice(name, name.capitalize(), "dbtask_exporter_build_info", matchers).all_value(".*")
 
 
 def one(name: str, label: str, metric: str, matchers: str) -> dashboard.QueryVariable:
@@ -70,13 +84,12 @@ def _values(
 
 def cloud() -> dashboard.QueryVariable:
     """The clouds of the chosen exporters."""
-    matchers = 'job=~"$job", instance=~"$instance"'
-    return choice("cloud", "Cloud", "dbtask_source_info", matchers)
+    return choice("cloud", "Cloud", "dbtask_source_info", EXPORTER_CHOSEN)
 
 
 def source(*matchers: str) -> dashboard.QueryVariable:
     """The sources of the chosen exporters, and clouds where those can be chosen."""
-    chosen = ", ".join(('job=~"$job"', 'instance=~"$instance"', *matchers))
+    chosen = ", ".join((EXPORTER_CHOSEN, *matchers))
     return choice("source", "Source", "dbtask_source_info", chosen)
 
 

@@ -290,9 +290,12 @@ def rows(
             return field
         return f"Value #{field}" if len(letters) > 1 else "Value"
 
+    # Where targets have no such labels, Grafana has no such columns.
+    columns = [*columns, Column("namespace", "Namespace"), Column("cluster", "Cluster")]
     shown = {name(column.field): column for column in columns}
     organize: dict[str, object] = {
         "excludeByName": {"Time": True}
+        | {label: True for label in ("job", "service") if label not in shown}
         | {name(letter): True for letter in sorted(letters) if name(letter) not in shown},
         "indexByName": {field: index for index, field in enumerate(shown)},
         "renameByName": {field: column.title for field, column in shown.items()},

@@ -1,8 +1,15 @@
 """PromQL in which every selector obeys the variables of the dashboard.
 
 Two replicas poll, and count, on their own: what both report is taken once, by `max by` without
-`job` and `instance`; only what each does itself, such as calls to a cloud, is added up.
+`instance`; only what each does itself, such as calls to a cloud, is added up. One store may hold
+several clusters in which addresses, jobs and sources are called the same: what belongs to different
+releases is never taken for one, and joins work though such labels are unknown or are not there.
 """
+
+# What tells releases apart. A label that is not there is as good as an empty one.
+RELEASE = "cluster, namespace, job, service"
+# What tells targets apart, for `and` and `unless`, which never fail by what they do not know.
+TARGET = "cluster, namespace, job, instance"
 
 # Known things win over unknown ones where replicas differ, and a failure over all.
 STATES = ("unknown", "pending", "running", "paused", "canceled", "succeeded", "failed")
@@ -12,10 +19,15 @@ TASK = "source, task_id"
 NAMED = "source, task_id, task_kind, resource_id, resource_name"
 
 
+def legend(*labels: str) -> str:
+    """These labels, and the release's; Grafana writes nothing for a label that is not there."""
+    return " ".join(f"{{{{{label}}}}}" for label in (*labels, "namespace", "cluster"))
+
+
 def own(metric: str, *matchers: str) -> str:
     """Series of an exporter as a whole, or of Prometheus about it."""
-    chosen = ", ".join(('job=~"$job"', 'instance=~"$instance"', *matchers))
-    return f"{metric}{{{chosen}}}"
+    place = ('cluster=~"$cluster"', 'namespace=~"$namespace"', 'job=~"$job"', 'instance=~"$instance"')
+    return f"{metric}{{{', '.join((*place, *matchers))}}}"
 
 
 def of_source(metric: str, *matchers: str) -> str:
@@ -26,12 +38,12 @@ def of_source(metric: str, *matchers: str) -> str:
 def in_cloud(expression: str) -> str:
     """What belongs to sources of the chosen clouds; only the info of a source names its cloud."""
     info = of_source("dbtask_source_info", 'cloud=~"$cloud"')
-    return f"({expression}) and on (job, instance, source) {info}"
+    return f"({expression}) and on ({TARGET}, source) {info}"
 
 
 def once(labels: str, expression: str) -> str:
     """Told by each replica, taken once."""
-    return f"max by ({labels}) ({expression})"
+    return f"max by ({RELEASE}, {labels}) ({expression})"
 
 
 def per_source(metric: str, *matchers: str) -> str:
@@ -53,7 +65,7 @@ def state_is(states: tuple[str, ...], *matchers: str) -> str:
 
 def while_in(states: tuple[str, ...], expression: str) -> str:
     """What belongs to tasks in one of these states, in the chosen clouds."""
-    return in_cloud(f"({expression}) and on (job, instance, source, task_id) {state_is(states)}")
+    return in_cloud(f"({expression}) and on ({TARGET}, source, task_id) {state_is(states)}")
 
 
 def state_code(states: tuple[str, ...], *matchers: str) -> str:
@@ -62,12 +74,18 @@ def state_code(states: tuple[str, ...], *matchers: str) -> str:
     return " or ".join(codes)
 
 
-def named(expression: str) -> str:
-    """The same with what the task is and works on."""
+def named(expression: str, *labels: str) -> str:
+    """The same with what the task is and works on; `labels` are those that it has besides source and task."""
+    there = ", ".join((*labels, "task_kind, resource_id, resource_name, origin, severity"))
     return (
-        f"({expression}) * on (job, instance, source, task_id)"
+        f"({expression}) * ignoring ({there})"
         f" group_left (task_kind, resource_id, resource_name) {of_source('dbtask_task_info')}"
     )
+
+
+def named_state(states: tuple[str, ...]) -> str:
+    """The state of tasks by its number, with what they are and work on."""
+    return named(state_code(states), "state")
 
 
 def began(*matchers: str) -> str:

@@ -21,7 +21,7 @@ from panels import (
     timeline,
     value,
 )
-from query import NAMED, STATES, TASK, began, named, of_source, once, state_code, state_is
+from query import NAMED, STATES, TARGET, TASK, began, named_state, of_source, once, state_code, state_is
 
 THIS = 'task_id="$task_id"'
 
@@ -40,7 +40,7 @@ def build() -> model.Dashboard:
                 "task_id",
                 "Task",
                 "dbtask_task_info",
-                'job=~"$job", instance=~"$instance", source=~"$source"',
+                f'{frame.EXPORTER_CHOSEN}, source=~"$source"',
             )
         )
     )
@@ -63,7 +63,7 @@ def at_a_glance() -> list:
     end = this("dbtask_task_estimated_end_timestamp_seconds")
     changed = this("dbtask_task_progress_changed_timestamp_seconds")
     at_work = state_is(("running",), THIS)
-    on_task = "and on (job, instance, source, task_id)"
+    on_task = f"and on ({TARGET}, source, task_id)"
     return [
         number(
             "State",
@@ -120,8 +120,8 @@ def identity():
     """What it is."""
     source = of_source("dbtask_source_info")
     with_source = (
-        f"{this('dbtask_task_info')} * on (job, instance, source)"
-        f" group_left (cloud, api, cloud_region, account) {source}"
+        f"{this('dbtask_task_info')} * ignoring (task_id, task_kind, resource_id, resource_name, origin, severity,"
+        f" cloud, api, cloud_region, account) group_left (cloud, api, cloud_region, account) {source}"
     )
     labels = "task_kind, resource_id, resource_name, origin, cloud, api, cloud_region, account"
     return rows(
@@ -201,12 +201,12 @@ def pace() -> list:
 
 def history() -> list:
     """What it has been doing, and what else its resource went through."""
-    resource = f"and on (job, instance, source, resource_id) {this('dbtask_task_info')}"
-    others = f"({named(state_code(STATES))}) {resource}"
+    resource = f"and on ({TARGET}, source, resource_id) {this('dbtask_task_info')}"
+    others = f"({named_state(STATES)}) {resource}"
     age = f"({of_source('dbtask_task_info')} {resource})"
 
     def column(expression: str) -> str:
-        return once(TASK, f"({expression}) and on (job, instance, source, task_id) {age}")
+        return once(TASK, f"({expression}) and on ({TARGET}, source, task_id) {age}")
 
     return [
         timeline(

@@ -33,11 +33,12 @@ from query import (
     UNFINISHED,
     events,
     in_cloud,
+    legend,
     named,
+    named_state,
     of_source,
     once,
     per_source,
-    state_code,
     while_in,
 )
 from query import began as began_at
@@ -45,7 +46,7 @@ from query import began as began_at
 FAILURES = "dbtask_task_failures_total"
 RUNNING = ("running",)
 BY_STATE = f"sum by (state) ({once('source, state', in_cloud(of_source('dbtask_tasks')))})"
-LEGEND = "{{task_kind}} {{resource_name}} {{task_id}}"
+LEGEND = legend("task_kind", "resource_name", "task_id")
 
 
 def build() -> model.Dashboard:
@@ -62,7 +63,7 @@ def build() -> model.Dashboard:
             frame.event(
                 "Failures",
                 f"{per_source('dbtask_task_last_failure_timestamp_seconds')} * 1000",
-                "A task failed in {{source}}",
+                f"A task failed in {legend('source')}",
                 RED,
             )
         )
@@ -150,7 +151,7 @@ def unfinished():
     return rows(
         "Unfinished tasks",
         [
-            once(NAMED, in_cloud(named(state_code(UNFINISHED)))),
+            once(NAMED, in_cloud(named_state(UNFINISHED))),
             column("dbtask_task_progress_ratio"),
             column("dbtask_task_remaining_seconds"),
             f"{column('dbtask_task_estimated_end_timestamp_seconds')} * 1000",
@@ -186,7 +187,7 @@ def failed():
     table = rows(
         "Failed tasks",
         [
-            once(NAMED, in_cloud(named(state_code(("failed",))))),
+            once(NAMED, in_cloud(named_state(("failed",)))),
             error,
             f"{column('dbtask_task_end_timestamp_seconds')} * 1000",
             column("dbtask_task_progress_ratio"),
@@ -222,7 +223,7 @@ def over_time() -> list:
     return [
         timeline(
             "States of tasks",
-            {LEGEND: once(NAMED, in_cloud(named(state_code(STATES))))},
+            {LEGEND: once(NAMED, in_cloud(named_state(STATES)))},
             STATE_WORDS,
             "What each task was doing. A band ends where the exporter stops showing its task. Empty when there is no "
             "task.",
@@ -280,7 +281,7 @@ def outcomes() -> list:
     return [
         bars(
             "Failures by kind, 24 h",
-            {"{{source}} {{task_kind}}": f"{events('source, task_kind', FAILURES, '24h')} > 0"},
+            {legend("source", "task_kind"): f"{events('source, task_kind', FAILURES, '24h')} > 0"},
             "short",
             "Failures counted in the last 24 hours, by source and kind. Empty when none was counted.",
             limits=thresholds(base=RED),

@@ -1,5 +1,6 @@
 """Real parts for the checks that need them: two demos, and a Prometheus that scrapes both."""
 
+import json
 import os
 import re
 import socket
@@ -56,15 +57,16 @@ class Demo(Running):
 
 
 class Prometheus(Running):
-    """A real Prometheus that scrapes each target every second, under the name of its job."""
+    """A real Prometheus that scrapes each target every second, under the name of its job and with
+    labels if it has some."""
 
     def __init__(self, folder, targets):
-        jobs = ", ".join(
-            f"{{job_name: {job}, static_configs: [{{targets: ['{address}']}}]}}"
-            for job, address in targets.items()
-        )
+        jobs = [
+            {"job_name": job, "static_configs": [{"targets": [address], "labels": labels} for labels in several]}
+            for job, (address, *several) in targets.items()
+        ]
         config = folder / "prometheus.yml"
-        config.write_text(f"global: {{scrape_interval: 1s}}\nscrape_configs: [{jobs}]\n")
+        config.write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}))
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -117,7 +119,16 @@ class World:
         try:
             self.demo = self.run(Demo())
             self.quiet = self.run(Demo(f"--scenario={scenario}"))
-            jobs = {"demo": self.demo.address, "quiet": self.quiet.address}
+            # Of the job `two` one store has the same twice: two clusters in which all is called the same.
+            jobs = {
+                "demo": (self.demo.address, {}),
+                "quiet": (self.quiet.address, {}),
+                "two": (
+                    self.demo.address,
+                    {"instance": "10.1.1.1:10118", "namespace": "db", "cluster": "east"},
+                    {"instance": "10.1.1.1:10118", "namespace": "db", "cluster": "west"},
+                ),
+            }
             self.prometheus = self.run(Prometheus(folder, jobs))
         except BaseException:
             self.stop()

@@ -11,6 +11,8 @@ FILES = sorted(FOLDER.glob("*.json"))
 # What Grafana puts in for All, and for its own variables in a range of six hours with a step of a
 # minute.
 EVERYTHING = {
+    "cluster": ".*",
+    "namespace": ".*",
     "job": ".+",
     "instance": ".+",
     "cloud": ".+",

@@ -43,6 +43,19 @@ def calls(expression):
     ]
 
 
+def groups(expression):
+    """The labels by which each aggregation groups."""
+    found = [node.modifier for node in nodes(expression) if isinstance(node, promql.AggregateExpr)]
+    return [set(it.labels) for it in found if it and "By" in str(it.type)]
+
+
+def joins(expression):
+    """Each operator that matches on named labels, and these."""
+    found = [node for node in nodes(expression) if isinstance(node, promql.BinaryExpr) and node.modifier]
+    matching = [(str(it.op), it.modifier.matching) for it in found if it.modifier.matching]
+    return [(operator, set(it.labels)) for operator, it in matching if "Include" in str(it.type)]
+
+
 def labels(expression):
     """Every label that a query groups, joins or selects by."""
     found = set()

@@ -51,6 +51,8 @@ def parsed(dashboard):
         try:
             marked = expand(
                 target["expr"],
+                cluster="CLUSTER",
+                namespace="NAMESPACE",
                 job="JOB",
                 instance="INSTANCE",
                 __rate_interval=f"{RATE_INTERVAL:.0f}s",
@@ -242,8 +244,32 @@ def links(dashboard):
 def opens_with_everything(dashboard):
     for name, it in variables(dashboard).items():
         if it.get("multi"):
-            if it.get("allValue") != ".+" or it.get("current", {}).get("value") != ["$__all"]:
-                yield f"variable {name} does not open with All, or All is not .+"
+            # Not every target is in a cluster or a namespace.
+            everything = ".*" if name in ("cluster", "namespace") else ".+"
+            if it.get("allValue") != everything or it.get("current", {}).get("value") != ["$__all"]:
+                yield f"variable {name} does not open with All, or All is not {everything}"
+
+
+@house
+def place(dashboard):
+    for name in ("cluster", "namespace"):
+        if name not in variables(dashboard):
+            yield f"there is no variable {name}"
+        yield from _every_selector(dashboard, name, name.upper())
+
+
+@house
+def several_clusters(dashboard):
+    """In one store addresses, jobs and sources of several clusters may be called the same."""
+    for where, marked in parsed(dashboard):
+        for kept in promql.groups(marked):
+            if kept & {"source", "task_id", "instance"} and not {"cluster", "namespace", "job"} <= kept:
+                yield f"{where}: takes what belongs to several clusters for one: by {', '.join(sorted(kept))}"
+        for operator, joined in promql.joins(marked):
+            if not {"cluster", "namespace", "job", "instance"} <= joined:
+                yield f"{where}: joins on {', '.join(sorted(joined))}: two clusters break it"
+            elif operator not in ("and", "unless", "or"):
+                yield f"{where}: {operator} on labels: two clusters that something else tells apart break it"
 
 
 @house

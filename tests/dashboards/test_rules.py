@@ -95,6 +95,33 @@ def refresh_never(it):
     it["refresh"] = ""
 
 
+def forget_the_cluster(it):
+    target = of(it, "state-timeline")["targets"][0]
+    target["expr"] = target["expr"].replace('cluster=~"$cluster", ', "", 1)
+
+
+def drop_the_namespace(it):
+    it["templating"]["list"].remove(variable(it, "namespace"))
+
+
+def mix_clusters(it):
+    target = of(it, "bargauge")["targets"][0]
+    target["expr"] = target["expr"].replace("max by (cluster, namespace, job, service, source", "max by (source")
+
+
+def join_across_clusters(it):
+    target = of(it, "bargauge")["targets"][0]
+    target["expr"] = target["expr"].replace("on (cluster, namespace, job, ", "on (job, ")
+
+
+def multiply_on_labels(it):
+    target = of(it, "table")["targets"][0]
+    target["expr"] = target["expr"].replace(
+        "* ignoring (state, task_kind, resource_id, resource_name, origin, severity)",
+        "* on (cluster, namespace, job, instance, source, task_id)",
+    )
+
+
 def lose_variables(it):
     it["links"][0]["includeVars"] = False
 
@@ -147,6 +174,8 @@ DAMAGE = {
     "behaviour": [refresh_never],
     "links": [lose_variables],
     "opens_with_everything": [open_with_the_first],
+    "place": [forget_the_cluster, drop_the_namespace],
+    "several_clusters": [mix_clusters, join_across_clusters, multiply_on_labels],
     "layout": [overlap, repeat_an_id],
     "colors": [paint_it_lime],
     "dates": [date_in_seconds],
