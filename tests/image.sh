@@ -60,19 +60,27 @@ inside=(unshare --mount bash -c 'mount --bind "$0" "$0" && mount -o remount,bind
     exec chroot --userspec=65534:65534 "$0" "$@"' "$root" /usr/bin/dbtask-exporter)
 [[ $("${inside[@]}" --version) == dbtask-exporter\ * ]] || fail "it does not start"
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-"${inside[@]}" demo --web.listen-address="127.0.0.1:$port" >"$folder/demo.out" 2>"$folder/demo.log" &
+# The first process of its own, as in a container.
+mkdir -p "$root/proc"
+unshare --pid --fork --kill-child=TERM --mount bash -c 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" &&
+    mount -t proc proc "$0/proc" && exec chroot --userspec=65534:65534 "$0" "$@"' \
+    "$root" /usr/bin/dbtask-exporter demo --web.listen-address="127.0.0.1:$port" >"$folder/demo.out" 2>"$folder/demo.log" &
 exporter=$!
 for _ in $(seq 150); do
     curl -fsS "http://127.0.0.1:$port/-/ready" >/dev/null 2>&1 && break
     kill -0 $exporter 2>/dev/null || fail "it has stopped"
     sleep 0.2
 done
+first=$(tr -d ' ' <"/proc/$exporter/task/$exporter/children")
 curl -fsS "http://127.0.0.1:$port/metrics" >"$folder/metrics"
 grep -q '^dbtask_source_up{.*} 1$' "$folder/metrics" || fail "it does not poll"
-[ "$(stat -c %u /proc/$exporter)" = 65534 ] || fail "it is not nobody"
+[ "$(stat -c %u "/proc/$first")" = 65534 ] || fail "it is not nobody"
 check() { "${inside[@]}" healthcheck --web.listen-address="127.0.0.1:$port" >/dev/null; }
 check || fail "the health check finds it ill"
-kill $exporter
+# As an engine runs it, without arguments: it follows the flags of the server.
+nsenter --target "$first" --mount --pid chroot --userspec=65534:65534 "$root" /usr/bin/dbtask-exporter healthcheck \
+    >/dev/null || fail "the health check of the image does not follow the flags of the server"
+kill "$first"
 wait $exporter || fail "it stopped with $?"
 exporter=''
 ! check 2>/dev/null || fail "the health check finds it well when it is gone"

@@ -66,7 +66,7 @@ error\t'What needs somebody'"
 complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand tasks" -l log.format -d 'How it is logged' -r -f -a "logfmt\t'`ts=… level=info message="…" key=value`'
 json\t'One object a line'"
 complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand tasks" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand healthcheck" -l web.listen-address -d 'Where the exporter on this machine listens, as it has been told itself' -r
+complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand healthcheck" -l web.listen-address -d 'Where the exporter on this machine listens; left out with the web configuration: as its own command line says, or :10118 if there is not exactly one' -r
 complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand healthcheck" -l web.config.file -d 'The web configuration of the exporter on this machine; with TLS in it, HTTPS is spoken' -r -F
 complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand healthcheck" -l tls.cert-file -d 'A certificate to show, PEM, where the exporter lets nobody in without one' -r -F
 complete -c dbtask-exporter -n "__fish_dbtask_exporter_using_subcommand healthcheck" -l tls.key-file -d 'Its private key, PEM' -r -F

@@ -30,12 +30,19 @@ fn with_tls(more: &str) -> (TempDir, PathBuf) {
 /// The demo's exporter serves no web configuration, so this is a whole one, whose only source is
 /// not there. Returns the address that it serves at.
 async fn exporter(web: Option<&Path>) -> (Child, String, TempDir) {
+    exporter_of(program(), "127.0.0.1:0", web).await
+}
+
+async fn exporter_of(
+    mut command: Command,
+    listen: &str,
+    web: Option<&Path>,
+) -> (Child, String, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config.yml");
     let text = "sources: [{name: a, api: tencent_cdb, region: ap-guangzhou, endpoint: 'http://127.0.0.1:1'}]";
     fs::write(&config, text).unwrap();
-    let mut command = program();
-    command.arg("--config.file").arg(&config).arg("--web.listen-address=127.0.0.1:0");
+    command.arg("--config.file").arg(&config).arg("--web.listen-address").arg(listen);
     if let Some(web) = web {
         command.arg("--web.config.file").arg(web);
     }
@@ -120,6 +127,39 @@ async fn a_certificate_is_shown_where_clients_must() {
     assert!(output.status.success(), "{output:?}");
     let output = healthcheck(&[&url, shown[0], shown[3], shown[2], shown[3]]).await;
     assert!(error(&output).contains("are no certificate with its key"), "{output:?}");
+}
+
+/// As in an image, whose health check has no arguments. A program of its own at an address of its
+/// own stands for the container: only processes that run the same program are looked at.
+#[tokio::test]
+async fn the_health_check_of_an_image_follows_the_flags_of_its_server() {
+    let place = tempfile::tempdir().unwrap();
+    let own = place.path().join("exporter");
+    fs::copy(env!("CARGO_BIN_EXE_dbtask-exporter"), &own).unwrap();
+    let [_, a, b, c] = std::process::id().to_be_bytes();
+    let listen = format!("127.{a}.{b}.{c}:10119");
+    let healthcheck = async || {
+        let output = Command::new(&own).arg("healthcheck").output();
+        timeout(Duration::from_mins(1), output).await.unwrap().unwrap()
+    };
+    let (mut process, ..) = exporter_of(Command::new(&own), &listen, None).await;
+    let output = healthcheck().await;
+    assert!(output.status.success(), "{output:?}");
+    process.kill().await.unwrap();
+    let (folder, _web) = with_tls("");
+    let mut command = Command::new(&own);
+    command.current_dir(folder.path());
+    let (mut process, ..) = exporter_of(command, &listen, Some(Path::new("web.yml"))).await;
+    let output = healthcheck().await;
+    assert!(output.status.success(), "{output:?}");
+    process.kill().await.unwrap();
+    // It has no certificate to show, and is not called ill for that.
+    let (_folder, web) = with_tls(", client_auth_type: RequireAnyClientCert");
+    let (mut process, ..) = exporter_of(Command::new(&own), &listen, Some(&web)).await;
+    let output = healthcheck().await;
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(output.stdout, b"it answers, and lets nobody in without a certificate\n");
+    process.kill().await.unwrap();
 }
 
 #[tokio::test]
