@@ -102,6 +102,7 @@ def test_the_package_holds_the_rules_and_dashboards_of_the_repository(tmp_path, 
     wanted = {f"files/dashboards/{one.name}": one.read_bytes() for one in (ROOT / "dashboards").glob("*.json")}
     assert wanted, "there are no dashboards"
     wanted["files/dbtask.rules.yml"] = (ROOT / "rules/dbtask.rules.yml").read_bytes()
+    wanted["files/values.yaml"] = (CHART / "values.yaml").read_bytes()
     assert {name: content for name, content in packed.items() if name.startswith("files/")} == wanted
     others = {name.split("/")[0] for name in packed} - {"files", "templates"}
     assert others == {".helmignore", "Chart.yaml", "README.md", "values.yaml", "values.schema.json"}

@@ -22,7 +22,7 @@ honorTimestamps: {{ .monitor.honorTimestamps }}
 {{- end -}}
 
 {{/* What the specifications of both have in common. `jobLabel` names a label, whose value becomes
-     the job. */}}
+     the job. Called with a dict: `root`, `monitor`, and `podLabels`, those of the pod that series always get. */}}
 {{- define "dbtask.monitor" -}}
 jobLabel: app.kubernetes.io/name
 namespaceSelector:
@@ -35,10 +35,12 @@ selector:
 {{ $key }}: {{ . | int64 }}
 {{- end }}
 {{- end }}
-{{- range $key := list "targetLabels" "podTargetLabels" }}
-{{- with get $.monitor $key }}
-{{ $key }}:
+{{- with .monitor.targetLabels }}
+targetLabels:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- with concat (default list .podLabels) (default list .monitor.podTargetLabels) | uniq }}
+podTargetLabels:
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}

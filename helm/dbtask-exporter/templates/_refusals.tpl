@@ -45,6 +45,11 @@
 {{- if and (not (kindIs "invalid" $v.podDisruptionBudget.minAvailable)) $v.podDisruptionBudget.maxUnavailable -}}
   {{- $problems = append $problems "podDisruptionBudget has minAvailable and maxUnavailable: set maxUnavailable to null" -}}
 {{- end -}}
+{{- with $v.podDisruptionBudget -}}
+  {{- if and .enabled (kindIs "invalid" .minAvailable) (kindIs "invalid" .maxUnavailable) -}}
+    {{- $problems = append $problems "podDisruptionBudget has neither minAvailable nor maxUnavailable: set one of them" -}}
+  {{- end -}}
+{{- end -}}
 {{- if and $v.ingress.enabled (not $v.ingress.hosts) -}}
   {{- $problems = append $problems "ingress.hosts is empty: name a host, such as {host: dbtask.example.com}" -}}
 {{- end -}}
