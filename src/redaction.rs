@@ -185,14 +185,18 @@ impl Needles {
         let mut needles = Self::default();
         for Secret { value, run } in &secrets.0 {
             let value = value.expose_secret();
+            needles.add(without_gaps(value.as_bytes()), *run);
             // A password may itself look like something that can be decoded.
-            let plain = Layer::of(value);
-            let decoded = std::iter::successors(plain.unescaped(), Layer::unescaped);
-            let decoded = decoded.take(MAX_DEPTH).last();
+            if has_escapes(value.as_bytes()) {
+                let first = Layer::of(value).unescaped();
+                let decoded = std::iter::successors(first, Layer::unescaped).take(MAX_DEPTH).last();
+                if let Some(decoded) = decoded {
+                    needles.add(without_gaps(&decoded.bytes), *run);
+                }
+            }
             // Forms spell a blank so.
-            let form = value.contains(' ').then(|| Layer::of(&value.replace(' ', "+")));
-            for layer in [Some(plain), decoded, form].into_iter().flatten() {
-                needles.add(layer.compact().bytes, *run);
+            if value.contains(' ') {
+                needles.add(without_gaps(value.replace(' ', "+").as_bytes()), *run);
             }
         }
         needles.anchors.sort_unstable();
@@ -209,9 +213,11 @@ impl Needles {
         if bytes.len() < LEAST {
             return;
         }
-        let codes = (0..3).map(|before| base64_behind(before, &bytes));
-        for code in codes.chain([String::from_utf8_lossy(&bytes).into_owned()]) {
-            let code: Vec<u8> = code.bytes().filter_map(hinting).collect();
+        // Where there is more of it in base64, that is a long word.
+        let start = bytes.get(..bytes.len().min(LONG_WORD)).unwrap_or_default();
+        let codes = (0..3).map(|before| base64_behind(before, start));
+        for code in codes.chain([bytes.clone()]) {
+            let code: Vec<u8> = code.into_iter().filter_map(hinting).collect();
             self.is_blind |= code.len() < LEAST;
             self.hints.extend(code.as_chunks::<LEAST>().0);
         }
@@ -367,11 +373,11 @@ fn is_of_word(byte: u8) -> bool {
 
 /// What base64 of something makes of `bytes` that stand behind so many others in it, without the
 /// digits that depend on those or on what follows.
-fn base64_behind(before: usize, bytes: &[u8]) -> String {
+fn base64_behind(before: usize, bytes: &[u8]) -> Vec<u8> {
     let whole = [&vec![0; before], bytes].concat();
     let digits = STANDARD_NO_PAD.encode(&whole);
     let (from, to) = ((before * 8).div_ceil(6), whole.len() * 8 / 6);
-    digits.get(from..to).unwrap_or_default().to_owned()
+    digits.as_bytes().get(from..to).unwrap_or_default().to_vec()
 }
 
 /// Whether a secret, folded, may be an ordinary word or a date, and so be in a text by chance.
@@ -442,7 +448,7 @@ impl Layer {
 
     /// What it is without one level of escapes; `None` if it has none.
     fn unescaped(&self) -> Option<Self> {
-        if !self.bytes.iter().any(|byte| matches!(byte, b'%' | b'\\' | b'&')) {
+        if !has_escapes(&self.bytes) {
             return None;
         }
         let mut plain = Self::default();
@@ -465,20 +471,11 @@ impl Layer {
 
     fn compact(&self) -> Compact {
         let mut compact = Compact::default();
-        let mut at = 0;
-        let mut begins_line = false;
-        while let Some(&byte) = self.bytes.get(at) {
-            let skipped = skipped(self.rest(at), begins_line);
-            if skipped == 0 {
-                compact.bytes.push(byte);
-                compact.at.push(at);
-                compact.spans.push(self.span(at, at + 1));
-                begins_line = false;
-            } else {
-                begins_line |= matches!(byte, b'\n' | b'\r');
-            }
-            at += skipped.max(1);
-        }
+        each_without_gaps(&self.bytes, |at, byte| {
+            compact.bytes.push(byte);
+            compact.at.push(at);
+            compact.spans.push(self.span(at, at + 1));
+        });
         compact
     }
 
@@ -494,6 +491,28 @@ impl Layer {
         let names = name.is_some_and(|byte| b":=>".contains(byte));
         let ends = self.rest(last + 1).first().is_none_or(|byte| b"'\",;&}<\\\r\n".contains(byte));
         names && ends
+    }
+}
+
+/// The bytes without what a secret may be split by.
+fn without_gaps(bytes: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(bytes.len());
+    each_without_gaps(bytes, |_, byte| kept.push(byte));
+    kept
+}
+
+/// Calls `take` with the place and the value of each byte but for what a secret may be split by.
+fn each_without_gaps(bytes: &[u8], mut take: impl FnMut(usize, u8)) {
+    let (mut at, mut begins_line) = (0, false);
+    while let Some(&byte) = bytes.get(at) {
+        let skipped = skipped(bytes.get(at..).unwrap_or_default(), begins_line);
+        if skipped == 0 {
+            take(at, byte);
+            begins_line = false;
+        } else {
+            begins_line |= matches!(byte, b'\n' | b'\r');
+        }
+        at += skipped.max(1);
     }
 }
 
@@ -515,6 +534,11 @@ fn skipped(rest: &[u8], begins_line: bool) -> usize {
         }
         _ => 0,
     }
+}
+
+/// Whether any byte could begin an escape.
+fn has_escapes(bytes: &[u8]) -> bool {
+    bytes.iter().any(|byte| matches!(byte, b'%' | b'\\' | b'&'))
 }
 
 /// What an escape stands for.

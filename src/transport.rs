@@ -166,7 +166,7 @@ impl Network {
         let authorities = options.ca_file.as_ref().zip(options.ca_content.as_ref());
         let authorities = authorities.map(|(file, content)| Authorities {
             file: file.clone(),
-            options: options.clone(),
+            options: NetworkOptions { ca_content: None, ..options.clone() },
             looked: tokio::sync::Mutex::new(Looked {
                 at: Instant::now(),
                 version: version(content),

@@ -4,11 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::MAX_FILE_BYTES;
-use crate::files::{FileVersion, version};
+use crate::files::{FileContent, FileVersion, version};
 use crate::reading::{PATIENCE, read_within};
+use crate::transport::certificates;
 
 /// Reads the files that a configuration names, and remembers what was in them.
 #[derive(Debug)]
@@ -16,6 +18,8 @@ pub(super) struct Files {
     /// What relative paths are relative to.
     folder: PathBuf,
     versions: RefCell<BTreeMap<PathBuf, FileVersion>>,
+    /// What the files of authorities hold, each once however many sources name it.
+    authorities: RefCell<BTreeMap<PathBuf, FileContent>>,
     /// What the next read may take. Each that is late halves it, so that no number of files on a
     /// file system that hangs takes longer than two of them.
     patience: Cell<Duration>,
@@ -25,7 +29,8 @@ impl Files {
     /// Names are relative to the folder of the configuration in `file`.
     pub(super) fn beside(file: &Path) -> Self {
         let folder = file.parent().unwrap_or(Path::new("")).to_owned();
-        Self { folder, versions: RefCell::default(), patience: Cell::new(PATIENCE) }
+        let (versions, authorities) = Default::default();
+        Self { folder, versions, authorities, patience: Cell::new(PATIENCE) }
     }
 
     /// Where the file is that the configuration calls so.
@@ -51,6 +56,20 @@ impl Files {
             self.patience.set(self.patience.get() / 2);
         }
         self.versions.borrow_mut().insert(path, version(&content));
+        content
+    }
+
+    /// What a file of authorities holds, or why nothing can be done with it.
+    pub(super) fn authorities(&self, path: &Path) -> FileContent {
+        if let Some(known) = self.authorities.borrow().get(path) {
+            return known.clone();
+        }
+        let pem = self.bytes(path.to_owned()).map_err(|error| error.to_string());
+        let content = pem.and_then(|pem| match certificates(&pem) {
+            Ok(_) => Ok(Arc::from(pem)),
+            Err(error) => Err(format!("{error:#}")),
+        });
+        self.authorities.borrow_mut().insert(path.to_owned(), content.clone());
         content
     }
 

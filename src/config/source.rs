@@ -15,9 +15,7 @@ use super::{SourceConfig, shape, text, yaml};
 use crate::api::{APIS, Format, Scope, Target, TaskApi, TaskRef, given};
 use crate::cloud::Cloud;
 use crate::environment::Environment;
-use crate::files::FileContent;
 use crate::task::{Resource, Timestamp};
-use crate::transport::certificates;
 
 /// Every key of a source. The last is refused.
 pub(super) const KEYS: &[&str] = &[
@@ -107,16 +105,9 @@ pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Sourc
         limits,
         per_task_metrics,
         proxy_url: proxy_url.map(SecretString::from),
-        ca_content: ca_file.as_ref().map(|path| authorities(path, context.files)),
+        ca_content: ca_file.as_ref().map(|path| context.files.authorities(path)),
         ca_file,
     })
-}
-
-/// What a file of authorities holds, or why nothing can be done with it.
-fn authorities(path: &Path, files: &Files) -> FileContent {
-    let pem = files.bytes(path.to_owned()).map_err(|error| error.to_string())?;
-    certificates(&pem).map_err(|error| format!("{error:#}"))?;
-    Ok(pem.into())
 }
 
 /// Where the source asks: a base URL, or a word for one of the vendor's.

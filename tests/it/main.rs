@@ -39,6 +39,7 @@ mod permissions;
 mod poller;
 mod process;
 mod proxy;
+mod quoted;
 mod refusals;
 mod registration;
 mod reload;
