@@ -52,7 +52,7 @@ impl World {
         );
         let mut parts = JoinSet::new();
         parts.spawn(Arc::clone(&cloud).serve(listener, CancellationToken::new()));
-        let world = Self { folder: tempfile::tempdir().unwrap(), address, parts: parts };
+        let world = Self { folder: tempfile::tempdir().unwrap(), address, parts };
         world.write("key", key);
         world.write("token", "a-token-for-registration");
         world.write("config.yml", &text);
