@@ -156,6 +156,18 @@ impl Counts {
         self.entered.notify_one();
     }
 
+    /// The source is gone, and nothing of it is of use any more, or the journal has it.
+    pub fn forget(&self, source: &str) {
+        let mut books = self.lock();
+        let Books { born, counts, withdrawn, last_failures } = &mut *books;
+        born.retain(|(name, _), _| name != source);
+        counts.retain(|(name, _), _| name != source);
+        withdrawn.remove(source);
+        last_failures.remove(source);
+        drop(books);
+        self.instruments.source_forgotten(source);
+    }
+
     /// `client` is about to be served.
     pub fn scraped(&self, client: IpAddr) {
         self.scrapes.record(client, Instant::now());
@@ -261,7 +273,11 @@ impl Counts {
             }
         }
         for (source, series, before, after) in due {
-            self.show(&source, &series, &before, &after);
+            let key = (source, series);
+            // It may have been forgotten meanwhile.
+            if self.lock().counts.contains_key(&key) {
+                self.show(&key.0, &key.1, &before, &after);
+            }
         }
         waits
     }
@@ -279,6 +295,13 @@ impl Counts {
                 self.instruments.coverage_lost(source, more, lost);
             }
         }
+    }
+
+    /// How many entries there are of anything.
+    #[cfg(test)]
+    pub(crate) fn entries(&self) -> usize {
+        let Books { born, counts, withdrawn, last_failures } = &*self.lock();
+        born.len() + counts.len() + withdrawn.len() + last_failures.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, Books> {

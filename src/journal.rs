@@ -134,6 +134,11 @@ impl Contents {
         sources
     }
 
+    /// Adds what another part of the journal holds.
+    pub fn absorb(&mut self, other: Self) {
+        self.rows.extend(other.rows);
+    }
+
     /// Takes out every row of a source, and returns the batch that removes them.
     pub fn forget(&mut self, source: &str) -> Batch {
         let mut batch = Batch::default();
@@ -219,6 +224,14 @@ impl Journal {
         }
     }
 
+    /// What there is of one source, noted or durable; nothing without a journal. Fails in words.
+    pub async fn load(&self, source: &str) -> Result<Contents, String> {
+        match &self.file {
+            Some(file) => file.load(source).await,
+            None => Ok(Contents::default()),
+        }
+    }
+
     /// Makes durable what has been noted. Returns whether it is; if not, it stays noted. Without a
     /// journal there is nothing to wait for.
     pub async fn flush(&self) -> bool {
@@ -230,6 +243,24 @@ impl Journal {
 }
 
 impl File {
+    async fn load(&self, source: &str) -> Result<Contents, String> {
+        if !self.flush().await {
+            return Err("the journal cannot be written at present".to_owned());
+        }
+        if self.inline {
+            return self.disk.lock().await.load(source).map_err(|trouble| trouble.to_string());
+        }
+        let loaded = tokio::time::timeout(FLUSH_PATIENCE, async {
+            let mut disk = Arc::clone(&self.disk).lock_owned().await;
+            let source = source.to_owned();
+            tokio::task::spawn_blocking(move || disk.load(&source)).await
+        });
+        match loaded.await {
+            Ok(Ok(loaded)) => loaded.map_err(|trouble| trouble.to_string()),
+            Ok(Err(_)) | Err(_) => Err("the disk of the journal does not answer".to_owned()),
+        }
+    }
+
     async fn flush(&self) -> bool {
         if self.inline {
             return self.disk.lock().await.flush(&self.pending);
@@ -417,6 +448,31 @@ impl Disk {
             }
         }
         written.is_ok()
+    }
+
+    /// The rows of one source.
+    fn load(&mut self, source: &str) -> Result<Contents, Trouble> {
+        match self.connection {
+            Some(_) => self.check_ours()?,
+            None => self.reopen()?,
+        }
+        let Some(connection) = &self.connection else { return Ok(Contents::default()) };
+        let mut statement =
+            connection.prepare("SELECT kind, name, value, crc FROM row WHERE source = ?")?;
+        let mut rows = statement.query([source])?;
+        let mut contents = Contents::default();
+        while let Some(row) = rows.next()? {
+            let (kind, name): (String, String) = (row.get(0)?, row.get(1)?);
+            let (value, crc): (String, i64) = (row.get(2)?, row.get(3)?);
+            if crc != checksum([&kind, source, &name, &value]) {
+                let name = [&*kind, source, &*name].join("/");
+                return Err(Trouble::Unreadable(format!(
+                    "the checksum of the row {name} is wrong"
+                )));
+            }
+            contents.rows.insert((kind, source.to_owned(), name), value);
+        }
+        Ok(contents)
     }
 
     /// A flush that was given up on may have ended well since.
@@ -718,6 +774,24 @@ mod tests {
         assert!(journal.flush().await);
         drop((journal, disk));
         assert_eq!(names(folder.path()), ["a", "b", "c"]);
+    }
+
+    #[tokio::test]
+    async fn the_rows_of_one_source_can_be_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, _) = open(folder.path());
+        put(&journal, "a");
+        let mut batch = Batch::default();
+        batch.put(ROWS, "other", "b", &"b");
+        journal.note(batch);
+        assert!(journal.flush().await);
+        put(&journal, "c");
+        let mut contents = journal.load("source").await.unwrap();
+        let names: Vec<String> =
+            contents.take::<String>(ROWS, "source").into_iter().map(|(name, _)| name).collect();
+        assert_eq!((names, contents.rows.len()), (vec!["a".to_owned(), "c".to_owned()], 0));
+        fs::remove_file(folder.path().join(FILE)).unwrap();
+        assert!(journal.load("source").await.is_err());
     }
 
     #[tokio::test(start_paused = true)]

@@ -44,6 +44,7 @@
 //! | [`ledger`] | Which ends of tasks have been counted |
 //! | [`estimate`] | When a running task should end, from the vendor's word or its pace. Pure |
 //! | [`book`] | What is kept of a source's tasks, what is unknown, what is forgotten |
+//! | [`tenant`] | Whose tasks a source shows: another project or account is another source |
 //! | [`texts`] | The error texts of failed tasks, asked for between polls |
 //! | [`transition`], [`trouble`] | What of tasks and of polls is worth a line in the log. Pure |
 //! | [`counts`] | Counters of ended tasks, served at 0 before they are served at more |
@@ -113,6 +114,7 @@ pub mod table;
 pub mod tally;
 pub mod task;
 pub mod tasks_file;
+pub mod tenant;
 pub mod texts;
 pub mod transition;
 pub mod transport;

@@ -19,11 +19,13 @@ use crate::journal::{Batch, Contents, Journal, Table};
 use crate::ledger::{self, Clocks, Completion, Ledger};
 use crate::metrics::{Instruments, Reason};
 use crate::pace::{Backoff, Guard};
+use crate::registration::Registrations;
 use crate::sabotage::{self, Bug};
 use crate::source::{Fetched, Source};
 use crate::store::{Snapshot, SourceInfo, Store, Tracked};
 use crate::tally::Tally;
 use crate::task::{Task, TaskState, Timestamp};
+use crate::tenant::Tenant;
 use crate::texts::{Allowance, Text, Texts};
 use crate::transition::Transition;
 use crate::trouble::{Notice, Trouble};
@@ -75,6 +77,8 @@ struct Watch {
     store: Arc<Store>,
     counts: Arc<Counts>,
     journal: Arc<Journal>,
+    registrations: Arc<Registrations>,
+    tenant: Tenant,
     book: Book,
     coverage: Coverage,
     backoff: Backoff,
@@ -94,6 +98,9 @@ struct Watch {
 struct Past {
     /// What is polled: rows of another API or region say nothing about this one.
     identity: String,
+    /// Whose tasks.
+    #[serde(default)]
+    tenant: Tenant,
     /// The last poll, good or bad.
     polled: Timestamp,
     last_success: Option<Timestamp>,
@@ -111,6 +118,8 @@ pub struct Shelves {
     pub counts: Arc<Counts>,
     /// What survives.
     pub journal: Arc<Journal>,
+    /// What people have registered.
+    pub registrations: Arc<Registrations>,
 }
 
 /// What the last polls were like.
@@ -149,16 +158,16 @@ impl Poller {
         let info = Arc::clone(&caller.info);
         declare(caller, pace);
         let past = contents.take::<Past>(PASTS, &info.name).pop().map(|(_, past)| past);
-        if past.as_ref().is_some_and(|past| past.identity != identity(&info)) {
+        let is_another = past.as_ref().is_some_and(|past| past.is_of_another(caller));
+        if is_another {
             tracing::warn!(
                 source = info.name,
-                "the journal knows this source with another API or region; it begins anew"
+                "the journal knows this source with another API, region, project or account; it \
+                 begins anew"
             );
             shelves.journal.note(contents.forget(&info.name));
         }
-        let past = past
-            .filter(|past| past.identity == identity(&info))
-            .filter(|_| !sabotage::is(Bug::OutageForgotten));
+        let past = past.filter(|_| !is_another).filter(|_| !sabotage::is(Bug::OutageForgotten));
         let history = History {
             last_success: past.as_ref().and_then(|past| past.last_success),
             calls: past.as_ref().map(|past| past.calls).unwrap_or_default(),
@@ -176,6 +185,8 @@ impl Poller {
             store: shelves.store,
             counts: shelves.counts,
             journal: shelves.journal,
+            registrations: shelves.registrations,
+            tenant: past.as_ref().map(|past| past.tenant.clone()).unwrap_or_default(),
             book: Book::restore(&info.name, contents),
             coverage: past.as_ref().map(|past| past.coverage).unwrap_or_default(),
             backoff: Backoff::default(),
@@ -200,7 +211,7 @@ impl Poller {
     /// to the account's other sources.
     pub fn rest(self) -> Resting {
         self.source.caller.account.leave(self.name());
-        Resting { ledger: self.ledger, watch: self.watch }
+        Resting { ledger: self.ledger, watch: self.watch, gone_since: None }
     }
 
     /// Polls until `shutdown`. A poll under way is abandoned then: it only reads.
@@ -312,6 +323,7 @@ impl Poller {
         let is_done = fetched.left_over.is_empty();
         watch.history.budget = source.caller.account.left(source.caller.clock);
         watch.history.credentials_expiry = source.caller.credentials.ends();
+        watch.recognize(ledger, &source.caller, fetched.failure.is_none());
         let wanted = |id: &str| source.watchlist.contains(id);
         let failure = watch.take_in(ledger, fetched, &wanted, clocks(&source.caller), begun).await;
         let allowance = match failure.as_ref().map(|(_, error)| error.reason()) {
@@ -345,6 +357,8 @@ impl Poller {
 pub struct Resting {
     ledger: Ledger,
     watch: Watch,
+    /// Since when it is not watched any more; `None` if it is about to go on.
+    gone_since: Option<Instant>,
 }
 
 impl Resting {
@@ -356,13 +370,20 @@ impl Resting {
         self.watch.history = History { last_success, calls, ..History::default() };
         self.watch.counts.withdraw(&self.watch.info.name);
         self.watch.store.remove(&self.watch.info.name);
+        self.gone_since = Some(Instant::now());
         self
     }
 
-    /// Whether `info`, of the same name, is another source: the tasks of one say nothing about
+    /// Since when the source is not watched any more; `None` if it is about to go on.
+    pub fn gone_since(&self) -> Option<Instant> {
+        self.gone_since
+    }
+
+    /// Whether `caller` asks for another source of the same name: the tasks of one say nothing about
     /// those of the other.
-    pub fn is_another(&self, info: &SourceInfo) -> bool {
-        identity(&self.watch.info) != identity(info)
+    pub fn is_another(&self, caller: &Caller) -> bool {
+        identity(&self.watch.info) != identity(&caller.info)
+            || self.watch.tenant.is_another(&Tenant::of(caller), false)
     }
 
     /// A loop that has not begun, and goes on from here in another way. If it polls something else,
@@ -374,24 +395,18 @@ impl Resting {
         keeping: Keeping,
         random: fastrand::Rng,
     ) -> Poller {
-        let is_another = self.is_another(&source.caller.info);
-        let Self { mut ledger, mut watch } = self;
+        let is_another = self.is_another(&source.caller);
+        let Self { mut ledger, mut watch, .. } = self;
         let caller = &source.caller;
         let info = Arc::clone(&caller.info);
         declare(caller, pace);
         if is_another {
             tracing::warn!(
                 source = info.name,
-                "this source now has another API or region; its tasks begin anew"
+                "this source now has another API, region, project or account; its tasks begin anew"
             );
-            let mut batch = Batch::default();
-            ledger.forget(&info.name, &mut batch);
-            watch.book.forget(&info.name, &mut batch);
-            watch.journal.note(batch);
-            ledger = Ledger::new(clocks(caller));
-            watch.coverage = Coverage::default();
+            watch.begin_anew(&mut ledger, caller);
             watch.history = History::default();
-            watch.saved = None;
         }
         if sabotage::is(Bug::BaselineOnReload) {
             ledger = Ledger::new(clocks(caller));
@@ -428,10 +443,10 @@ fn cancels(caller: &Caller) -> bool {
     caller.api.statuses.iter().any(|&(_, state)| state == TaskState::Canceled)
 }
 
-/// Whether `contents` knows a source of this name that is another one.
-pub fn knows_another(contents: &Contents, info: &SourceInfo) -> bool {
-    let past = contents.peek::<Past>(PASTS, &info.name);
-    past.is_some_and(|past| past.identity != identity(info))
+/// Whether `contents` knows another source by the name of the one that `caller` asks for.
+pub fn knows_another(contents: &Contents, caller: &Caller) -> bool {
+    let past = contents.peek::<Past>(PASTS, &caller.info.name);
+    past.is_some_and(|past| past.is_of_another(caller))
 }
 
 /// Takes out of `contents` what it holds of sources that are polled no more and have not been for
@@ -453,7 +468,45 @@ fn identity(info: &SourceInfo) -> String {
     format!("{}/{}", info.api, info.region)
 }
 
+impl Past {
+    /// Whether it is certainly not of the source that `caller` asks for.
+    fn is_of_another(&self, caller: &Caller) -> bool {
+        self.identity != identity(&caller.info)
+            || self.tenant.is_another(&Tenant::of(caller), false)
+    }
+}
+
 impl Watch {
+    /// Looks whose tasks a poll found, before they are entered; `answered` says that it went well.
+    fn recognize(&mut self, ledger: &mut Ledger, caller: &Caller, answered: bool) {
+        let tenant = Tenant::of(caller);
+        if self.tenant.is_another(&tenant, answered) {
+            tracing::warn!(
+                source = self.info.name,
+                "this source now has another project or account; its tasks begin anew"
+            );
+            self.begin_anew(ledger, caller);
+            self.history.last_success = None;
+            self.registrations.forget_source(&self.info.name);
+        }
+        if answered && tenant != self.tenant {
+            self.tenant.learn(tenant);
+            self.saved = None;
+        }
+    }
+
+    /// Forgets every task: what is known is another source's. Counters go on.
+    fn begin_anew(&mut self, ledger: &mut Ledger, caller: &Caller) {
+        let mut batch = Batch::default();
+        ledger.forget(&self.info.name, &mut batch);
+        self.book.forget(&self.info.name, &mut batch);
+        self.journal.note(batch);
+        *ledger = Ledger::new(clocks(caller));
+        self.coverage = Coverage::default();
+        self.tenant = Tenant::default();
+        self.saved = None;
+    }
+
     /// Enters what a poll found into ledger, book and counters, and into the journal before anybody
     /// sees it.
     async fn take_in(
@@ -515,6 +568,7 @@ impl Watch {
         if self.saved.is_none_or(old) || !batch.is_empty() {
             let past = Past {
                 identity: identity(&self.info),
+                tenant: self.tenant.clone(),
                 polled: now,
                 last_success: self.history.last_success,
                 coverage: self.coverage,

@@ -187,6 +187,13 @@ impl Cloud {
     }
 }
 
+/// What tells a text from others without showing it: 16 hexadecimal digits of its SHA-256.
+pub fn digest(text: &str) -> String {
+    let mut digits = hash::sha256_hex(text.as_bytes());
+    digits.truncate(16);
+    digits
+}
+
 impl fmt::Display for Cloud {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

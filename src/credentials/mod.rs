@@ -255,6 +255,30 @@ impl Provider {
         self.cloud
     }
 
+    /// The account that the configured role belongs to; `None` without a role that names one.
+    pub fn account(&self) -> Option<String> {
+        let account = match &self.role.as_ref()?.name {
+            // `acs:ram::<account>:role/<name>`
+            RoleName::Alibaba { arn, .. } => arn.split(':').nth(3)?,
+            RoleName::Huawei { domain, .. } => domain.as_str(),
+            // `qcs::cam::uin/<uin>:roleName/<name>`
+            RoleName::Tencent { arn, .. } => {
+                arn.split(':').find_map(|part| part.strip_prefix("uin/"))?
+            }
+        };
+        (!account.is_empty()).then(|| account.to_owned())
+    }
+
+    /// The id of the key that was handed out last; `None` if that is one that ends, or a token.
+    pub fn lasting_key_id(&self) -> Option<String> {
+        match &*self.last().as_ref()?.credentials {
+            Credentials::Keys(keys) if keys.security_token.is_none() => {
+                Some(keys.access_key_id.clone())
+            }
+            Credentials::Keys(_) | Credentials::Token(_) => None,
+        }
+    }
+
     /// The credentials as they are now; the same `Arc` for as long as they are the same. Files are
     /// read anew, and a session that is about to end is renewed.
     pub async fn get(&self, outside: &Outside<'_>) -> Result<Arc<Credentials>, CredentialsError> {

@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::budget::{Budget, Mark, Moment};
 use crate::clock::Clock;
@@ -16,8 +19,11 @@ use crate::sabotage::{self, Bug};
 /// What each account may have spent of its budget, by cloud and name.
 const BUDGETS: Table = Table("budget");
 
-/// Every account that has had a source, by cloud and name. None is ever forgotten: what it has
-/// spent today, and how often its key has been refused, counts when its sources come back.
+/// How long an account matters that has no source: until the day of its budget is over.
+const IDLE: Duration = Duration::from_hours(48);
+
+/// Every account that has a source or has had one until lately, by cloud and name: what it has spent
+/// today, and how often its key has been refused, counts when its sources come back.
 #[derive(Debug, Default)]
 pub(super) struct Accounts(HashMap<(Cloud, String), Known>);
 
@@ -26,6 +32,8 @@ struct Known {
     account: Arc<Account>,
     /// One for each way that its sources reach the vendor's token services.
     credentials: Vec<Arc<Provider>>,
+    /// Since when it is known to have no source.
+    idle_since: Option<Instant>,
 }
 
 impl Accounts {
@@ -50,6 +58,7 @@ impl Accounts {
         let known = self.0.entry(key(source)).or_insert_with(|| Known {
             account: Arc::new(account(source, clock, journal, contents)),
             credentials: vec![Arc::clone(&source.credentials)],
+            idle_since: None,
         });
         if !known.credentials.iter().any(|it| it.is_same(&source.credentials)) {
             // Those that no source holds any more are of no use.
@@ -59,6 +68,22 @@ impl Accounts {
         }
         known.account.allow(source.daily_budget, clock);
         Arc::clone(&known.account)
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Forgets accounts that have had no source for two days.
+    pub(super) fn forget_idle(&mut self) {
+        self.0.retain(|_, known| {
+            if Arc::strong_count(&known.account) > 1 {
+                known.idle_since = None;
+                return true;
+            }
+            known.idle_since.get_or_insert_with(Instant::now).elapsed() < IDLE
+        });
     }
 }
 

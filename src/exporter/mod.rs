@@ -24,6 +24,7 @@ use arc_swap::ArcSwapOption;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::accounts::Accounts;
@@ -37,6 +38,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError, RegistrationConfig, SourceConfig};
 use crate::counts::Counts;
 use crate::journal::{Contents, Journal, JournalError};
+use crate::ledger;
 use crate::metrics::{Instruments, Metrics, publish};
 use crate::poller::{Pace, Poller, Resting, Shelves, knows_another, sweep};
 use crate::registration::{Limits, Registrable, Registrations};
@@ -57,6 +59,10 @@ const MACHINE: NetworkOptions = NetworkOptions {
     direct: true,
 };
 
+/// Of so many sources that are gone everything is kept, so that no counter of theirs falls when they
+/// come back.
+const MOST_GONE: usize = 32;
+
 /// Everything that runs for one configuration after the other.
 #[derive(Debug)]
 pub struct Exporter {
@@ -72,6 +78,8 @@ pub struct Exporter {
     fleet: Fleet,
     /// Sources that are not watched any more.
     resting: BTreeMap<String, Resting>,
+    /// Those of which the journal alone knows, and since when.
+    filed: BTreeMap<String, Instant>,
     registrations: Arc<Registrations>,
     registering: Arc<ArcSwapOption<Registering>>,
     control: Control,
@@ -153,13 +161,15 @@ impl Exporter {
         };
         let instruments = Instruments::new()?;
         let (journal, mut contents) = open_journal(setting, &instruments)?;
+        let (notices, kept) = (instruments.clone(), Arc::clone(&journal));
+        let registrations = Registrations::restore(clock, notices, kept, &mut contents);
+        let registrations = Arc::new(registrations);
         let shelves = Shelves {
             store: Arc::default(),
             counts: Arc::new(Counts::new(instruments.clone(), Arc::clone(&journal))),
-            journal: Arc::clone(&journal),
+            journal,
+            registrations: Arc::clone(&registrations),
         };
-        let notices = instruments.clone();
-        let registrations = Registrations::restore(clock, notices, journal, &mut contents);
         let (control, orders) = Control::new();
         let mut exporter = Self {
             clock,
@@ -172,7 +182,8 @@ impl Exporter {
             accounts: Accounts::default(),
             fleet: Fleet::default(),
             resting: BTreeMap::new(),
-            registrations: Arc::new(registrations),
+            filed: BTreeMap::new(),
+            registrations,
             registering: Arc::default(),
             control,
             orders,
@@ -291,8 +302,12 @@ impl Exporter {
                 return Ok(Err(refusal));
             }
         };
-        self.shelves.store.expect_others();
         let plan = prepared.plan.clone();
+        if let Err(reason) = self.recall(plan.sources(Step::Start)).await {
+            self.instruments.config_refused();
+            return Ok(Err(reason));
+        }
+        self.shelves.store.expect_others();
         let leaving: BTreeSet<&str> =
             plan.sources(Step::Change).chain(plan.sources(Step::Stop)).collect();
         for poller in self.fleet.stop(&leaving).await? {
@@ -302,9 +317,47 @@ impl Exporter {
             self.resting.insert(name, if gone { resting.withdrawn() } else { resting });
         }
         // A poll that was abandoned may have entered what is in the journal only now.
-        self.shelves.journal.flush().await;
+        let durable = self.shelves.journal.flush().await;
         self.put_in_place(prepared);
+        self.forget_gone(durable);
         Ok(Ok(plan))
+    }
+
+    /// Reads again what the journal alone knows of these sources.
+    async fn recall(&mut self, sources: impl Iterator<Item = &str>) -> anyhow::Result<()> {
+        for source in sources {
+            if self.filed.contains_key(source) {
+                let contents = self.shelves.journal.load(source).await.map_err(anyhow::Error::msg);
+                self.contents.absorb(contents.with_context(|| format!("source {source}"))?);
+                self.filed.remove(source);
+            }
+        }
+        Ok(())
+    }
+
+    /// Frees what is known of sources that have been gone for long, and of the longest gone where
+    /// there are many: what the journal has, which is all of it if it is `durable`, comes back with
+    /// them.
+    fn forget_gone(&mut self, durable: bool) {
+        let resting = self.resting.iter();
+        let mut gone: Vec<(Instant, String)> = resting
+            .filter_map(|(name, resting)| Some((resting.gone_since()?, name.clone())))
+            .collect();
+        gone.sort();
+        let has_folder = self.shelves.journal.has_folder();
+        let too_many = gone.len().saturating_sub(MOST_GONE);
+        for (index, (since, source)) in gone.into_iter().enumerate() {
+            let is_too_many = index < too_many && (durable || !has_folder);
+            if is_too_many || since.elapsed() >= ledger::MEMORY {
+                self.resting.remove(&source);
+                self.shelves.counts.forget(&source);
+                if has_folder {
+                    self.filed.insert(source, since);
+                }
+            }
+        }
+        self.filed.retain(|_, since| since.elapsed() < ledger::MEMORY);
+        self.accounts.forget_idle();
     }
 
     /// Does all that can fail, and changes nothing.
@@ -357,9 +410,8 @@ impl Exporter {
     fn start(&mut self, source: SourceConfig, transport: Arc<dyn Transport>) {
         let Self { clock, shelves, contents, instruments, .. } = self;
         let account = self.accounts.enter(&source, *clock, &shelves.journal, contents);
-        let info = Arc::new(info(&source));
         let caller = Caller {
-            info: Arc::clone(&info),
+            info: Arc::new(info(&source)),
             api: source.api,
             target: source.target.clone(),
             credentials: Arc::clone(&source.credentials),
@@ -376,16 +428,16 @@ impl Exporter {
         let watchlist = Arc::new(Watchlist::new(source.all_tasks().cloned()));
         let (list, notices) = (Arc::clone(&watchlist), instruments.clone());
         let tasks_file = TasksFile::of(&source, list, notices, *clock);
-        let connected = connected(&source, caller, Arc::clone(&watchlist));
         let (pace, keeping, random) = (pace(&source), keeping(&source), fastrand::Rng::new());
         let resting = self.resting.remove(&source.name);
         let is_another = match &resting {
-            Some(resting) => resting.is_another(&info),
-            None => knows_another(contents, &info),
+            Some(resting) => resting.is_another(&caller),
+            None => knows_another(contents, &caller),
         };
         if is_another {
             self.registrations.forget_source(&source.name);
         }
+        let connected = connected(&source, caller, Arc::clone(&watchlist));
         let poller = match resting {
             Some(resting) => resting.resume(connected, pace, keeping, random),
             None => Poller::new(connected, pace, keeping, shelves.clone(), contents, random),
@@ -470,5 +522,75 @@ fn network_options(config: &SourceConfig) -> NetworkOptions {
         ca_file: config.ca_file.clone(),
         ca_content: config.ca_content.clone(),
         direct: host == "localhost" || address.is_ok_and(|address| address.is_loopback()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+    use crate::environment::Environment;
+    use crate::transport::Sending;
+
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl Transport for Nobody {
+        fn send(&self, _: http::Request<bytes::Bytes>) -> Sending<'_> {
+            // No answer to anything, and no trouble that is asked again soon.
+            Box::pin(async { Ok(http::Response::new("{}".into())) })
+        }
+    }
+
+    /// Sources of these names, each with credentials of its own.
+    fn config(names: &[&str]) -> Config {
+        let poll = "poll: {interval: 1d, idle_interval: 1d, stale_after: 3d}\n";
+        let (mut keys, mut sources) = (format!("{poll}credentials:\n"), "sources:\n".to_owned());
+        for name in names {
+            writeln!(keys, "  - {{name: {name}, cloud: tencent, secret_id: A, secret_key: one}}")
+                .unwrap();
+            writeln!(
+                sources,
+                "  - {{name: {name}, api: tencent_cdb, region: ap-guangzhou, credentials: {name}}}"
+            )
+            .unwrap();
+        }
+        Config::parse(&(keys + &sources), "test", &Environment::default()).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn names_that_came_and_went_leave_no_more_than_a_few_do() {
+        for (stored, names) in [(false, 300), (true, 60)] {
+            let folder = tempfile::tempdir().unwrap();
+            let setting = Setting {
+                clock: Clock::starting_at(
+                    crate::task::Timestamp::from_second(1_790_000_000).unwrap(),
+                ),
+                storage: stored.then(|| folder.path().to_owned()),
+                inline: true,
+                machine: Some(Arc::new(Nobody)),
+            };
+            let way = |_: &SourceConfig| Ok(Arc::new(Nobody) as Arc<dyn Transport>);
+            let mut exporter = Exporter::assemble(&config(&["stays"]), &setting, way).unwrap();
+            exporter.fleet.begin(&CancellationToken::new());
+            let entries = exporter.shelves.counts.entries();
+            for n in 0..names {
+                let name = format!("gone-{n}");
+                for names in [&["stays", &name][..], &["stays"]] {
+                    exporter.take_over(Ok(config(names))).await.unwrap().unwrap();
+                }
+            }
+            assert_eq!(exporter.resting.len(), MOST_GONE);
+            // Its birth, and that it is withdrawn.
+            assert_eq!(exporter.shelves.counts.entries(), entries + 2 * MOST_GONE);
+            tokio::time::sleep(Duration::from_hours(49)).await;
+            exporter.take_over(Ok(config(&["stays"]))).await.unwrap().unwrap();
+            tokio::time::sleep(Duration::from_hours(36 * 24)).await;
+            exporter.take_over(Ok(config(&["stays"]))).await.unwrap().unwrap();
+            assert_eq!((exporter.resting.len(), exporter.filed.len()), (0, 0));
+            assert_eq!(exporter.shelves.counts.entries(), entries);
+            assert_eq!(exporter.accounts.len(), 1);
+        }
     }
 }

@@ -83,6 +83,11 @@ impl Durations {
         self.lock().insert(labels, amount);
     }
 
+    /// Removes the children whose first label has this value.
+    pub(super) fn remove_source(&self, source: &str) {
+        self.lock().retain(|labels, _| labels.first().is_none_or(|first| first != source));
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Vec<String>, Amount>> {
         // Nothing here panics half-way through a change.
         self.children.lock().unwrap_or_else(PoisonError::into_inner)

@@ -243,6 +243,33 @@ impl Instruments {
         });
     }
 
+    /// The source is gone for good, or comes back as after a restart: none of its series is left.
+    pub fn source_forgotten(&self, source: &str) {
+        self.source_withdrawn(source);
+        for counters in [
+            &self.polls,
+            &self.poll_failures,
+            &self.unknown_values,
+            &self.coverage_gaps,
+            &self.requests,
+            &self.request_failures,
+            &self.requests_shed,
+            &self.completions,
+            &self.failures,
+            &self.cancellations,
+        ] {
+            remove_source(counters, source);
+        }
+        for gauges in [&self.budget_limit, &self.budget_remaining, &self.last_failure] {
+            remove_source(gauges, source);
+        }
+        remove_source(&self.coverage_gap_seconds, source);
+        self.task_duration.remove_source(source);
+        self.kinds().remove(source);
+        self.withdrawn().remove(source);
+        self.changed();
+    }
+
     /// The source is watched again.
     pub fn source_is_back(&self, source: &str) {
         self.withdrawn().remove(source);
@@ -607,6 +634,30 @@ mod tests {
         assert_eq!(series(&instruments), before);
         instruments.source_is_back("mysql");
         assert_eq!(series(&instruments), full);
+    }
+
+    #[test]
+    fn a_source_that_is_forgotten_leaves_nothing_behind() {
+        let instruments = Instruments::new().unwrap();
+        instruments.config_loaded(Timestamp::from_second(1).unwrap());
+        instruments.declare_source(&source(), &["DescribeTasks"]);
+        let before = (series(&instruments), instruments.kinds().len());
+        for round in 0..1000 {
+            let gone = SourceInfo { name: format!("gone-{round}"), ..source() };
+            instruments.declare_source(&gone, &["DescribeTasks"]);
+            instruments.declare_kind(&gone.name, "BACKUP", true);
+            instruments.poll_finished(&gone.name, Some(Reason::Auth));
+            instruments.request_failed(&gone.name, "DescribeTasks", Reason::Auth);
+            instruments.budget_changed(&gone.name, 10, 3);
+            instruments.request_shed(&gone.name);
+            instruments.tasks_ended(&gone.name, "BACKUP", TaskState::Canceled, 1);
+            instruments.task_failed_at(&gone.name, Timestamp::from_second(7).unwrap());
+            instruments.coverage_lost(&gone.name, 1, Duration::from_secs(1));
+            instruments.source_withdrawn(&gone.name);
+            instruments.source_forgotten(&gone.name);
+        }
+        assert!((series(&instruments), instruments.kinds().len()) == before);
+        assert!(instruments.withdrawn().is_empty());
     }
 
     #[test]

@@ -3,6 +3,11 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+
 use crate::support::{Lab, Log, one_task};
 
 /// Every series of a counter, with its value, ordered.
@@ -94,5 +99,85 @@ async fn a_source_that_never_had_a_good_poll_begins_anew_in_another_region_all_t
     down.config.sources[0].target.region = "ap-beijing".to_owned();
     let lab = down.start();
     assert_eq!(log.lines("begins anew").len(), 1);
+    lab.stop().await;
+}
+
+/// A MySQL list of one task with this status, of which the end is known once it is final.
+fn mysql_row(status: &str) -> Response<Bytes> {
+    // The clouds' clock begins on 2026-09-21 at 22:13:20, as this vendor writes it.
+    let end = if status == "RUNNING" { "" } else { "2026-09-21 22:17:30" };
+    let row = format!(
+        r#"{{"JobId":7,"TaskType":"ROLLBACK","TaskStatus":"{status}","InstanceIds":["cdb-1"],
+           "StartTime":"2026-09-21 22:13:50","EndTime":"{end}","Progress":40}}"#
+    );
+    Response::new(format!(r#"{{"Response":{{"TotalCount":1,"Items":[{row}]}}}}"#).into())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_lags_counts_no_failure_twice_over_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let flips = |elapsed: Duration, _: &Request<Bytes>| {
+        let minute = elapsed.as_secs() / 60;
+        let runs = minute < 5 || (10..13).contains(&minute) || (16..19).contains(&minute);
+        Some(mysql_row(if runs { "RUNNING" } else { "FAILED" }))
+    };
+    let scenario = one_task("tencent_cdb", "[{hang: {}}]");
+    let lab = Lab::through(&scenario, |_| {}, flips).crash().await.stored(folder.path()).start();
+    // What has ended is looked at every two minutes.
+    lab.seconds(750).await;
+    assert_eq!(lab.state("one", "7"), "running");
+    let lab = lab.crash().await.start();
+    lab.minutes(25).await;
+    assert_eq!(lab.state("one", "7"), "failed");
+    assert_eq!(lab.sum("dbtask_task_failures_total"), 1);
+    let settled = lab.task("one", "7").unwrap().settled.unwrap();
+    let settled = settled.as_second() - 1_790_000_000;
+    assert!((300..=335).contains(&settled), "{settled} s, not the first poll that saw it end");
+    lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_task_that_stays_configured_is_counted_once_in_a_hundred_days() {
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = one_task("alibaba_adb", "[{run: {for: 10m}}, {fail: {}}]");
+    let rarely = |config: &mut dbtask_exporter::config::Config| {
+        config.sources[0].poll.interval = Duration::from_hours(6);
+        config.sources[0].poll.idle_interval = Duration::from_hours(6);
+    };
+    let mut lab = Lab::stored(&scenario, folder.path(), rarely).await;
+    for _ in 0..5 {
+        lab.minutes(20 * 24 * 60).await;
+        assert_eq!(lab.sum("dbtask_task_failures_total"), 1);
+        assert_eq!(lab.state("one", "1"), "-");
+        lab = lab.crash().await.start();
+    }
+    lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_with_a_clock_that_leaps_forty_days_counts_nothing_again() {
+    let folder = tempfile::tempdir().unwrap();
+    // No answer says what time it is, and none minds at what time it is asked. By a clock that has
+    // leapt the list shows nothing.
+    let list = |elapsed: Duration, _: &Request<Bytes>| {
+        let nothing = r#"{"Response":{"TotalCount":0,"Items":[]}}"#;
+        Some(match elapsed.as_secs() {
+            0..250 => mysql_row("RUNNING"),
+            elapsed if elapsed / 600 % 2 == 1 => Response::new(nothing.into()),
+            _ => mysql_row("FAILED"),
+        })
+    };
+    let scenario = one_task("tencent_cdb", "[{hang: {}}]");
+    let setup = Lab::through(&scenario, |_| {}, list).crash().await;
+    let mut lab = setup.stored(folder.path()).start();
+    lab.seconds(595).await;
+    let day = 24 * 3600;
+    for leap in [40 * day, -40 * day, 400 * day, -400 * day] {
+        lab = lab.crash().await.ahead(leap).start();
+        lab.minutes(10).await;
+        assert_eq!(lab.sum("dbtask_task_failures_total"), 1, "{leap}");
+        let success = lab.snapshot("one").last_success.unwrap().as_second() - 1_790_000_000;
+        assert!(success <= 3000 + leap.max(0), "{success} s, after a leap of {leap} s");
+    }
     lab.stop().await;
 }

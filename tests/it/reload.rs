@@ -151,6 +151,56 @@ async fn a_source_with_another_region_begins_anew_and_its_counters_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_source_of_another_account_begins_anew_and_counts_none_of_its_old_failures() {
+    // What the other account has is seen by the same name, API and region.
+    let scenario = TWO.replace("ap-shanghai\n    account: a", "ap-guangzhou\n    account: b");
+    assert_ne!(scenario, TWO);
+    let mut lab = Lab::new(&scenario, |config| {
+        config.sources[1].poll.interval = Duration::from_hours(10);
+        config.sources[1].poll.idle_interval = Duration::from_hours(10);
+    });
+    lab.minutes(90).await;
+    assert_eq!((lab.value(FAILED_ONE), lab.state("one", "1")), (Some(1), "failed"));
+    lab.reload(|config| {
+        let other = config.sources.pop().unwrap();
+        let one = &mut config.sources[0];
+        (one.account, one.credentials) = (other.account, other.credentials);
+        (one.resources, one.target) = (other.resources, other.target);
+    })
+    .await;
+    lab.minutes(10).await;
+    assert_eq!((lab.state("one", "1"), lab.state("one", "2")), ("-", "failed"));
+    assert_eq!(lab.value(FAILED_ONE), Some(1), "it failed before this source watched it");
+    lab.minutes(100).await;
+    assert_eq!(lab.state("one", "3"), "failed");
+    assert_eq!(lab.value(FAILED_ONE), Some(2));
+    lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_many_others_have_followed_comes_back_from_the_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lab = Lab::stored(TWO, folder.path(), |_| {}).await;
+    lab.minutes(90).await;
+    assert_eq!(lab.value(FAILED_TWO), Some(1));
+    let two = lab.reload_without("two").await;
+    for n in 0..40 {
+        let other = format!("other-{n}");
+        let mut added = two.clone();
+        added.name.clone_from(&other);
+        lab.reload(|config| config.sources.push(added)).await;
+        lab.reload_without(&other).await;
+    }
+    lab.minutes(120).await;
+    lab.reload(|config| config.sources.push(two)).await;
+    assert_eq!(lab.value(FAILED_TWO), Some(1), "as before");
+    lab.minutes(10).await;
+    assert_eq!(lab.value(FAILED_TWO), Some(2), "what failed in between");
+    assert_eq!(lab.state("two", "3"), "failed");
+    lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_configuration_that_is_refused_changes_nothing() {
     let lab = Lab::new(TWO, |_| ());
     lab.minutes(1).await;
