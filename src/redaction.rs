@@ -221,6 +221,8 @@ impl Needles {
             self.is_blind |= code.len() < LEAST;
             self.hints.extend(code.as_chunks::<LEAST>().0);
         }
+        let run = run.min(bytes.len());
+        let is_word = run == bytes.len() && is_word(&bytes);
         for byte in &mut bytes {
             *byte = fold(*byte);
         }
@@ -228,13 +230,8 @@ impl Needles {
         for (place, anchor) in bytes.as_chunks::<LEAST>().0.iter().enumerate() {
             self.anchors.push((*anchor, number, place * LEAST));
         }
-        let run = run.min(bytes.len());
-        self.all.push(Needle {
-            run,
-            may_be_cut: run < LONGEST_RUN,
-            is_word: run == bytes.len() && is_word(&bytes),
-            bytes: bytes.into(),
-        });
+        let may_be_cut = run < LONGEST_RUN;
+        self.all.push(Needle { bytes: bytes.into(), run, may_be_cut, is_word });
     }
 
     /// Whether a closer look makes sense. Quick, for almost all texts are clean.
@@ -380,10 +377,12 @@ fn base64_behind(before: usize, bytes: &[u8]) -> Vec<u8> {
     digits.as_bytes().get(from..to).unwrap_or_default().to_vec()
 }
 
-/// Whether a secret, folded, may be an ordinary word or a date, and so be in a text by chance.
+/// Whether a secret may be an ordinary word or a date, and so be in a text by chance.
 fn is_word(bytes: &[u8]) -> bool {
-    bytes.len() < RUN
-        && (bytes.iter().all(u8::is_ascii_lowercase) || bytes.iter().all(u8::is_ascii_digit))
+    let (_, tail) = bytes.split_at_checked(1).unwrap_or_default();
+    let of_letters = bytes.iter().all(u8::is_ascii_alphabetic)
+        && (tail.iter().all(u8::is_ascii_lowercase) || bytes.iter().all(u8::is_ascii_uppercase));
+    bytes.len() < RUN && (of_letters || bytes.iter().all(u8::is_ascii_digit))
 }
 
 /// Where a text ends, but for what is added to one that has been cut, and for what it stands in.
@@ -480,17 +479,26 @@ impl Layer {
     }
 
     /// Whether what stands between these places, both included, is a whole value: behind a mark
-    /// that names it, and before one that ends it. In another code nothing is there by chance.
+    /// that names it and before one that ends it, or in quotes and no name itself. In another code
+    /// nothing is there by chance.
     fn is_value(&self, start: usize, last: usize) -> bool {
         if self.is_word {
             return true;
         }
-        let opened = |byte: &u8| byte.is_ascii_whitespace() || b"'\"\\".contains(byte);
         let before = self.bytes.get(..start).unwrap_or_default();
-        let name = before.iter().rfind(|byte| !opened(byte));
-        let names = name.is_some_and(|byte| b":=>".contains(byte));
-        let ends = self.rest(last + 1).first().is_none_or(|byte| b"'\",;&}<\\\r\n".contains(byte));
-        names && ends
+        let after = self.rest(last + 1);
+        let surrounds = |byte: &&u8| !byte.is_ascii_whitespace() && !b"'\"\\".contains(byte);
+        let quotes = |byte: Option<&u8>| byte.is_some_and(|byte| b"'\"\\".contains(byte));
+        // Behind a colon a sentence may go on.
+        let ends: &[u8] = match before.iter().rfind(surrounds) {
+            Some(b'=' | b'>') => b"'\",;&}<\\\r\n ",
+            Some(b':') => b"'\",;&}<\\\r\n",
+            _ => b"",
+        };
+        let is_named = !ends.is_empty() && after.first().is_none_or(|byte| ends.contains(byte));
+        let is_name = after.iter().find(surrounds) == Some(&b':');
+        let is_quoted = quotes(before.last()) && quotes(after.first());
+        !is_name && (is_named || is_quoted)
     }
 }
 
@@ -892,6 +900,7 @@ mod tests {
             "error: database is locked, try after 20261130T080000Z",
             "wrong Password",
             "a secret7 of mysql is too short",
+            "{\"database\": \"orders\"}",
         ] {
             assert_eq!(redacted(&words, text), text);
         }
@@ -899,11 +908,14 @@ mod tests {
             ("{\"password\": \"database\"}", "{\"password\": \"***\"}"),
             ("{\\\"password\\\":\\\"database\\\"}", "{\\\"password\\\":\\\"***\\\"}"),
             ("password=database&user=a", "password=***&user=a"),
+            ("password=database is wrong", "password=*** is wrong"),
             ("X-Auth-Token: 20261130\nHost: a", "X-Auth-Token: ***\nHost: a"),
+            ("the password 'database' is wrong", "the password '***' is wrong"),
             ("Basic ZGF0YWJhc2U=", "Basic ***"),
         ] {
             assert_eq!(redacted(&words, text), left);
         }
+        assert_eq!(redacted(&["CorrectHorse"], "not CorrectHorse"), "not ***", "is no word");
     }
 
     #[test]

@@ -5,8 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use dbtask_exporter::clock::Clock;
+use dbtask_exporter::config::Config;
+use dbtask_exporter::environment::Environment;
+use dbtask_exporter::exporter::{Exporter as Assembled, Setting};
 use dbtask_exporter::simulator::{Scenario, SimulatedCloud};
+use dbtask_exporter::transport::{Sending, Transport};
+use http::Request;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
@@ -17,6 +23,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -257,4 +264,39 @@ async fn authorities_that_change_are_trusted_without_a_reload_and_a_pipe_takes_n
     world.write("ca.pem", &authority().1);
     exporter.until("nobody is trusted again", |text| !is_up(text, "one")).await;
     exporter.kill().await;
+}
+
+/// Never answers, and keeps to no timeout.
+#[derive(Debug)]
+struct Silence;
+
+impl Transport for Silence {
+    fn send(&self, _: Request<Bytes>) -> Sending<'_> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_outlives_the_timeouts_of_its_calls_fails_as_one_that_timed_out() {
+    let keys = "credentials: [{name: a, cloud: tencent, secret_id: AKID, secret_key: key}]\n";
+    let given = "credentials: a";
+    // What the machine has is asked for first, and does not answer either.
+    for (credentials, entry, seconds) in [(keys, given, 60), ("", "format: json", 240)] {
+        let api = if credentials.is_empty() { "alibaba_polardb" } else { "tencent_cdb" };
+        let text = format!(
+            "poll: {{timeout: 20s}}\n{credentials}sources:\n\
+             - {{name: one, api: {api}, region: ap-guangzhou, {entry}}}\n"
+        );
+        let config = Config::parse(&text, "test", &Environment::default()).unwrap();
+        let machine: Option<Arc<dyn Transport>> = Some(Arc::new(Silence));
+        let setting = Setting { machine, ..Setting::default() };
+        let way = |_: &_| Ok(Arc::new(Silence) as Arc<dyn Transport>);
+        let exporter = Assembled::assemble(&config, &setting, way).unwrap();
+        let begun = Instant::now();
+        let snapshots = exporter.poll_once().await;
+        let one = snapshots.first().unwrap();
+        assert!(one.tried && !one.up, "{api}");
+        assert_eq!(one.last_error_reason, Some("timeout"), "{api}: {:?}", one.last_error);
+        assert!(begun.elapsed().as_secs() <= seconds, "{api}: {:?}", begun.elapsed());
+    }
 }
