@@ -105,6 +105,11 @@ impl Holder {
         Timestamp::from_second(rest.strip_prefix('.')?.parse().ok()?)
     }
 
+    /// When the session began whose key has this id.
+    pub(super) fn began(&self, id: &str) -> Option<Timestamp> {
+        Some(self.end(id)?.saturating_sub(self.session))
+    }
+
     fn keys_of(&self, id: &str) -> AccessKeys {
         let name = format!("{}/{}", self.cloud, id);
         AccessKeys {

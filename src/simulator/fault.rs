@@ -7,6 +7,7 @@ use anyhow::ensure;
 use serde::Deserialize;
 
 use super::span::{Offset, Span};
+use super::{http, life};
 use crate::cloud::Cloud;
 
 /// Something that goes wrong for a while.
@@ -27,7 +28,9 @@ pub struct Fault {
     pub share: f64,
     /// Only requests for this operation; left out: for any.
     pub operation: Option<String>,
-    /// `slow` only: how much later the answer comes. Default 5 s.
+    /// Only requests that name this cluster, instance or task; left out: any.
+    pub only: Option<String>,
+    /// `slow`: how much later the answer comes; `lagging`: how old it is. Default 5 s.
     #[serde(default = "five_seconds")]
     pub delay: Span,
     /// `skewed_clock` only: how much the cloud's clock is ahead. Default 20 minutes.
@@ -74,11 +77,26 @@ pub enum FaultKind {
     Reset,
     /// Huawei only: the list of tasks does not exist, as in Open Telekom Cloud.
     MissingList,
+    /// A refusal that speaks of the request, such as a quota, and so says nothing of what it asked.
+    Odd,
+    /// What was asked for is said not to exist.
+    NotFound,
+    /// Half of the tasks are not in the answer, as where an index lags.
+    MissingRows,
+    /// The answer is older than it should be, as that of a replica that lags.
+    Lagging,
+    /// An eighth of the rows is taken out of each page, as where a policy hides them; the total
+    /// still counts them. Answers in JSON only.
+    ShortPages,
+    /// The total is half of what there is. Answers in JSON only.
+    WrongTotal,
+    /// Sessions from before the fault began are not known any more.
+    LostSession,
 }
 
 impl FaultKind {
     /// Every fault.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 23] = [
         Self::Throttle,
         Self::ServerError,
         Self::Html,
@@ -95,6 +113,13 @@ impl FaultKind {
         Self::Hang,
         Self::Reset,
         Self::MissingList,
+        Self::Odd,
+        Self::NotFound,
+        Self::MissingRows,
+        Self::Lagging,
+        Self::ShortPages,
+        Self::WrongTotal,
+        Self::LostSession,
     ];
 
     /// The word in a scenario and in the request log.
@@ -116,6 +141,13 @@ impl FaultKind {
             Self::Hang => "hang",
             Self::Reset => "reset",
             Self::MissingList => "missing_list",
+            Self::Odd => "odd",
+            Self::NotFound => "not_found",
+            Self::MissingRows => "missing_rows",
+            Self::Lagging => "lagging",
+            Self::ShortPages => "short_pages",
+            Self::WrongTotal => "wrong_total",
+            Self::LostSession => "lost_session",
         }
     }
 }
@@ -136,6 +168,7 @@ impl Fault {
             every: None,
             share: all(),
             operation: None,
+            only: None,
             delay: five_seconds(),
             offset: twenty_minutes(),
             status: unavailable(),
@@ -156,6 +189,19 @@ impl Fault {
         self.operation.as_deref().is_none_or(|only| only == operation) && chance < self.share
     }
 
+    /// Whether nobody who is as patient as an exporter is unless it is told otherwise gets an answer.
+    pub fn is_too_slow(&self) -> bool {
+        self.kind == FaultKind::Slow && self.delay.0 >= http::PATIENCE
+    }
+
+    /// Whether it takes the task with this id out of an answer. It is the same tasks for as long as
+    /// it lasts.
+    pub fn hides(&self, id: &str) -> bool {
+        let one_in = if self.kind == FaultKind::MissingRows { 2 } else { 8 };
+        matches!(self.kind, FaultKind::MissingRows | FaultKind::ShortPages)
+            && life::hash(format!("{id}/{}", self.from.seconds()).as_bytes()).is_multiple_of(one_in)
+    }
+
     pub(super) fn check(&self, cloud: Cloud) -> anyhow::Result<()> {
         ensure!((0.0..=1.0).contains(&self.share), "share: from 0 to 1, not {}", self.share);
         ensure!((100..=599).contains(&self.status), "status: an HTTP status, not {}", self.status);
@@ -165,6 +211,7 @@ impl Fault {
                 "every: needs a shorter `for`, or the fault never pauses"
             );
         }
+        ensure!(self.only.as_deref() != Some(""), "only: the id of a cluster, instance or task");
         ensure!(
             self.kind != FaultKind::MissingList || cloud == Cloud::Huawei,
             "missing_list: only Huawei's list can be missing"

@@ -6,14 +6,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, Request, Response, StatusCode};
+use serde_json::Value;
 
 use super::fault::{Fault, FaultKind};
-use super::region::{Region, shifted};
+use super::guard::Limit;
+use super::region::{Region, View, shifted};
 use super::session::Exchange;
-use super::{SimulatedCloud, State, life, refusal};
+use super::{SimulatedCloud, State, life, paging, refusal};
 use crate::api::Format;
 use crate::cloud::{Cloud, Refusal, RefusalKind, query};
 use crate::task::Timestamp;
+
+/// The word for a good answer in the request log.
+const ANSWERED: &str = "answered";
 
 /// How a request ends.
 #[derive(Debug)]
@@ -82,7 +87,8 @@ impl SimulatedCloud {
         let mut candidates: Vec<&Region> =
             self.regions.iter().filter(|region| Some(region.account) == account).collect();
         candidates.sort_by_key(|region| !region.is_meant(request));
-        let answer = |region: &&'a Region| Some((*region, region.answer(request, now, 0)?));
+        let answer =
+            |region: &&'a Region| Some((*region, region.answer(request, now, &View::default())?));
         let listed = candidates.iter().filter(|_| exchange.is_none()).find_map(answer);
         let (region, answer) = match listed {
             Some((region, answer)) => (Some(region), Some(answer)),
@@ -102,11 +108,21 @@ impl SimulatedCloud {
         state: &mut State,
         now: Timestamp,
     ) -> Reaction {
-        let (mut delay, mut skew, mut broken) = (Duration::ZERO, 0_i64, None);
+        let (mut delay, mut broken, mut view, mut bent) =
+            (Duration::ZERO, None, View::default(), Vec::new());
         for fault in self.faults(call, state) {
             match fault.kind {
                 FaultKind::Slow => delay = delay.saturating_add(fault.delay.0),
-                FaultKind::SkewedClock => skew = skew.saturating_add(fault.offset.0),
+                FaultKind::SkewedClock => view.skew = view.skew.saturating_add(fault.offset.0),
+                FaultKind::Lagging => {
+                    view.lag = view.lag.saturating_add(fault.delay.0);
+                    bent.push(fault);
+                }
+                FaultKind::MissingRows => {
+                    view.missing.push(fault.clone());
+                    bent.push(fault);
+                }
+                FaultKind::ShortPages | FaultKind::WrongTotal => bent.push(fault),
                 FaultKind::Throttle
                 | FaultKind::ServerError
                 | FaultKind::Html
@@ -120,17 +136,27 @@ impl SimulatedCloud {
                 | FaultKind::Forbidden
                 | FaultKind::Hang
                 | FaultKind::Reset
-                | FaultKind::MissingList => broken = broken.or(Some(fault)),
+                | FaultKind::MissingList
+                | FaultKind::Odd
+                | FaultKind::NotFound
+                | FaultKind::LostSession => broken = broken.or(Some(fault)),
             }
         }
-        let theirs = shifted(now, skew);
-        if let Some(region) = call.region.filter(|_| skew != 0) {
-            call.answer = region.answer(call.request, now, skew);
+        let (skew, theirs) = (view.skew, shifted(now, view.skew));
+        if let Some(region) = call.region.filter(|_| skew != 0 || !bent.is_empty()) {
+            call.answer = region.answer(call.request, now, &view);
         }
-        let reaction = match broken {
+        for fault in &bent {
+            let answer = call.answer.take();
+            call.answer = answer.map(|answer| answer.map(|body| paging::bend(fault, body)));
+        }
+        let mut reaction = match broken {
             Some(fault) => self.fail(call, &fault, state, theirs),
             None => self.handle(call, state, theirs),
         };
+        if let Some(fault) = bent.first().filter(|_| reaction.outcome == ANSWERED) {
+            reaction.outcome = fault.kind.as_str();
+        }
         Reaction { delay, skew, ..reaction }
     }
 
@@ -139,20 +165,34 @@ impl SimulatedCloud {
         let Some(region) = call.region else { return Vec::new() };
         let injected = state.injected.iter().filter(|(source, _)| source == region.name());
         let scripted = region.lives.script().faults.iter();
-        let elapsed = self.clock.now().since(self.start);
+        let now = self.clock.now();
+        let elapsed = now.since(self.start);
         let is_list = call.request.uri().path().starts_with("/v3.1/");
         scripted
             .chain(injected.map(|(_, fault)| fault))
             .enumerate()
             .filter(|(index, fault)| {
-                let draw = format!("{}/{}/{index}", self.seed, state.count);
+                // The same replica answers for a minute.
+                let minute = now.as_second().div_euclid(60).unsigned_abs();
+                let lags = fault.kind == FaultKind::Lagging;
+                let number = if lags { minute } else { state.count };
+                let draw = format!("{}/{number}/{index}", self.seed);
                 let chance = fastrand::Rng::with_seed(life::hash(draw.as_bytes())).f64();
                 fault.is_on(elapsed)
                     && fault.hits(&call.operation, chance)
+                    && fault.only.as_deref().is_none_or(|thing| call.names(thing))
                     && (is_list || fault.kind != FaultKind::MissingList)
+                    && (fault.kind != FaultKind::LostSession || self.is_older(call, fault))
             })
             .map(|(_, fault)| fault.clone())
             .collect()
+    }
+
+    /// Whether the call comes with a session from before the fault began.
+    fn is_older(&self, call: &Call<'_>, fault: &Fault) -> bool {
+        let holder = call.account.and_then(|account| self.accounts.get(account));
+        let began = holder.zip(call.claimant.as_deref()).and_then(|(it, of)| it.began(of));
+        began.is_some_and(|began| began < self.start + fault.from.0)
     }
 
     /// What a broken cloud does.
@@ -176,6 +216,11 @@ impl SimulatedCloud {
             }
             FaultKind::Forbidden => Reaction::whole(call.refuse(&call.forbidden(), state)),
             FaultKind::MissingList => refuse(state, RefusalKind::NoSuchOperation),
+            FaultKind::NotFound => refuse(state, RefusalKind::NotFound),
+            FaultKind::Odd => Reaction::whole(call.refuse(&refusal::odd(call.cloud), state)),
+            FaultKind::LostSession => {
+                Reaction::whole(call.refuse(&refusal::lost_session(call.cloud), state))
+            }
             FaultKind::Html => Reaction::whole(page_for_people(fault.status)),
             FaultKind::Redirect => Reaction::whole(redirect()),
             FaultKind::Hang => Reaction::none(Delivery::Never),
@@ -193,7 +238,12 @@ impl SimulatedCloud {
                 long.resize(BYTES.max(long.len()), b' ');
                 long.into()
             }),
-            FaultKind::Slow | FaultKind::SkewedClock => self.handle(call, state, now),
+            FaultKind::Slow
+            | FaultKind::SkewedClock
+            | FaultKind::Lagging
+            | FaultKind::MissingRows
+            | FaultKind::ShortPages
+            | FaultKind::WrongTotal => self.handle(call, state, now),
         };
         Reaction { outcome: fault.kind.as_str(), ..reaction }
     }
@@ -201,8 +251,10 @@ impl SimulatedCloud {
     /// What a good cloud does.
     fn handle(&self, call: &Call<'_>, state: &mut State, now: Timestamp) -> Reaction {
         if let (Some(account), Some(region)) = (call.account, call.region) {
-            let (service, limit) = (region.api.service, region.rate_limit(&call.operation));
-            if state.guard.is_over(account, service, &call.operation, limit, now) {
+            let (service, operation) = (region.api.service, &*call.operation);
+            let over =
+                |limit: &Limit| state.guard.is_over(account, service, operation, *limit, now);
+            if let Some(limit) = region.limits(operation).filter(over).last() {
                 let refusal = refusal::throttled(call.cloud, limit);
                 let reaction = Reaction::whole(call.refuse(&refusal, state));
                 return Reaction { outcome: "rate_limited", ..reaction };
@@ -260,6 +312,18 @@ impl SimulatedCloud {
 }
 
 impl Call<'_> {
+    /// Whether it names this cluster, instance or task, and no other.
+    fn names(&self, thing: &str) -> bool {
+        let sent: Option<Value> = serde_json::from_slice(self.request.body()).ok();
+        let is = |value: &Value| match value {
+            Value::String(text) => text == thing,
+            Value::Number(number) => number.to_string() == thing,
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => false,
+        };
+        query::parameters(self.request).values().any(|value| value == thing)
+            || sent.as_ref().and_then(Value::as_object).is_some_and(|it| it.values().any(is))
+    }
+
     /// The refusal of what the key may not do, in the vendor's words, which name it.
     fn forbidden(&self) -> Refusal {
         let operations = self.region.map_or(&[][..], |region| region.api.operations);
@@ -284,7 +348,7 @@ impl Call<'_> {
 impl Reaction {
     fn whole(response: Response<Bytes>) -> Self {
         let (delay, delivery) = (Duration::ZERO, Delivery::Whole);
-        Self { response, delay, delivery, outcome: "answered", skew: 0 }
+        Self { response, delay, delivery, outcome: ANSWERED, skew: 0 }
     }
 
     fn none(delivery: Delivery) -> Self {

@@ -18,36 +18,44 @@ const LOCKED: Duration = Duration::from_mins(5);
 /// For how long Alibaba remembers a nonce: as long as it takes the time that was signed with it.
 const NONCE_AGE: Duration = Duration::from_mins(15);
 
+/// So many calls in each window of so many seconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limit {
+    pub(super) calls: u32,
+    pub(super) seconds: i64,
+}
+
 /// How many nonces are kept before old ones are looked for.
 const MANY_NONCES: usize = 10_000;
 
 /// The memory of all vendors. Accounts are known by their index.
 #[derive(Debug, Default)]
 pub(super) struct Guard {
-    /// Calls in the second that is given.
-    rates: HashMap<(usize, &'static str, String), (Timestamp, u32)>,
+    /// Calls in the window that is given, by its length and number.
+    rates: HashMap<(usize, &'static str, String, i64), (i64, u32)>,
     /// Failures in a row, and the last of them.
     failures: HashMap<usize, (u32, Timestamp)>,
     nonces: HashMap<String, Timestamp>,
 }
 
 impl Guard {
-    /// Counts a call, and says whether it is one too many in its second.
+    /// Counts a call, and says whether it is one too many in its window.
     pub(super) fn is_over(
         &mut self,
         account: usize,
         service: &'static str,
         operation: &str,
-        limit: u32,
+        limit: Limit,
         now: Timestamp,
     ) -> bool {
-        let key = (account, service, operation.to_owned());
-        let (second, calls) = self.rates.entry(key).or_insert((now, 0));
-        if *second != now {
-            (*second, *calls) = (now, 0);
+        let key = (account, service, operation.to_owned(), limit.seconds);
+        let present = now.as_second().div_euclid(limit.seconds.max(1));
+        let (window, calls) = self.rates.entry(key).or_insert((present, 0));
+        if *window != present {
+            (*window, *calls) = (present, 0);
         }
         *calls = calls.saturating_add(1);
-        *calls > limit
+        *calls > limit.calls
     }
 
     /// Whether the account's key is locked, which only Huawei does.

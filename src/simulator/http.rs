@@ -28,7 +28,7 @@ use crate::transport::{self, Sending, Transport, TransportError};
 const MAX_BODY_BYTES: usize = 10 << 20;
 
 /// Without a network: how long a client waits for an answer. The default of `poll.timeout`.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 impl SimulatedCloud {
     /// Answers on `listener` until `shutdown`. All clouds share the address.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::scenario::{
-    Curve, End, MEMORY, Outcome, Phase, ResourceScript, Run, SourceScript, Spawn, StepScript,
+    Curve, End, Outcome, Phase, ResourceScript, Run, SourceScript, Spawn, StepScript,
 };
 use crate::api::TaskApi;
 use crate::cloud::Cloud;
@@ -127,7 +127,7 @@ impl Lives {
             phases: &task.life,
             steps: &task.steps,
             born: task.at.0,
-            keep: MEMORY.seconds(),
+            keep: task.keep.seconds(),
             scale: 1.0,
         })
     }

@@ -18,6 +18,7 @@ mod gateway;
 mod guard;
 mod http;
 mod life;
+mod paging;
 mod refusal;
 mod region;
 mod scenario;

@@ -1,5 +1,6 @@
 //! How the vendors say no, where the refusal is not about a signature.
 
+use super::guard::Limit;
 use crate::cloud::{Cloud, Refusal, RefusalKind};
 
 /// The vendor's usual code and sentence for a kind of refusal.
@@ -25,7 +26,7 @@ pub(super) fn words(cloud: Cloud, kind: RefusalKind) -> Refusal {
             ("APIGW.0301", "Incorrect IAM authentication information: signature expired"),
             ("AuthFailure.SignatureExpire", "The provided credentials have expired."),
         ),
-        RefusalKind::Throttled => return throttled(cloud, 20),
+        RefusalKind::Throttled => return throttled(cloud, Limit { calls: 20, seconds: 1 }),
         RefusalKind::Server => (
             ("ServiceUnavailable", "The request has failed due to a temporary failure."),
             ("DBS.280005", "Server error. Try again later."),
@@ -85,9 +86,31 @@ pub(super) fn forbidden(cloud: Cloud, action: &str) -> Refusal {
     }
 }
 
-/// The refusal of one call too many, where `limit` a second are allowed.
-pub(super) fn throttled(cloud: Cloud, limit: u32) -> Refusal {
-    let calls = limit.saturating_add(1);
+/// A refusal that speaks of the request and not of what it asks for.
+pub(super) fn odd(cloud: Cloud) -> Refusal {
+    let (code, message) = match cloud {
+        Cloud::Alibaba => ("InvalidParameter", "The specified parameter is not valid."),
+        Cloud::Huawei => ("DBS.280001", "Parameter error."),
+        Cloud::Tencent => ("LimitExceeded", "The quota limit is exceeded."),
+    };
+    refusal(RefusalKind::Client, code, message.to_owned())
+}
+
+/// The refusal of a session that nobody knows any more.
+pub(super) fn lost_session(cloud: Cloud) -> Refusal {
+    let (code, message) = match cloud {
+        Cloud::Alibaba => ("InvalidAccessKeyId.NotFound", "Specified access key is not found."),
+        Cloud::Huawei => return words(cloud, RefusalKind::Unauthenticated),
+        Cloud::Tencent => ("AuthFailure.SecretIdNotFound", "The SecretId is not found."),
+    };
+    refusal(RefusalKind::Unauthenticated, code, message.to_owned())
+}
+
+/// The refusal of one call too many in a window.
+pub(super) fn throttled(cloud: Cloud, limit: Limit) -> Refusal {
+    let Limit { calls, seconds } = limit;
+    let (window, time) =
+        if seconds == 60 { ("minute", "1 minute") } else { ("second", "1 second") };
     let (code, message) = match cloud {
         Cloud::Alibaba => {
             ("Throttling.User", "Request was denied due to user flow control.".to_owned())
@@ -96,14 +119,15 @@ pub(super) fn throttled(cloud: Cloud, limit: u32) -> Refusal {
             "APIGW.0308",
             format!(
                 "The throttling threshold has been reached: policy user over ratelimit,\
-                 limit:{limit},time:1 second"
+                 limit:{calls},time:{time}"
             ),
         ),
         Cloud::Tencent => (
             "RequestLimitExceeded",
             format!(
-                "Your current request times equals to `{calls}` in a second, which exceeds the \
-                 frequency limit `{limit}` for a second. Please reduce the frequency of calls."
+                "Your current request times equals to `{}` in a {window}, which exceeds the \
+                 frequency limit `{calls}` for a {window}. Please reduce the frequency of calls.",
+                calls.saturating_add(1)
             ),
         ),
     };

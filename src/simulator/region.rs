@@ -1,11 +1,14 @@
 //! One API in one region of one account: what a source of the exporter polls.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 
 use super::account::project_id;
+use super::fault::Fault;
+use super::guard::Limit;
 use super::life::Lives;
 use super::scenario::SourceScript;
 use crate::api::{Target, TaskApi, World};
@@ -67,16 +70,18 @@ impl Region {
     }
 
     /// What the vendor answers to a request that is authenticated; `None` if it is for another API.
-    /// `skew` is how far the vendor's clock is ahead, in seconds: all its times are by that clock.
     pub(super) fn answer(
         &self,
         request: &Request<Bytes>,
         now: Timestamp,
-        skew: i64,
+        view: &View,
     ) -> Option<Response<Bytes>> {
-        let mut tasks = self.tasks(now);
-        if skew != 0 {
-            tasks = tasks.iter().map(|task| by_clock(task, skew)).collect();
+        let View { skew, lag, missing } = view;
+        let (skew, is_there) = (*skew, |task: &Task| !missing.iter().any(|it| it.hides(&task.id)));
+        let mut tasks = self.tasks(now.saturating_sub(*lag));
+        if skew != 0 || !missing.is_empty() {
+            let there = tasks.iter().filter(|task| is_there(task));
+            tasks = there.map(|task| by_clock(task, skew)).collect();
         }
         let world = World {
             now: shifted(now, skew),
@@ -98,8 +103,15 @@ impl Region {
         tasks
     }
 
-    /// Calls a second that the vendor takes: as scripted, else as published, else as is common.
-    pub(super) fn rate_limit(&self, operation: &str) -> u32 {
+    /// Calls that the vendor takes: in a second as scripted, else as published, else as is common;
+    /// in a minute as scripted.
+    pub(super) fn limits(&self, operation: &str) -> impl Iterator<Item = Limit> {
+        let a_minute = self.lives.script().calls_a_minute.map(|calls| Limit { calls, seconds: 60 });
+        let a_second = Limit { calls: self.rate_limit(operation), seconds: 1 };
+        [Some(a_second), a_minute].into_iter().flatten()
+    }
+
+    fn rate_limit(&self, operation: &str) -> u32 {
         let scripted = self.lives.script().rate_limits.get(operation).copied();
         scripted.unwrap_or(match (self.api.cloud, operation) {
             (Cloud::Tencent, "DescribeTaskInfo" | "DescribeInstances") => 20,
@@ -108,6 +120,17 @@ impl Region {
             (Cloud::Huawei, _) => 200,
         })
     }
+}
+
+/// How the vendor sees what there is; the default: as it is.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    /// How far its clock is ahead, in seconds: all its times are by that clock.
+    pub(super) skew: i64,
+    /// How old its picture is.
+    pub(super) lag: Duration,
+    /// Faults that take tasks out of the answer.
+    pub(super) missing: Vec<Fault>,
 }
 
 /// An instant as a clock shows it that is `skew` seconds ahead.

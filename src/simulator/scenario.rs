@@ -87,6 +87,8 @@ pub struct SourceScript {
     /// Calls a second that the vendor takes, by operation; left out: what the vendor publishes.
     #[serde(default)]
     pub rate_limits: BTreeMap<String, u32>,
+    /// Calls a minute that the vendor takes of each operation; left out: as many as its rate allows.
+    pub calls_a_minute: Option<u32>,
 }
 
 /// A cluster or instance, or many of them.
@@ -128,6 +130,9 @@ pub struct TaskScript {
     /// The configuration names it, as it must where no list does.
     #[serde(default)]
     pub configured: bool,
+    /// How long the cloud remembers it after its end. Default 30 days, as the vendors' lists do.
+    #[serde(default = "thirty_days")]
+    pub keep: Span,
 }
 
 /// A rule by which new tasks keep coming.
@@ -406,7 +411,8 @@ impl SourceScript {
         for (index, fault) in self.faults.iter().enumerate() {
             fault.check(api.cloud).with_context(|| format!("fault {}", index + 1))?;
         }
-        ensure!(self.rate_limits.values().all(|&limit| limit > 0), "a rate limit of 0 is none");
+        let limits = self.rate_limits.values().chain(&self.calls_a_minute);
+        ensure!(limits.into_iter().all(|&limit| limit > 0), "a rate limit of 0 is none");
         Ok(())
     }
 

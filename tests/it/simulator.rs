@@ -8,9 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use dbtask_exporter::api::{Query, Scope, Target, TaskApi, TaskRef};
 use dbtask_exporter::clock::Clock;
-use dbtask_exporter::cloud::{Credentials, Refusal, RefusalKind, Signing};
+use dbtask_exporter::cloud::{AccessKeys, Credentials, Refusal, RefusalKind, Signing, tencent};
 use dbtask_exporter::simulator::{Fault, FaultKind, Scenario, SimulatedCloud};
-use dbtask_exporter::task::{Task, TaskState, Timestamp};
+use dbtask_exporter::task::{Resource, Task, TaskState, Timestamp};
 use dbtask_exporter::transport::{Transport, TransportError};
 use http::{Request, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -561,6 +561,8 @@ async fn every_fault_shows_as_it_should_in_every_cloud() {
         (FaultKind::ExpiredToken, RefusalKind::CredentialsExpired),
         (FaultKind::Unauthorized, RefusalKind::Unauthenticated),
         (FaultKind::Forbidden, RefusalKind::Forbidden),
+        (FaultKind::Odd, RefusalKind::Client),
+        (FaultKind::NotFound, RefusalKind::NotFound),
     ];
     for name in names {
         let client = Client::new(&scenario, &cloud, name);
@@ -628,6 +630,134 @@ async fn without_its_list_huawei_still_answers_by_id() {
     let operations: BTreeSet<String> =
         cloud.requests().into_keys().map(|it| it.operation).collect();
     assert_eq!(operations, ["ListTasks", "ShowJobDetail"].map(String::from).into());
+}
+
+/// A cloud whose only instance has 150 tasks, of which each failed half a minute after it began; and
+/// its client.
+fn crowd() -> (SimulatedCloud, Client) {
+    let tasks: Vec<String> = (1000..1150)
+        .map(|id| {
+            format!(
+                "{{id: '{id}', resource: cdb-1, life: [{{run: {{for: 30s}}}}, {{fail: {{}}}}]}}"
+            )
+        })
+        .collect();
+    let text = format!(
+        "{{seed: 1, sources: [{{name: mysql, api: tencent_cdb, region: ap-guangzhou,
+           resources: [{{id: cdb-1}}, {{id: cdb-2}}], tasks: [{}]}}]}}",
+        tasks.join(", ")
+    );
+    let scenario = Scenario::parse(&text).unwrap();
+    let cloud = cloud(&scenario);
+    let client = Client::new(&scenario, &cloud, "mysql");
+    (cloud, client)
+}
+
+/// The rows of the first page of what runs, and the total.
+async fn page(cloud: &SimulatedCloud, client: &Client) -> (usize, u64) {
+    let answer = client.ask(cloud).await.unwrap();
+    let body: serde_json::Value = serde_json::from_slice(answer.body()).unwrap();
+    let rows = body["Response"]["Items"].as_array().unwrap().len();
+    (rows, body["Response"]["TotalCount"].as_u64().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn lists_may_lack_rows_and_totals_may_be_wrong() {
+    let (cloud, client) = crowd();
+    assert_eq!(page(&cloud, &client).await, (100, 150));
+    cloud.inject("mysql", Fault::new(FaultKind::WrongTotal));
+    assert_eq!(page(&cloud, &client).await, (100, 75));
+    cloud.heal("mysql");
+    cloud.inject("mysql", Fault::new(FaultKind::ShortPages));
+    let (rows, total) = page(&cloud, &client).await;
+    assert!((70..100).contains(&rows), "{rows}");
+    assert_eq!(total, 150);
+    cloud.heal("mysql");
+    let fault = Fault::new(FaultKind::MissingRows);
+    cloud.inject("mysql", fault.clone());
+    let there = client.list(&cloud).await;
+    let expected = (1000..1150).filter(|id| !fault.hides(&id.to_string())).count();
+    assert_eq!(there.len(), expected);
+    assert!((50..100).contains(&expected), "{expected}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_lags_shows_what_has_ended_as_running() {
+    let (cloud, mut client) = crowd();
+    sleep(Duration::from_secs(33)).await;
+    client.now = client.now + Duration::from_secs(33);
+    let none_runs = (0, 0);
+    assert_eq!(page(&cloud, &client).await, none_runs);
+    cloud.inject("mysql", Fault::new(FaultKind::Lagging));
+    assert_eq!(page(&cloud, &client).await, (100, 150), "as it was five seconds ago");
+    cloud.heal("mysql");
+    assert_eq!(page(&cloud, &client).await, none_runs);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_may_be_about_one_resource_alone() {
+    let (cloud, client) = crowd();
+    let fault = Fault { only: Some("cdb-1".to_owned()), ..Fault::new(FaultKind::Forbidden) };
+    cloud.inject("mysql", fault);
+    assert_eq!(client.refusal(&cloud).await, None);
+    let resources = ["cdb-1", "cdb-2"].map(|id| Arc::new(Resource::new(id)));
+    let scope = Scope { now: client.now, since: client.now, resources: &resources, tags: &[] };
+    let mut refused = Vec::new();
+    for query in (client.api.list)(&scope) {
+        let answer = cloud.send(client.signed(&query)).await.unwrap();
+        refused.push(client.api.cloud.refusal(&answer).is_some());
+    }
+    assert_eq!(refused, [true, false, true, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cloud_may_take_few_calls_a_minute() {
+    let text = THREE.replace("account: we,", "account: we, calls_a_minute: 2,");
+    let scenario = Scenario::parse(&text).unwrap();
+    let cloud = cloud(&scenario);
+    for name in ["polardb", "dds", "cdb"] {
+        let client = Client::new(&scenario, &cloud, name);
+        let mut kinds = Vec::new();
+        for _ in 0..3 {
+            kinds.push(client.refusal(&cloud).await.map(|refusal| refusal.kind));
+        }
+        assert_eq!(kinds, [None, None, Some(RefusalKind::Throttled)], "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_may_be_lost_before_its_end() {
+    let text = "
+        seed: 1
+        accounts: [{name: we, role: 'qcs::cam::uin/1:roleName/r', session: 1h}]
+        sources: [{name: cdb, api: tencent_cdb, region: ap-guangzhou, account: we,
+                   resources: [{id: cdb-1}], faults: [{kind: lost_session, from: 1m}]}]";
+    let cloud = Arc::new(cloud(&Scenario::parse(text).unwrap()));
+    let session = async || {
+        let credentials = cloud.credentials("cdb").unwrap();
+        let scenario = Scenario::parse(text).unwrap();
+        let mut client = Client::new(&scenario, &cloud, "cdb");
+        let body = serde_json::json!({"RoleArn": "r", "RoleSessionName": "s"});
+        let mut request =
+            tencent::call("http://simulated", "AssumeRole", "2018-08-13", "ap-guangzhou", &body);
+        let signing =
+            Signing { service: "sts", credentials: &credentials, now: client.now, nonce: "1" };
+        client.api.cloud.sign(&mut request, &signing).unwrap();
+        let answer = cloud.send(request).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(answer.body()).unwrap();
+        let of = |name: &str| body["Response"]["Credentials"][name].as_str().unwrap().to_owned();
+        client.credentials = Credentials::Keys(AccessKeys {
+            access_key_id: of("TmpSecretId"),
+            secret_access_key: of("TmpSecretKey").into(),
+            security_token: Some(of("Token").into()),
+        });
+        client
+    };
+    let old = session().await;
+    assert_eq!(old.refusal(&cloud).await, None);
+    sleep(Duration::from_mins(2)).await;
+    assert_eq!(old.refusal(&cloud).await.unwrap().code, "AuthFailure.SecretIdNotFound");
+    assert_eq!(session().await.refusal(&cloud).await, None);
 }
 
 #[tokio::test(start_paused = true)]

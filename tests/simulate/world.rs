@@ -15,6 +15,9 @@ pub(crate) const MINUTE: i64 = 60;
 pub(crate) const HOUR: i64 = 60 * MINUTE;
 pub(crate) const DAY: i64 = 24 * HOUR;
 
+/// How many of the faults break answers; those that follow make them odd.
+const BROKEN: usize = 16;
+
 /// Everything that happens under one seed. Times are seconds since the start.
 #[derive(Clone, Debug)]
 pub(crate) struct World {
@@ -215,6 +218,7 @@ impl World {
                 life,
                 steps: Vec::new(),
                 configured: by_id,
+                keep: span(30 * DAY),
             };
             if by_id && self.has_journal && rng.bool() {
                 let (id, resource) = (script.id.clone(), script.resource.clone());
@@ -247,6 +251,7 @@ impl World {
                 life: vec![work(rng), ending(source, None, rng)],
                 steps: Vec::new(),
                 configured: false,
+                keep: span(30 * DAY),
             };
             self.events.push(Event::Task(n, script));
         }
@@ -254,7 +259,7 @@ impl World {
 
     fn faults_of(&mut self, n: usize, source: &Watched, rng: &mut Rng) {
         for _ in 0..rng.i64(0..=4) * self.days.min(8) {
-            let kind = FaultKind::ALL[rng.usize(..FaultKind::ALL.len())];
+            let kind = FaultKind::ALL[rng.usize(..BROKEN)];
             // Only Huawei's list may be missing, and that of OTC always is.
             let missing = kind == FaultKind::MissingList;
             if kind == FaultKind::SkewedClock
@@ -453,6 +458,7 @@ impl Watched {
             spawn: Vec::new(),
             faults: Vec::new(),
             rate_limits: std::collections::BTreeMap::new(),
+            calls_a_minute: None,
         }
     }
 
