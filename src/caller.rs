@@ -14,7 +14,8 @@ use crate::api::{DecodeError, Operation, Page, Query, Target, TaskApi};
 use crate::budget::{Left, Need, Slowed, Spent};
 use crate::clock::Clock;
 use crate::cloud::{Credentials, Refusal, RefusalKind, Signing, SigningError};
-use crate::credentials::{CredentialsError, Outside, Provider};
+use crate::credentials::{CredentialsError, Issued, Lead, Outside, Provider};
+use crate::guard::{Guarded, Guards, Key, Turn};
 use crate::metrics::{Instruments, Reason};
 use crate::pace::Account;
 use crate::redaction::{Redactor, Secrets};
@@ -23,6 +24,10 @@ use crate::store::SourceInfo;
 use crate::tally::Tally;
 use crate::task::Timestamp;
 use crate::transport::{Transport, TransportError};
+use crate::vendor_clock::VendorClock;
+
+/// How often somebody looks whether keys that are refused have been mended.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// The most exchanges that a session takes: roles may stand on one another.
 const EXCHANGES: u32 = 10;
@@ -42,6 +47,8 @@ pub struct Caller {
     pub credentials: Arc<Provider>,
     /// The limits that are shared with the other sources of the account.
     pub account: Arc<Account>,
+    /// Keep keys that are refused from being locked.
+    pub guards: Arc<Guards>,
     /// How requests are sent.
     pub transport: Arc<dyn Transport>,
     /// How the services of this machine that hand out keys are reached.
@@ -52,13 +59,26 @@ pub struct Caller {
     pub instruments: Instruments,
     /// Tells our time.
     pub clock: Clock,
-    /// Seconds to add to our clock to get the vendor's, as far as we know it.
-    pub clock_offset: i64,
+    /// Tells the vendor's.
+    pub vendor_clock: Arc<VendorClock>,
     /// The calls made today.
     pub tally: Tally,
     /// Whether its calls are no part of a poll: the budget does not expect the next poll to make
     /// them again.
     pub is_aside: bool,
+    /// What led to the keys of the last call.
+    pub basis: Option<Basis>,
+}
+
+/// What led to the keys of a call, by which others are told from them.
+#[derive(Clone, Debug)]
+pub struct Basis {
+    /// What was found; else why nothing was.
+    lead: Result<Lead, String>,
+    /// When they were looked for.
+    at: Instant,
+    /// Why the key had to wait, if it had.
+    guarded: Option<Guarded>,
 }
 
 /// Why a poll, or part of it, failed.
@@ -99,12 +119,10 @@ impl FetchError {
     /// The `reason` label, and the field in the log.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Credentials(_) | Self::Signing(_) => Reason::Auth,
-            Self::Transport(TransportError::Timeout) => Reason::Timeout,
-            Self::Transport(TransportError::Network(_) | TransportError::Stale(_)) => {
-                Reason::Network
-            }
-            Self::Transport(TransportError::Body(_)) | Self::Decode(_) => Reason::Decode,
+            Self::Credentials(error) => error.reason(),
+            Self::Signing(_) => Reason::Auth,
+            Self::Transport(error) => error.reason(),
+            Self::Decode(_) => Reason::Decode,
             Self::Budget(_) => Reason::Budget,
             Self::Refused(refusal) => match refusal.kind {
                 RefusalKind::Unauthenticated
@@ -117,6 +135,27 @@ impl FetchError {
                     Reason::Client
                 }
             },
+        }
+    }
+
+    /// How long the vendor, or its token service, asks to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(refusal) => refusal.retry_after,
+            Self::Credentials(error) => error.retry_after(),
+            Self::Signing(_) | Self::Transport(_) | Self::Decode(_) | Self::Budget(_) => None,
+        }
+    }
+
+    /// When the key may be used again, where it waits because it has been refused too often.
+    pub fn guarded_until(&self) -> Option<Instant> {
+        match self {
+            Self::Credentials(error) => Some(error.guarded()?.until),
+            Self::Refused(_)
+            | Self::Signing(_)
+            | Self::Transport(_)
+            | Self::Decode(_)
+            | Self::Budget(_) => None,
         }
     }
 
@@ -209,9 +248,10 @@ impl Caller {
             FetchError::Transport(TransportError::Stale(_)) => Mend::Connection,
             FetchError::Refused(refusal) => match refusal.kind {
                 RefusalKind::Clock => Mend::Clock,
-                RefusalKind::CredentialsExpired => Mend::Keys,
-                RefusalKind::Unauthenticated
-                | RefusalKind::Forbidden
+                // Some vendors have one word for a wrong key and for a wrong time.
+                RefusalKind::Unauthenticated if self.is_clock_off() => Mend::Clock,
+                RefusalKind::Unauthenticated | RefusalKind::CredentialsExpired => Mend::Keys,
+                RefusalKind::Forbidden
                 | RefusalKind::Throttled
                 | RefusalKind::Server
                 | RefusalKind::NotFound
@@ -227,34 +267,25 @@ impl Caller {
         let is_better = !mended.contains(&mend)
             && match mend {
                 Mend::Connection => true,
-                Mend::Clock => self.follow_clock(tried),
+                Mend::Clock => self.vendor_clock.obey(),
                 Mend::Keys => tried.used.as_ref().is_some_and(|used| self.credentials.end(used)),
             };
         is_better.then_some(mend)
     }
 
-    /// Goes by the clock that stamped the answer. Whether that is another time.
-    fn follow_clock(&mut self, tried: &Attempt) -> bool {
-        let Some(offset) = tried.offset.filter(|it| *it != self.clock_offset) else {
-            return false;
-        };
-        tracing::warn!(
-            source = self.info.name,
-            offset_seconds = offset,
-            "the vendor's clock differs from ours; requests now carry its time"
-        );
-        self.clock_offset = offset;
-        true
+    /// Whether the last answer shows that the vendor cannot have taken the time of its request.
+    fn is_clock_off(&self) -> bool {
+        self.vendor_clock.is_off_by(self.api.cloud.clock_tolerance().as_secs())
     }
 
     /// One request and its answer, over a new connection if `anew`.
     async fn attempt(&mut self, query: &Query, anew: bool) -> Attempt {
         let operation = query.operation;
-        let credentials = match self.admitted(operation).await {
-            Ok(credentials) => credentials,
+        let (credentials, turn) = match self.admitted(operation).await {
+            Ok(admitted) => admitted,
             Err(error) => return Attempt { result: Err(error), offset: None, used: None },
         };
-        let begun = Instant::now();
+        let (begun, sent_at) = (Instant::now(), self.vendor_clock.steady());
         self.tally.add(self.clock.now());
         self.instruments.request_sent(&self.info.name, operation.name);
         let mut sent = Secrets::default();
@@ -263,7 +294,7 @@ impl Caller {
         let (mut result, offset) = match answer {
             Err(error) => (Err(error), None),
             Ok(response) => {
-                let offset = self.offset(&response);
+                let offset = self.vendor_clock.hear(&response, sent_at);
                 (self.read(query, &response), offset)
             }
         };
@@ -274,45 +305,93 @@ impl Caller {
             Err(error) => error.redact(&redactor),
         }
         self.log_call(operation.name, begun.elapsed(), result.as_ref().err());
-        match &result {
-            Ok(_) => self.account.guard.accepted(),
-            Err(error) => {
-                self.instruments.request_failed(&self.info.name, operation.name, error.reason());
-                match error.refusal().map(|refusal| refusal.kind) {
-                    Some(RefusalKind::Unauthenticated | RefusalKind::CredentialsExpired) => {
-                        self.account.guard.refused();
-                    }
-                    // Only somebody who is known is told this.
-                    Some(RefusalKind::Forbidden | RefusalKind::NotFound) => {
-                        self.account.guard.accepted();
-                    }
-                    Some(
-                        RefusalKind::Clock
-                        | RefusalKind::Throttled
-                        | RefusalKind::Server
-                        | RefusalKind::NoSuchOperation
-                        | RefusalKind::Client,
-                    )
-                    | None => {}
-                }
+        if let Err(error) = &result {
+            self.instruments.request_failed(&self.info.name, operation.name, error.reason());
+        }
+        if is_vendors(&result) {
+            self.vendor_clock.learn();
+        }
+        match (turn, &result) {
+            (Some(turn), Ok(_)) => turn.accepted(),
+            (Some(turn), Err(FetchError::Refused(refusal))) => {
+                turn.judge(refusal.kind, &refusal.to_string());
             }
+            (Some(_) | None, _) => {}
         }
         Attempt { result, offset, used: Some(credentials) }
     }
 
-    /// What to sign with, once the account may make one more call.
+    /// What to sign with, once the account may make one more call; and leave to use it, where it is
+    /// no session.
     async fn admitted(
-        &self,
+        &mut self,
         operation: &'static Operation,
-    ) -> Result<Arc<Credentials>, FetchError> {
+    ) -> Result<(Arc<Credentials>, Option<Turn>), FetchError> {
         self.account.admit(operation).await;
-        let outside =
-            Outside { now: self.vendor_now(), cloud: &*self.transport, machine: &*self.machine };
         let longest = self.timeout.saturating_mul(EXCHANGES).saturating_add(SLACK);
-        let credentials = timeout(longest, self.credentials.get(&outside)).await;
-        let credentials = credentials.map_err(|_| TransportError::Timeout)??;
+        let issued = timeout(longest, self.issue()).await.map_err(|_| TransportError::Timeout)?;
+        if let Some(Basis { lead: Ok(lead), guarded, .. }) = &mut self.basis
+            && let Err(error) = &issued
+        {
+            *guarded = error.guarded().cloned();
+            lead.read_token().await;
+        }
+        let issued = issued?;
         self.spend().await?;
-        Ok(credentials)
+        Ok(issued)
+    }
+
+    /// The credentials as they are now; and leave to use them, where they are no session.
+    async fn issue(&mut self) -> Result<(Arc<Credentials>, Option<Turn>), CredentialsError> {
+        let found = self.credentials.find().await;
+        let lead = found.as_ref().map(Clone::clone).map_err(ToString::to_string);
+        self.basis = Some(Basis { lead, at: Instant::now(), guarded: None });
+        let outside = Outside {
+            clock: &self.vendor_clock,
+            guards: &self.guards,
+            cloud: &*self.transport,
+            machine: &*self.machine,
+        };
+        let Issued { credentials, ends } = self.credentials.issue(&found?, &outside).await?;
+        if ends.is_some() {
+            return Ok((credentials, None));
+        }
+        let turn = self.guards.turn(&Key::of(self.api.cloud, &credentials)).await;
+        Ok((credentials, Some(turn.map_err(CredentialsError::Guarded)?)))
+    }
+
+    /// Waits, after a call that failed for its keys, until another try makes sense before its time:
+    /// until others are there, or the vendor takes the same ones from another source.
+    pub async fn keys_mended(&self) {
+        let Some(Basis { lead, at, guarded }) = &self.basis else {
+            return std::future::pending().await;
+        };
+        let others = async {
+            loop {
+                let looks = at.elapsed().as_secs() / LOOK.as_secs() + 1;
+                let next = LOOK.saturating_mul(u32::try_from(looks).unwrap_or(u32::MAX));
+                tokio::time::sleep_until(*at + next).await;
+                let mut found = self.credentials.find().await.map_err(|it| it.to_string());
+                if let (Ok(found), Ok(lead)) = (&mut found, lead)
+                    && lead.has_token()
+                {
+                    found.read_token().await;
+                }
+                if found != *lead {
+                    return;
+                }
+            }
+        };
+        let accepted = async {
+            match guarded {
+                Some(guarded) => guarded.accepted().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = others => {}
+            () = accepted => {}
+        }
     }
 
     fn log_call(&self, operation: &str, took: Duration, error: Option<&FetchError>) {
@@ -406,13 +485,15 @@ impl Caller {
 
     /// The time by the vendor's clock, as far as we know it.
     pub fn vendor_now(&self) -> Timestamp {
-        self.clock.now().offset_by(self.clock_offset)
+        self.vendor_clock.now()
     }
+}
 
-    /// Seconds from our clock to the one that stamped the answer.
-    fn offset(&self, response: &Response<Bytes>) -> Option<i64> {
-        let date = response.headers().get(http::header::DATE)?.to_str().ok()?;
-        let theirs = jiff::fmt::rfc2822::parse(date).ok()?.timestamp().as_second();
-        Some(theirs.saturating_sub(self.clock.now().as_second()))
-    }
+/// Whether the vendor itself has answered, and does not call our time wrong.
+fn is_vendors(result: &Result<Page, FetchError>) -> bool {
+    let Err(error) = result else { return true };
+    error.refusal().is_some_and(|it| {
+        let may_be_time = [RefusalKind::Clock, RefusalKind::Unauthenticated];
+        it.has_code() && !may_be_time.contains(&it.kind)
+    })
 }

@@ -16,7 +16,8 @@ use crate::caller::{Attempt, Caller, FetchError};
 use crate::cloud::{Cloud, Refusal, RefusalKind};
 use crate::config::{Config, SourceConfig};
 use crate::credentials::CredentialsError;
-use crate::pace::Guard;
+use crate::guard;
+use crate::metrics::Reason;
 use crate::policy::{Policy, policies};
 use crate::source::Source;
 use crate::store::SourceInfo;
@@ -135,7 +136,7 @@ async fn ask_account(sources: Vec<Asking>, deadline: Instant) -> Vec<(usize, Fin
     let Some(first) = sources.next() else { return Vec::new() };
     let name = first.source.caller.info.name.clone();
     let mut first = Box::pin(first.ask(deadline));
-    let known = timeout(Guard::OPEN, &mut first).await.ok();
+    let known = timeout(guard::OPEN, &mut first).await.ok();
     if known.as_ref().is_some_and(|(_, known)| known.signature == Verdict::No) {
         let why = format!("not asked: the same keys were refused for {name}");
         let others = sources.map(|asking| (asking.number, asking.unanswered(why.clone())));
@@ -293,8 +294,19 @@ fn advice(error: &FetchError, caller: &Caller, operation: &Operation) -> Option<
         FetchError::Transport(TransportError::Body(_)) | FetchError::Decode(_) => {
             said("somebody in between may have answered, or `endpoint` is wrong")
         }
-        FetchError::Credentials(CredentialsError::Session { .. }) => {
-            said("the keys are sessions of a role, a machine or a pod, and none could be had")
+        FetchError::Credentials(CredentialsError::Session { reason, .. }) => {
+            said(match reason.reason() {
+                Reason::Timeout | Reason::Network => {
+                    "the service that gives sessions was not reached: are `sts_endpoint` and \
+                     `proxy_url` right?"
+                }
+                Reason::Throttled | Reason::Server => {
+                    "the trouble is that of the service that gives sessions: try later"
+                }
+                Reason::Auth | Reason::Client | Reason::Decode | Reason::Budget | Reason::Clock => {
+                    "the keys are sessions of a role, a machine or a pod, and none could be had"
+                }
+            })
         }
         FetchError::Credentials(_) | FetchError::Signing(_) | FetchError::Budget(_) => None,
         FetchError::Refused(refusal) if !refusal.has_code() => {

@@ -31,7 +31,9 @@
 //! | [`clock`] | The only place that asks what time it is |
 //! | [`tally`] | How many calls a source has made today |
 //! | [`budget`] | How many calls an account may make in a day, and who gets the last of them |
-//! | [`pace`] | Token buckets, the guard of refused keys, backoff |
+//! | [`vendor_clock`] | What time it is by a vendor, as its answers tell |
+//! | [`pace`] | Token buckets and backoff |
+//! | [`guard`] | Keeps keys that are refused from being locked |
 //! | [`caller`] | `Caller`: one query, admitted, signed, sent and decoded |
 //! | [`check`] | One question to each source, and what its answer proves |
 //! | [`discovery`] | Which clusters there are, looked for at an interval of its own |
@@ -89,6 +91,7 @@ pub mod environment;
 pub mod estimate;
 pub mod exporter;
 pub mod files;
+pub mod guard;
 pub mod healthcheck;
 pub mod journal;
 pub mod ledger;
@@ -119,4 +122,5 @@ pub mod texts;
 pub mod transition;
 pub mod transport;
 pub mod trouble;
+pub mod vendor_clock;
 pub mod watchlist;

@@ -1,10 +1,9 @@
-//! How fast we may ask: token buckets per account and operation, its daily budget, the guard that
-//! keeps a refused key from being locked, and the backoff after trouble. All of it in tokio's time.
+//! How fast we may ask: token buckets per account and operation, its daily budget, and the
+//! backoff after trouble. All of it in tokio's time.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroU32;
-use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,8 +12,6 @@ use governor::clock::{Clock as _, Reference as _};
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
-use tokio::sync::Notify;
-use tokio::time::Instant;
 
 use crate::api::Operation;
 use crate::budget::{Budget, Left, Mark, Moment, Need, Slowed, Spare, Spent};
@@ -51,8 +48,6 @@ impl Bucket {
 #[derive(Debug, Default)]
 pub struct Account {
     buckets: Mutex<HashMap<&'static Operation, Arc<Bucket>>>,
-    /// Keeps a refused key from being locked.
-    pub guard: Guard,
     allowance: Mutex<Allowance>,
     /// Where the budget survives a restart; `None` if it does not.
     keeper: Option<Keeper>,
@@ -186,97 +181,6 @@ impl Account {
     }
 }
 
-/// Slows down the polls of a key that the vendor refuses, over all its sources. Huawei locks a key
-/// for everybody after five failures in a row.
-#[derive(Debug, Default)]
-pub struct Guard {
-    key: Mutex<Key>,
-    accepted: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Key {
-    /// The vendor took it at its last use.
-    proven: bool,
-    refusals_in_a_row: u32,
-    /// When each try of an unproven key began whose outcome may still be open.
-    tries: Vec<Instant>,
-    next_try: Option<Instant>,
-}
-
-impl Guard {
-    /// Refusals in a row after which tries become rare.
-    const FREE_TRIES: u32 = 4;
-    /// The time between tries, once they are rare.
-    const RARE: RangeInclusive<Duration> = Duration::from_mins(6)..=Duration::from_mins(15);
-    /// How long a try counts as a possible refusal. Refusals come at once; what takes longer hangs,
-    /// and must not hold up other sources.
-    pub const OPEN: Duration = Duration::from_secs(5);
-
-    /// Whether the key may be used now; if not, when to ask again. Tries of an unproven key whose
-    /// outcome is open count as refusals, for ten sources that start at once would be refused ten
-    /// times in a row.
-    pub fn try_now(&self) -> Result<(), Instant> {
-        let now = Instant::now();
-        let mut key = lock(&self.key);
-        if key.proven {
-            return Ok(());
-        }
-        if let Some(next) = key.next_try.filter(|&next| now < next) {
-            return Err(next);
-        }
-        key.tries.retain(|&begun| now < begun + Self::OPEN);
-        let open = u32::try_from(key.tries.len()).unwrap_or(u32::MAX);
-        match key.tries.first() {
-            Some(&oldest) if key.refusals_in_a_row.saturating_add(open) >= Self::FREE_TRIES => {
-                Err(oldest + Self::OPEN)
-            }
-            _ => {
-                key.tries.push(now);
-                Ok(())
-            }
-        }
-    }
-
-    /// The vendor refused the key.
-    pub fn refused(&self) {
-        if sabotage::is(Bug::NoGuard) {
-            return;
-        }
-        let mut key = lock(&self.key);
-        key.proven = false;
-        key.tries.pop();
-        key.refusals_in_a_row = key.refusals_in_a_row.saturating_add(1);
-        if let Some(beyond) = key.refusals_in_a_row.checked_sub(Self::FREE_TRIES) {
-            let wait = Self::RARE.start().saturating_mul(1 << beyond.min(4));
-            key.next_try = Some(Instant::now() + wait.min(*Self::RARE.end()));
-        }
-    }
-
-    /// Somebody has given another key, which may be tried at once: once, if the one before was
-    /// refused as often as that, for it may be the same with a mistake mended by another.
-    pub fn replaced(&self) {
-        let mut key = lock(&self.key);
-        key.proven = false;
-        key.next_try = None;
-        key.refusals_in_a_row = key.refusals_in_a_row.min(Self::FREE_TRIES - 1);
-    }
-
-    /// The vendor took the key; whoever waits for it may go on.
-    pub fn accepted(&self) {
-        let mut key = lock(&self.key);
-        if !key.proven {
-            *key = Key { proven: true, ..Key::default() };
-            self.accepted.notify_waiters();
-        }
-    }
-
-    /// Waits until the vendor takes the key again.
-    pub async fn healed(&self) {
-        self.accepted.notified().await;
-    }
-}
-
 /// Exponential backoff with full jitter, after
 /// <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>.
 #[derive(Clone, Copy, Debug, Default)]
@@ -316,6 +220,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
     use crate::task::Timestamp;
 
@@ -380,51 +286,6 @@ mod tests {
             assert_eq!(reserved, expected, "call {spent}");
         }
         assert_eq!(lock(&marks).len(), 200, "one write for five calls");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_refused_key_is_tried_rarely_but_not_never() {
-        let guard = Guard::default();
-        for _ in 0..4 {
-            assert_eq!(guard.try_now(), Ok(()));
-            guard.refused();
-        }
-        let mut tries = Vec::new();
-        let start = Instant::now();
-        while tries.len() < 6 {
-            match guard.try_now() {
-                Ok(()) => {
-                    assert!(guard.try_now().is_err(), "two sources tried a refused key at once");
-                    tries.push(start.elapsed());
-                    guard.refused();
-                }
-                Err(next) => tokio::time::sleep_until(next).await,
-            }
-        }
-        assert!(tries[0] >= *Guard::RARE.start());
-        for pair in tries.windows(2) {
-            let gap = pair[1].saturating_sub(pair[0]);
-            assert!(Guard::RARE.contains(&gap), "{tries:?}");
-        }
-        guard.accepted();
-        for _ in 0..100 {
-            assert_eq!(guard.try_now(), Ok(()));
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn ten_sources_that_start_at_once_are_not_ten_refusals() {
-        let guard = Guard::default();
-        let allowed = (0..10).filter(|_| guard.try_now().is_ok()).count();
-        assert_eq!(allowed, 4);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_source_that_hangs_does_not_hold_up_the_others_of_its_key() {
-        let guard = Guard::default();
-        while guard.try_now().is_ok() {}
-        tokio::time::sleep(Guard::OPEN).await;
-        assert_eq!(guard.try_now(), Ok(()));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::coverage::{Coverage, Gap};
 use crate::journal::{Batch, Contents, Journal, Table};
 use crate::ledger::{self, Clocks, Completion, Ledger};
 use crate::metrics::{Instruments, Reason};
-use crate::pace::{Backoff, Guard};
+use crate::pace::Backoff;
 use crate::registration::Registrations;
 use crate::sabotage::{self, Bug};
 use crate::source::{Fetched, Source};
@@ -218,7 +218,6 @@ impl Poller {
     pub async fn run(mut self, shutdown: CancellationToken) -> Self {
         let jitter = LONGEST_JITTER.min(self.watch.pace.interval).mul_f64(self.random.f64());
         let mut next_poll = Instant::now() + jitter;
-        let account = Arc::clone(&self.source.caller.account);
         let watchlist = Arc::clone(&self.source.watchlist);
         let mut earliest = Instant::now();
         loop {
@@ -234,7 +233,8 @@ impl Poller {
                 () = tokio::time::sleep_until(next_poll) => {}
                 // Somebody who registers a task hurries neither trouble nor a scarce budget.
                 () = hurried, if self.watch.may_hurry() => {}
-                () = account.guard.healed(), if self.watch.history.failed == Some(Reason::Auth) => {}
+                () = self.source.caller.keys_mended(),
+                    if self.watch.history.failed == Some(Reason::Auth) => {}
                 () = tokio::time::sleep_until(self.watch.next_change()) => {
                     self.watch.change().await;
                     continue;
@@ -244,11 +244,6 @@ impl Poller {
                     continue;
                 }
                 () = tokio::time::sleep_until(next_text) => continue,
-            }
-            if let Err(later) = account.guard.try_now() {
-                next_poll = later;
-                self.watch.schedule(next_poll);
-                continue;
             }
             // This poll answers whatever has been added until now.
             let _ = watchlist.changed().now_or_never();
@@ -266,19 +261,8 @@ impl Poller {
         self.source
     }
 
-    /// One poll and the error texts that it leaves open, published, unless the account's key has
-    /// been refused too often. Waits for its turn where many sources would try one key at once.
-    pub async fn poll_if_allowed(mut self) {
-        let account = Arc::clone(&self.source.caller.account);
-        while let Err(later) = account.guard.try_now() {
-            if later > Instant::now() + Guard::OPEN {
-                return;
-            }
-            tokio::select! {
-                () = tokio::time::sleep_until(later) => {}
-                () = account.guard.healed() => {}
-            }
-        }
+    /// One poll and the error texts that it leaves open, published.
+    pub async fn poll_once(mut self) {
         self.poll().await;
         self.ask_for_a_text();
         while self.texts.is_asking() {
@@ -434,7 +418,7 @@ fn declare(caller: &Caller, pace: Pace) {
 
 /// What time it is.
 fn clocks(caller: &Caller) -> Clocks {
-    let offset = Some(caller.clock_offset);
+    let offset = caller.vendor_clock.known_offset();
     Clocks { now: caller.clock.now(), offset, instant: Instant::now() }
 }
 
@@ -597,7 +581,7 @@ impl Watch {
                 if sabotage::is(Bug::NoBackoff) {
                     self.backoff.reset();
                 }
-                let asked = error.refusal().and_then(|refusal| refusal.retry_after);
+                let asked = error.retry_after();
                 Instant::now() + self.backoff.after_failure(interval, asked, random)
             }
             // What a person has to mend is asked for ever more rarely, but the vendor's answer is
@@ -605,7 +589,8 @@ impl Watch {
             Reason::Auth => {
                 self.history.denials = self.history.denials.saturating_add(1);
                 let slower = interval.saturating_mul(1 << self.history.denials.min(16));
-                Instant::now() + slower.min(Duration::from_mins(15))
+                let slower = Instant::now() + slower.min(Duration::from_mins(15));
+                error.guarded_until().unwrap_or(slower)
             }
             Reason::Client | Reason::Decode | Reason::Budget | Reason::Clock => {
                 (begun + interval).max(Instant::now())

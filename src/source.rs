@@ -24,6 +24,8 @@ use crate::watchlist::{Wanted, Watchlist};
 
 /// The most pages that one list query may have.
 const MAX_PAGES: u32 = 100;
+/// How often one poll asks for a list while it learns what time it is.
+const MAX_LISTINGS: u32 = 3;
 /// Finished tasks are asked for from a little before the last good poll, for the vendor's list may
 /// lag behind.
 const OVERLAP: Duration = Duration::from_mins(10);
@@ -162,14 +164,15 @@ impl Source {
         self.learned
             .pauses
             .retain(|task, _| wanted.get(&task.id).is_some_and(|(wanted, _)| wanted == task));
-        let clock_offset = self.caller.clock_offset;
-        if !self.list(found, known, covered_until, &wanted).await {
-            return;
-        }
-        // Asked by a clock that turned out to be wrong, it has shown what another time would.
-        let asked_wrongly = self.caller.clock_offset != clock_offset;
-        if asked_wrongly && !self.list(found, known, covered_until, &wanted).await {
-            return;
+        // Asked by a clock that turned out to be wrong, a list shows what another time would.
+        for _ in 0..MAX_LISTINGS {
+            let belief = self.caller.vendor_clock.belief();
+            if !self.list(found, known, covered_until, &wanted).await {
+                return;
+            }
+            if !self.caller.vendor_clock.doubts(belief) {
+                break;
+            }
         }
         self.ask_by_id(found, known, settled, &wanted).await;
     }

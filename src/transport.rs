@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::environment::Environment;
 use crate::files::{FileContent, FileVersion, version};
+use crate::metrics::Reason;
 use crate::proxy::EnvironmentProxies;
 use crate::reading::read_apart;
 use crate::redaction::{Redactor, Secrets};
@@ -67,6 +68,15 @@ impl TransportError {
         match self {
             Self::Timeout => {}
             Self::Network(text) | Self::Body(text) | Self::Stale(text) => redactor.redact(text),
+        }
+    }
+
+    /// The `reason` label.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Timeout => Reason::Timeout,
+            Self::Network(_) | Self::Stale(_) => Reason::Network,
+            Self::Body(_) => Reason::Decode,
         }
     }
 }

@@ -123,7 +123,7 @@ fn list(scope: &Scope<'_>) -> Vec<Query> {
             resources: vec![Arc::clone(resource)],
             status: Some(status),
             since: Some(if state.is_final() { scope.since.max(oldest) } else { oldest }),
-            until: Some(scope.now),
+            until: Some(scope.until()),
             ..Filter::default()
         };
         Query::new(&DESCRIBE_TASKS, Subject::Tasks(filter))

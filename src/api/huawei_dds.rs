@@ -154,7 +154,7 @@ static ENDPOINTS: Endpoints = Endpoints {
 };
 
 fn list(scope: &Scope<'_>) -> Vec<Query> {
-    let earliest = scope.now.saturating_sub(WINDOW);
+    let earliest = scope.until().saturating_sub(WINDOW);
     // The end must be later than the start.
     let latest = scope.now.saturating_sub(Duration::from_secs(1));
     let query = |status, since| {
@@ -163,7 +163,7 @@ fn list(scope: &Scope<'_>) -> Vec<Query> {
             resources,
             status,
             since: Some(since),
-            until: Some(scope.now),
+            until: Some(scope.until()),
             ..Filter::default()
         };
         Query::new(&LIST_TASKS, Subject::Tasks(filter))

@@ -124,6 +124,17 @@ pub struct Scope<'a> {
     pub tags: &'a [(String, String)],
 }
 
+/// How far beyond the time of the poll a list is asked for: clocks agree to seconds only, and what is
+/// new now must not be left to the next poll.
+const BEYOND: Duration = Duration::from_mins(1);
+
+impl Scope<'_> {
+    /// Until when tasks are of interest: a little after now.
+    pub fn until(&self) -> Timestamp {
+        self.now + BEYOND
+    }
+}
+
 /// One question to a vendor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {

@@ -182,7 +182,7 @@ fn list(scope: &Scope<'_>) -> Vec<Query> {
             resources,
             status,
             since: Some(since),
-            until: Some(scope.now),
+            until: Some(scope.until()),
             ..Filter::default()
         };
         Query::new(&DESCRIBE_TASK_LIST, Subject::Tasks(filter))

@@ -243,7 +243,7 @@ fn family(code: &str) -> Option<RefusalKind> {
         ("ServiceUnavailable", RefusalKind::Server),
         ("InternalError", RefusalKind::Server),
         ("UnknownError", RefusalKind::Server),
-        ("InvalidAccessKeyId", RefusalKind::Unauthenticated),
+        ("InvalidAccessKey", RefusalKind::Unauthenticated),
         ("InvalidSecurityToken", RefusalKind::Unauthenticated),
         ("AuthenticationFail", RefusalKind::Unauthenticated),
         ("Forbidden", RefusalKind::Forbidden),

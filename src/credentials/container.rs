@@ -1,6 +1,6 @@
 //! The keys that a platform gives to a container, from an address in the environment.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use http::Method;
 use secrecy::ExposeSecret as _;
@@ -43,6 +43,13 @@ pub(super) fn find(cloud: Cloud, environment: &Environment) -> Result<Found, Cre
 }
 
 impl Container {
+    pub(super) fn token_file(&self) -> Option<&Path> {
+        match self {
+            Self::Alibaba { .. } => None,
+            Self::Huawei { token_file, .. } => Some(token_file),
+        }
+    }
+
     /// Not through a proxy: the address is one of the machine or the cluster.
     pub(super) async fn ask(&self, outside: &Outside<'_>) -> Result<Session, SessionError> {
         match self {

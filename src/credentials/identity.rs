@@ -5,15 +5,12 @@
 //!   identity provider's token: <https://support.huaweicloud.com/intl/en-us/api-iam/iam_13_0601.html>
 //! - Tencent TKE: <https://www.tencentcloud.com/document/product/1150/49454>
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use http::Method;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
-use super::session::{
-    Found, Recipe, Session, SessionError, conceal, exchange, send_secret, token, tree,
-};
+use super::session::{Found, Recipe, Session, SessionError, ask, conceal, post, token, tree};
 use super::sts::TokenServices;
 use super::{CredentialsError, Outside, all_of, sts};
 use crate::cloud::{Cloud, query, tencent};
@@ -188,6 +185,16 @@ fn huawei(
 }
 
 impl Identity {
+    pub(super) fn token_file(&self) -> Option<&Path> {
+        match self {
+            Self::Alibaba { token_file, .. }
+            | Self::HuaweiProvider { token_file, .. }
+            | Self::Tencent { token_file, .. }
+            | Self::Huawei { token: Token::File(token_file), .. } => Some(token_file),
+            Self::Huawei { token: Token::Given(_), .. } => None,
+        }
+    }
+
     pub(super) async fn ask(&self, outside: &Outside<'_>) -> Result<Session, SessionError> {
         match self {
             Self::Alibaba { .. } => self.ask_alibaba(outside).await,
@@ -210,9 +217,9 @@ impl Identity {
                     tencent::call(endpoint, action, sts::TENCENT_VERSION, region, &body);
                 conceal(&mut request, &[token.expose_secret()]);
                 let map = request.headers_mut();
-                map.insert("x-tc-timestamp", outside.now.as_second().into());
+                map.insert("x-tc-timestamp", outside.clock.now().as_second().into());
                 map.insert("authorization", http::HeaderValue::from_static("SKIP"));
-                let answer = exchange(outside.cloud, || Ok(request.clone())).await?;
+                let answer = ask(outside, || Ok(request.clone())).await?;
                 sts::answer(Cloud::Tencent, &answer)
             }
         }
@@ -226,7 +233,7 @@ impl Identity {
             return Err(SessionError::NoRole);
         };
         let token = token(token_file).await?;
-        let now = outside.now.to_jiff().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let now = outside.clock.now().to_jiff().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let query = query::canonical(&[
             ("Action", "AssumeRoleWithOIDC"),
             ("Format", "JSON"),
@@ -246,9 +253,7 @@ impl Identity {
             [("content-type", "application/x-www-form-urlencoded"), ("accept", "application/json")];
         let uri = format!("{endpoint}/?{query}");
         let body = query::canonical(&form);
-        let secrets = [token.expose_secret()];
-        let answer =
-            send_secret(outside.cloud, Method::POST, &uri, &headers, body, &secrets).await?;
+        let answer = post(outside, &uri, &headers, body, &[token.expose_secret()]).await?;
         sts::answer(Cloud::Alibaba, &answer)
     }
 
@@ -285,8 +290,7 @@ impl Identity {
         let uri = format!("{endpoint}/v5/agencies/assume-with-oidc");
         let headers = [("content-type", "application/json")];
         let (body, secrets) = (body.to_string(), [token.expose_secret()]);
-        let answer =
-            send_secret(outside.cloud, Method::POST, &uri, &headers, body, &secrets).await?;
+        let answer = post(outside, &uri, &headers, body, &secrets).await?;
         sts::answer(Cloud::Huawei, &answer)
     }
 }
@@ -301,8 +305,7 @@ async fn ask_provider(
     let body = json!({"auth": {"id_token": {"id": token.expose_secret()}}}).to_string();
     let headers = [("content-type", "application/json"), ("x-idp-id", provider_id)];
     let uri = format!("{endpoint}/v3.0/OS-AUTH/id-token/tokens");
-    let secrets = [token.expose_secret()];
-    let answer = send_secret(outside.cloud, Method::POST, &uri, &headers, body, &secrets).await?;
+    let answer = post(outside, &uri, &headers, body, &[token.expose_secret()]).await?;
     tree(Cloud::Huawei, &answer)?;
     let subject = answer.headers().get("x-subject-token").and_then(|token| token.to_str().ok());
     let subject = subject
@@ -314,6 +317,5 @@ async fn ask_provider(
     let body = json!({"auth": {"identity": identity}}).to_string();
     let headers = [("content-type", "application/json")];
     let uri = format!("{endpoint}/v3.0/OS-CREDENTIAL/securitytokens");
-    let answer = send_secret(outside.cloud, Method::POST, &uri, &headers, body, &[subject]).await?;
-    sts::answer(Cloud::Huawei, &answer)
+    sts::answer(Cloud::Huawei, &post(outside, &uri, &headers, body, &[subject]).await?)
 }

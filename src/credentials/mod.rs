@@ -25,8 +25,9 @@ mod variables;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 pub use self::configured::{Configured, Origin, Secret, read_file};
 use self::role::Assumed;
@@ -36,8 +37,11 @@ use self::session::{Found, Recipe, Sessions};
 pub use self::sts::{DURATION_SECONDS, SESSION_NAME, TokenServices};
 use crate::cloud::{Cloud, Credentials};
 use crate::environment::Environment;
+use crate::guard::{Guarded, Guards};
+use crate::metrics::Reason;
 use crate::task::Timestamp;
 use crate::transport::Transport;
+use crate::vendor_clock::VendorClock;
 
 /// What each vendor calls the parts of its credentials, which is what the configuration calls
 /// them.
@@ -87,8 +91,10 @@ impl Words {
 /// What a session is asked for with.
 #[derive(Clone, Copy, Debug)]
 pub struct Outside<'a> {
-    /// The vendor's time, as far as we know it.
-    pub now: Timestamp,
+    /// Tells the vendor's time, and learns it from the answers.
+    pub clock: &'a VendorClock,
+    /// Keep keys that are refused from being locked.
+    pub guards: &'a Guards,
     /// How the cloud is reached.
     pub cloud: &'a dyn Transport,
     /// How the machine's own services are reached: never through a proxy.
@@ -106,13 +112,53 @@ pub struct Provider {
     environment: Environment,
     sessions: Sessions,
     /// What was handed out last: as long as nothing changes, it is handed out again.
-    last: Mutex<Option<Handed>>,
+    last: Mutex<Option<Issued>>,
 }
 
-#[derive(Debug)]
-struct Handed {
-    credentials: Arc<Credentials>,
-    ends: Option<Timestamp>,
+/// Credentials that were handed out.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// The same `Arc` for as long as they are the same.
+    pub credentials: Arc<Credentials>,
+    /// When they end, by the vendor's clock; `None` where they are no session.
+    pub ends: Option<Timestamp>,
+}
+
+/// What the places where keys are looked for hold. As long as it is the same, so are the keys, or how
+/// they are asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lead {
+    found: Found,
+    /// What the places before it lack.
+    missing: Vec<String>,
+    token: Option<Token>,
+}
+
+/// The token of a pod, if it could be read.
+#[derive(Clone, Debug)]
+struct Token(Option<SecretString>);
+
+impl PartialEq for Token {
+    fn eq(&self, other: &Self) -> bool {
+        let text = |it: &Self| it.0.as_ref().map(|token| token.expose_secret().to_owned());
+        text(self) == text(other)
+    }
+}
+
+impl Lead {
+    /// Adds the token that a session is asked for with, if there is one in a file.
+    pub async fn read_token(&mut self) {
+        if let Found::Session(recipe) = &self.found
+            && let Some(file) = recipe.token_file()
+        {
+            self.token = Some(Token(session::token(file).await.ok()));
+        }
+    }
+
+    /// Whether it holds the token too.
+    pub fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
 }
 
 #[derive(Debug, PartialEq)]
@@ -213,6 +259,73 @@ pub enum CredentialsError {
         /// Why there is none.
         reason: SessionError,
     },
+    /// Nor could that of the last link, and no other link of the default chain yielded any.
+    #[error("no credentials for {cloud}: {missing}: {reason}")]
+    LastLink {
+        /// Whose.
+        cloud: Cloud,
+        /// What was looked for and not found, and who should give a session.
+        missing: String,
+        /// Why there is none.
+        reason: SessionError,
+    },
+    /// The key is not used for a while.
+    #[error(transparent)]
+    Guarded(Guarded),
+}
+
+impl CredentialsError {
+    /// The `reason` label: `auth` where keys, role or token are refused, missing or unusable.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Session { reason, .. } | Self::LastLink { reason, .. } => reason.reason(),
+            Self::NotFound { .. }
+            | Self::Variable { .. }
+            | Self::File { .. }
+            | Self::Malformed { .. }
+            | Self::Profile { .. }
+            | Self::Ended { .. }
+            | Self::Guarded(_) => Reason::Auth,
+        }
+    }
+
+    /// How long the token service asks to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self.session()? {
+            SessionError::Refused(refusal) => refusal.retry_after,
+            SessionError::Transport(_)
+            | SessionError::Status(_)
+            | SessionError::Answer(_)
+            | SessionError::NoRole
+            | SessionError::Request(_)
+            | SessionError::File { .. }
+            | SessionError::Guarded(_) => None,
+        }
+    }
+
+    /// Why the key has to wait, if it has: the key itself, or that with which a session is asked for.
+    pub fn guarded(&self) -> Option<&Guarded> {
+        match (self, self.session()) {
+            (Self::Guarded(guarded), _) | (_, Some(SessionError::Guarded(guarded))) => {
+                Some(guarded)
+            }
+            (_, _) => None,
+        }
+    }
+
+    /// Why there is no session.
+    pub fn session(&self) -> Option<&SessionError> {
+        match self {
+            Self::Session { reason, .. } | Self::LastLink { reason, .. } => Some(reason),
+            Self::NotFound { .. }
+            | Self::Variable { .. }
+            | Self::File { .. }
+            | Self::Malformed { .. }
+            | Self::Profile { .. }
+            | Self::Ended { .. }
+            | Self::Guarded(_) => None,
+        }
+    }
 }
 
 impl Provider {
@@ -279,9 +392,8 @@ impl Provider {
         }
     }
 
-    /// The credentials as they are now; the same `Arc` for as long as they are the same. Files are
-    /// read anew, and a session that is about to end is renewed.
-    pub async fn get(&self, outside: &Outside<'_>) -> Result<Arc<Credentials>, CredentialsError> {
+    /// What is there now to get credentials with. Files are read anew.
+    pub async fn find(&self) -> Result<Lead, CredentialsError> {
         let (found, missing) = match &self.way {
             Way::Configured(keys) => (keys.get(&self.environment).await?, Vec::new()),
             Way::Chain(links) => self.first_of(links).await?,
@@ -293,20 +405,36 @@ impl Provider {
             }
             None => found,
         };
-        match found {
-            Found::Keys(keys) => Ok(self.hand(self.same_as_last(Arc::new(keys)), None)),
+        Ok(Lead { found, missing, token: None })
+    }
+
+    /// The credentials that `lead` leads to. A session that is about to end is renewed.
+    pub async fn issue(
+        &self,
+        lead: &Lead,
+        outside: &Outside<'_>,
+    ) -> Result<Issued, CredentialsError> {
+        let issued = match &lead.found {
+            Found::Keys(keys) => {
+                Issued { credentials: self.same_as_last(Arc::new(keys.clone())), ends: None }
+            }
             // Its user has to log in again; nobody else can get it a new one.
-            Found::Held(session) if session.ends <= outside.now => {
-                Err(CredentialsError::Ended { ends: session.ends })
+            Found::Held(session) if session.ends <= outside.clock.now() => {
+                return Err(CredentialsError::Ended { ends: session.ends });
             }
-            Found::Held(session) => {
-                Ok(self.hand(self.same_as_last(session.credentials), Some(session.ends)))
-            }
-            Found::Session(recipe) => match self.sessions.get(&recipe, outside).await {
-                Ok(session) => Ok(self.hand(session.credentials, Some(session.ends))),
-                Err(reason) => Err(self.explain(&recipe, reason, missing)),
+            Found::Held(session) => Issued {
+                credentials: self.same_as_last(Arc::clone(&session.credentials)),
+                ends: Some(session.ends),
             },
-        }
+            Found::Session(recipe) => match self.sessions.get(recipe, outside).await {
+                Ok(session) => {
+                    Issued { credentials: session.credentials, ends: Some(session.ends) }
+                }
+                Err(reason) => return Err(self.explain(recipe, reason, &lead.missing)),
+            },
+        };
+        *self.last() = Some(issued.clone());
+        Ok(issued)
     }
 
     /// When the credentials that were handed out last end, by the vendor's clock; `None` if they do
@@ -315,7 +443,8 @@ impl Provider {
         self.last().as_ref()?.ends
     }
 
-    /// Takes the vendor's word that `used` has ended. Whether others may be had at once.
+    /// Takes the vendor's word that `used` is good for nothing any more. Whether others may be had at
+    /// once.
     pub fn end(&self, used: &Arc<Credentials>) -> bool {
         self.sessions.end(used)
     }
@@ -326,12 +455,7 @@ impl Provider {
         last.filter(|last| **last == *credentials).unwrap_or(credentials)
     }
 
-    fn hand(&self, credentials: Arc<Credentials>, ends: Option<Timestamp>) -> Arc<Credentials> {
-        *self.last() = Some(Handed { credentials: Arc::clone(&credentials), ends });
-        credentials
-    }
-
-    fn last(&self) -> MutexGuard<'_, Option<Handed>> {
+    fn last(&self) -> MutexGuard<'_, Option<Issued>> {
         // Nothing in here can panic half-way through a change.
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -363,18 +487,20 @@ impl Provider {
         &self,
         recipe: &Recipe,
         reason: SessionError,
-        mut missing: Vec<String>,
+        missing: &[String],
     ) -> CredentialsError {
+        let from = recipe.to_string();
         match recipe {
-            Recipe::Metadata(_) if !missing.is_empty() => {
-                missing.push(format!("{recipe}: {reason}"));
-                CredentialsError::NotFound { cloud: self.cloud, missing: missing.join("; ") }
-            }
+            Recipe::Metadata(_) if !missing.is_empty() => CredentialsError::LastLink {
+                cloud: self.cloud,
+                missing: format!("{}; {from}", missing.join("; ")),
+                reason,
+            },
             Recipe::Metadata(_)
             | Recipe::Identity(_)
             | Recipe::Container(_)
             | Recipe::Role(_)
-            | Recipe::User(_) => CredentialsError::Session { from: recipe.to_string(), reason },
+            | Recipe::User(_) => CredentialsError::Session { from, reason },
         }
     }
 }

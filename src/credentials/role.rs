@@ -6,9 +6,10 @@
 
 use serde_json::json;
 
-use super::session::{Found, Session, SessionError, exchange};
+use super::session::{Found, Session, SessionError, ask, judge};
 use super::{Outside, sts};
 use crate::cloud::{Cloud, Credentials, Signing, alibaba, huawei, tencent};
+use crate::guard::Key;
 
 /// A role, and for how long it is assumed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +62,28 @@ pub(super) struct Assumed {
 impl Assumed {
     pub(super) async fn ask(&self, outside: &Outside<'_>) -> Result<Session, SessionError> {
         let keys = self.by.fresh(outside).await?;
-        self.role.assume(&self.endpoint, &keys, outside).await
+        // Those of a session have no guard: they are got anew each time, and are not locked.
+        let turn = match *self.by {
+            Found::Keys(_) => {
+                Some(outside.guards.turn(&Key::of(self.role.name.cloud(), &keys)).await?)
+            }
+            Found::Held(_) | Found::Session(_) => None,
+        };
+        let asked = self.role.assume(&self.endpoint, &keys, outside).await;
+        if let Some(turn) = turn {
+            judge(turn, &asked);
+        }
+        asked
+    }
+}
+
+impl RoleName {
+    fn cloud(&self) -> Cloud {
+        match self {
+            Self::Alibaba { .. } => Cloud::Alibaba,
+            Self::Huawei { .. } => Cloud::Huawei,
+            Self::Tencent { .. } => Cloud::Tencent,
+        }
     }
 }
 
@@ -73,7 +95,8 @@ impl Role {
         outside: &Outside<'_>,
     ) -> Result<Session, SessionError> {
         let (session_name, seconds) = (self.session_name.as_str(), self.duration_seconds);
-        let (cloud, unsigned) = match &self.name {
+        let cloud = self.name.cloud();
+        let unsigned = match &self.name {
             RoleName::Alibaba { arn, external_id, policy } => {
                 let mut parameters = vec![
                     ("RoleArn", arn.clone()),
@@ -83,8 +106,7 @@ impl Role {
                 parameters.extend(external_id.clone().map(|id| ("ExternalId", id)));
                 parameters.extend(policy.clone().map(|policy| ("Policy", policy)));
                 let version = sts::ALIBABA_VERSION;
-                let request = alibaba::rpc(endpoint, "AssumeRole", version, &parameters);
-                (Cloud::Alibaba, request)
+                alibaba::rpc(endpoint, "AssumeRole", version, &parameters)
             }
             RoleName::Huawei { agency, domain } => {
                 let assume_role = json!({
@@ -96,7 +118,7 @@ impl Role {
                 let identity = json!({"methods": ["assume_role"], "assume_role": assume_role});
                 let path = "/v3.0/OS-CREDENTIAL/securitytokens";
                 let body = json!({"auth": {"identity": identity}});
-                (Cloud::Huawei, huawei::post(endpoint, path, &body))
+                huawei::post(endpoint, path, &body)
             }
             RoleName::Tencent { arn, external_id } => {
                 let mut body = json!({
@@ -109,18 +131,17 @@ impl Role {
                 }
                 // Any region will do: roles belong to none.
                 let (version, region) = (sts::TENCENT_VERSION, "ap-guangzhou");
-                let request = tencent::call(endpoint, "AssumeRole", version, region, &body);
-                (Cloud::Tencent, request)
+                tencent::call(endpoint, "AssumeRole", version, region, &body)
             }
         };
         let signed = || {
             let nonce = format!("{:032x}", fastrand::u128(..));
-            let now = outside.now;
+            let now = outside.clock.now();
             let signing = Signing { service: "sts", credentials: keys, now, nonce: &nonce };
             let mut request = unsigned.clone();
             cloud.sign(&mut request, &signing)?;
             Ok(request)
         };
-        sts::answer(cloud, &exchange(outside.cloud, signed).await?)
+        sts::answer(cloud, &ask(outside, signed).await?)
     }
 }

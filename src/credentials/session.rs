@@ -21,6 +21,8 @@ use super::user::User;
 use super::{Outside, configured, well_formed};
 use crate::cloud::{AccessKeys, Cloud, Credentials, Refusal, RefusalKind, SigningError};
 use crate::document::{document, text};
+use crate::guard::{Guarded, Turn};
+use crate::metrics::Reason;
 use crate::redaction::{Redactor, Secrets};
 use crate::task::Timestamp;
 use crate::transport::{Transport, TransportError, Witness};
@@ -31,10 +33,12 @@ const MARGIN: Duration = Duration::from_mins(15);
 /// answer was one that is due already: a metadata service may keep it until shortly before its end.
 const SETTLE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(1));
 /// The pause after a failure; doubled with each further one.
-const PAUSE: Duration = Duration::from_secs(10);
-/// What that pause grows to, and what it is at once after a refused key: the vendors lock a key
-/// that is refused too often.
-const LONGEST_PAUSE: Duration = Duration::from_mins(6);
+const PAUSE: Duration = Duration::from_secs(5);
+/// What that pause grows to. Whoever polls backs off besides, and a key that is refused has a guard.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A request whose time was so far from the vendor's was refused for that, whatever the vendor calls
+/// it: the most that any takes.
+const CLOCK_TOLERANCE: Duration = Duration::from_mins(15);
 /// The most of a vendor's word that is shown.
 const MAX_WORD_BYTES: usize = 64;
 
@@ -74,6 +78,21 @@ impl Recipe {
             Self::Container(container) => container.ask(outside).await,
             Self::Role(assumed) => assumed.ask(outside).await,
             Self::User(user) => user.ask(outside).await,
+        }
+    }
+}
+
+impl Recipe {
+    /// The file with the token that the session is asked for with.
+    pub(super) fn token_file(&self) -> Option<&Path> {
+        match self {
+            Self::Identity(identity) => identity.token_file(),
+            Self::Container(container) => container.token_file(),
+            Self::Role(assumed) => match &*assumed.by {
+                Found::Session(recipe) => recipe.token_file(),
+                Found::Keys(_) | Found::Held(_) => None,
+            },
+            Self::Metadata(_) | Self::User(_) => None,
         }
     }
 }
@@ -155,6 +174,9 @@ pub enum SessionError {
         /// Why not.
         reason: String,
     },
+    /// The key that the session is asked for with is not used for a while.
+    #[error(transparent)]
+    Guarded(#[from] Guarded),
 }
 
 impl From<SigningError> for SessionError {
@@ -171,24 +193,96 @@ impl SessionError {
             Self::Refused(refusal) => refusal.redact(redactor),
             Self::Answer(text) | Self::Request(text) => redactor.redact(text),
             // In our own words.
-            Self::Status(_) | Self::NoRole | Self::File { .. } => {}
+            Self::Status(_) | Self::NoRole | Self::File { .. } | Self::Guarded(_) => {}
         }
     }
 
-    fn pause(&self, failures: u32) -> Duration {
+    /// The `reason` label: `auth` where keys, role or token are refused, missing or unusable.
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::Refused(refusal) if refusal.kind == RefusalKind::Unauthenticated => LONGEST_PAUSE,
-            Self::Refused(_)
-            | Self::Transport(_)
+            Self::Transport(error) => error.reason(),
+            Self::Refused(refusal) => match refusal.kind {
+                RefusalKind::Clock => Reason::Clock,
+                RefusalKind::Throttled => Reason::Throttled,
+                RefusalKind::Server => Reason::Server,
+                // What is asked for here is nothing but keys, for a role, with a token.
+                RefusalKind::NotFound | RefusalKind::Client if refusal.has_code() => Reason::Auth,
+                RefusalKind::NotFound | RefusalKind::Client | RefusalKind::NoSuchOperation => {
+                    Reason::Client
+                }
+                RefusalKind::Unauthenticated
+                | RefusalKind::CredentialsExpired
+                | RefusalKind::Forbidden => Reason::Auth,
+            },
+            Self::Status(401 | 403) | Self::NoRole | Self::File { .. } | Self::Guarded(_) => {
+                Reason::Auth
+            }
+            Self::Status(429) => Reason::Throttled,
+            Self::Status(408 | 500..) => Reason::Server,
+            Self::Status(_) | Self::Request(_) => Reason::Client,
+            Self::Answer(_) => Reason::Decode,
+        }
+    }
+
+    /// How long nothing is asked after it, if it is the last of so many failures.
+    fn pause(&self, failures: u32) -> Duration {
+        let asked = match self {
+            Self::Refused(refusal) => refusal.retry_after,
+            // It has a time of its own, which may be over at any moment.
+            Self::Guarded(_) => return Duration::ZERO,
+            Self::Transport(_)
             | Self::Status(_)
             | Self::Answer(_)
             | Self::NoRole
             | Self::Request(_)
-            | Self::File { .. } => {
-                PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_PAUSE)
-            }
+            | Self::File { .. } => None,
+        };
+        let doubled = PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16));
+        doubled.min(LONGEST_PAUSE).max(asked.unwrap_or_default())
+    }
+
+    /// Whether the vendor refused the time of the request.
+    fn is_clock(&self, outside: &Outside<'_>) -> bool {
+        match self {
+            Self::Refused(refusal) => match refusal.kind {
+                RefusalKind::Clock => true,
+                RefusalKind::Unauthenticated => outside.clock.is_off_by(CLOCK_TOLERANCE.as_secs()),
+                RefusalKind::CredentialsExpired
+                | RefusalKind::Forbidden
+                | RefusalKind::Throttled
+                | RefusalKind::Server
+                | RefusalKind::NotFound
+                | RefusalKind::NoSuchOperation
+                | RefusalKind::Client => false,
+            },
+            Self::Transport(_)
+            | Self::Status(_)
+            | Self::Answer(_)
+            | Self::NoRole
+            | Self::Request(_)
+            | Self::File { .. }
+            | Self::Guarded(_) => false,
         }
     }
+}
+
+/// What an answer says of the key that the session was asked for with.
+pub(super) fn judge(turn: Turn, asked: &Result<Session, SessionError>) {
+    let refusal = match asked {
+        Ok(_) => return turn.accepted(),
+        Err(SessionError::Refused(refusal)) => refusal,
+        Err(
+            SessionError::Transport(_)
+            | SessionError::Status(_)
+            | SessionError::Answer(_)
+            | SessionError::NoRole
+            | SessionError::Request(_)
+            | SessionError::File { .. }
+            | SessionError::Guarded(_),
+        ) => return,
+    };
+    // Its words may still hold what was sent.
+    turn.judge(refusal.kind, "");
 }
 
 /// The session of one provider. One request for a new one is under way at a time; the old one is
@@ -272,10 +366,10 @@ impl Sessions {
         recipe: &Recipe,
         outside: &Outside<'_>,
     ) -> Result<Session, SessionError> {
-        if let Some(settled) = self.known(recipe).settled(outside.now) {
+        if let Some(settled) = self.known(recipe).settled(outside.clock.now()) {
             return settled;
         }
-        let old = self.usable(recipe, outside.now);
+        let old = self.usable(recipe, outside.clock.now());
         let _turn = match old {
             // Somebody has asked already; what there is will do until then.
             Some(session) => match self.turn.try_lock() {
@@ -284,21 +378,28 @@ impl Sessions {
             },
             None => self.turn.lock().await,
         };
-        if let Some(settled) = self.known(recipe).settled(outside.now) {
+        if let Some(settled) = self.known(recipe).settled(outside.clock.now()) {
             return settled;
         }
         let sent = Mutex::default();
         let cloud = Witness::new(outside.cloud, &sent);
         let machine = Witness::new(outside.machine, &sent);
         let witnessed = Outside { cloud: &cloud, machine: &machine, ..*outside };
-        let asked = recipe.ask(&witnessed).await.map_err(|mut error| {
-            let sent = sent.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            error.redact(&Redactor::new(sent));
-            error
-        });
+        let mut asked = recipe.ask(&witnessed).await;
+        if asked.as_ref().is_err_and(|error| error.is_clock(outside)) && outside.clock.obey() {
+            asked = recipe.ask(&witnessed).await;
+        }
+        match &mut asked {
+            Ok(_) => outside.clock.learn(),
+            Err(error) => {
+                let sent = sent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                error.redact(&Redactor::new(sent));
+            }
+        }
+        let now = outside.clock.now();
         let mut known = self.known(recipe);
-        known.enter(asked, outside.now);
-        let usable = known.session.as_ref().filter(|session| outside.now < session.ends).cloned();
+        known.enter(asked, now);
+        let usable = known.session.as_ref().filter(|session| now < session.ends).cloned();
         match (usable, &known.failure) {
             (Some(session), _) => Ok(session),
             (None, Some(failure)) => Err(failure.clone()),
@@ -308,8 +409,8 @@ impl Sessions {
         }
     }
 
-    /// Takes the vendor's word that `used` has ended. Whether another try may go better: with keys
-    /// that are no session, and with those that have only just come, it will not.
+    /// Takes the vendor's word that `used` is good for nothing any more. Whether another try may go
+    /// better: with keys that are no session, and with those that have only just come, it will not.
     pub(super) fn end(&self, used: &Arc<Credentials>) -> bool {
         let mut known = self.lock();
         match &known.session {
@@ -319,7 +420,8 @@ impl Sessions {
                 (known.session, known.next) = (None, None);
                 true
             }
-            None => false,
+            // Somebody has said so already.
+            None => known.recipe.is_some(),
         }
     }
 
@@ -455,7 +557,7 @@ pub(super) fn word(response: &Response<Bytes>) -> Result<String, SessionError> {
     }
 }
 
-/// Sends one request whose headers may be secret.
+/// Sends one request whose headers may be secret to a service of this machine.
 pub(super) async fn send(
     transport: &dyn Transport,
     method: Method,
@@ -475,6 +577,29 @@ pub(super) async fn send_secret(
     body: impl Into<Bytes>,
     secrets: &[&str],
 ) -> Result<Response<Bytes>, SessionError> {
+    let request = request(method, uri, headers, body, secrets)?;
+    exchange(transport, || Ok(request.clone())).await
+}
+
+/// The same to the cloud, with a body in which these secrets are.
+pub(super) async fn post(
+    outside: &Outside<'_>,
+    uri: &str,
+    headers: &[(&'static str, &str)],
+    body: impl Into<Bytes>,
+    secrets: &[&str],
+) -> Result<Response<Bytes>, SessionError> {
+    let request = request(Method::POST, uri, headers, body, secrets)?;
+    ask(outside, || Ok(request.clone())).await
+}
+
+fn request(
+    method: Method,
+    uri: &str,
+    headers: &[(&'static str, &str)],
+    body: impl Into<Bytes>,
+    secrets: &[&str],
+) -> Result<Request<Bytes>, SessionError> {
     let mut request = Request::new(body.into());
     conceal(&mut request, secrets);
     *request.method_mut() = method;
@@ -489,12 +614,23 @@ pub(super) async fn send_secret(
         value.set_sensitive(true);
         request.headers_mut().insert(name, value);
     }
-    exchange(transport, || Ok(request.clone())).await
+    Ok(request)
+}
+
+/// What the cloud answers to the request that `make` makes, and has its clock say so.
+pub(super) async fn ask(
+    outside: &Outside<'_>,
+    make: impl Fn() -> Result<Request<Bytes>, SessionError>,
+) -> Result<Response<Bytes>, SessionError> {
+    let sent = outside.clock.steady();
+    let answer = exchange(outside.cloud, make).await?;
+    outside.clock.hear(&answer, sent);
+    Ok(answer)
 }
 
 /// Sends the request that `make` makes, and another one where the connection turns out to have died.
 /// Vendors take a signed request only once.
-pub(super) async fn exchange(
+async fn exchange(
     transport: &dyn Transport,
     make: impl Fn() -> Result<Request<Bytes>, SessionError>,
 ) -> Result<Response<Bytes>, SessionError> {

@@ -4,14 +4,14 @@
 
 use std::sync::Arc;
 
-use http::Method;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
 use super::Outside;
-use super::session::{Session, SessionError, ending, send_secret, tree};
+use super::session::{Session, SessionError, ending, judge, post, tree};
 use super::well_formed;
 use crate::cloud::{Cloud, Credentials};
+use crate::guard::Key;
 
 /// A user of IAM, and the project that the token is for.
 #[derive(Clone)]
@@ -37,6 +37,15 @@ impl PartialEq for User {
 
 impl User {
     pub(super) async fn ask(&self, outside: &Outside<'_>) -> Result<Session, SessionError> {
+        let id = format!("{}/{}", self.domain, self.name);
+        let key = Key::new(Cloud::Huawei, &id, self.password.expose_secret());
+        let turn = outside.guards.turn(&key).await?;
+        let asked = self.token(outside).await;
+        judge(turn, &asked);
+        asked
+    }
+
+    async fn token(&self, outside: &Outside<'_>) -> Result<Session, SessionError> {
         let user = json!({
             "name": self.name,
             "password": self.password.expose_secret(),
@@ -49,8 +58,7 @@ impl User {
         let uri = format!("{}/v3/auth/tokens?nocatalog=true", self.endpoint);
         let headers = [("content-type", "application/json")];
         let (body, secrets) = (body.to_string(), [self.password.expose_secret()]);
-        let answer =
-            send_secret(outside.cloud, Method::POST, &uri, &headers, body, &secrets).await?;
+        let answer = post(outside, &uri, &headers, body, &secrets).await?;
         let tree = tree(Cloud::Huawei, &answer)?;
         let ends = ending(tree.get("token").unwrap_or(&Value::Null), &["expires_at"])?;
         let token = answer.headers().get("x-subject-token").and_then(|it| it.to_str().ok());

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::cloud::Cloud;
 use crate::config::SourceConfig;
 use crate::credentials::Provider;
+use crate::guard::Guards;
 use crate::journal::{Batch, Contents, Journal, Table};
 use crate::pace::{Account, Keeper};
 use crate::sabotage::{self, Bug};
@@ -23,9 +24,13 @@ const BUDGETS: Table = Table("budget");
 const IDLE: Duration = Duration::from_hours(48);
 
 /// Every account that has a source or has had one until lately, by cloud and name: what it has spent
-/// today, and how often its key has been refused, counts when its sources come back.
+/// today counts when its sources come back.
 #[derive(Debug, Default)]
-pub(super) struct Accounts(HashMap<(Cloud, String), Known>);
+pub(super) struct Accounts {
+    known: HashMap<(Cloud, String), Known>,
+    /// Of all their keys: several accounts may have one key.
+    guards: Arc<Guards>,
+}
 
 #[derive(Debug)]
 struct Known {
@@ -40,7 +45,7 @@ impl Accounts {
     /// Lets a source have the credentials that are in use already, if they are the same: they may
     /// hold a session.
     pub(super) fn share(&self, source: &mut SourceConfig) {
-        let known = self.0.get(&key(source)).into_iter().flat_map(|known| &known.credentials);
+        let known = self.known.get(&key(source)).into_iter().flat_map(|known| &known.credentials);
         if let Some(same) = known.into_iter().find(|it| it.is_same(&source.credentials)) {
             source.credentials = Arc::clone(same);
         }
@@ -55,7 +60,7 @@ impl Accounts {
         journal: &Arc<Journal>,
         contents: &mut Contents,
     ) -> Arc<Account> {
-        let known = self.0.entry(key(source)).or_insert_with(|| Known {
+        let known = self.known.entry(key(source)).or_insert_with(|| Known {
             account: Arc::new(account(source, clock, journal, contents)),
             credentials: vec![Arc::clone(&source.credentials)],
             idle_since: None,
@@ -64,20 +69,24 @@ impl Accounts {
             // Those that no source holds any more are of no use.
             known.credentials.retain(|it| Arc::strong_count(it) > 1);
             known.credentials.push(Arc::clone(&source.credentials));
-            known.account.guard.replaced();
         }
         known.account.allow(source.daily_budget, clock);
         Arc::clone(&known.account)
     }
 
+    /// What keeps keys that are refused from being locked.
+    pub(super) fn guards(&self) -> Arc<Guards> {
+        Arc::clone(&self.guards)
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.known.len()
     }
 
     /// Forgets accounts that have had no source for two days.
     pub(super) fn forget_idle(&mut self) {
-        self.0.retain(|_, known| {
+        self.known.retain(|_, known| {
             if Arc::strong_count(&known.account) > 1 {
                 known.idle_since = None;
                 return true;

@@ -48,6 +48,7 @@ use crate::store::{Snapshot, SourceInfo};
 use crate::tally::Tally;
 use crate::tasks_file::TasksFile;
 use crate::transport::{Network, NetworkOptions, Transport};
+use crate::vendor_clock::VendorClock;
 use crate::watchlist::Watchlist;
 
 /// How the services of this machine are reached. They are near, or not there at all.
@@ -231,7 +232,7 @@ impl Exporter {
     pub async fn poll_once(self) -> Vec<Arc<Snapshot>> {
         let mut polls = JoinSet::new();
         for poller in self.fleet.into_pollers() {
-            polls.spawn(async move { poller.poll_if_allowed().await });
+            polls.spawn(async move { poller.poll_once().await });
         }
         polls.join_all().await;
         self.shelves.store.snapshots()
@@ -416,14 +417,16 @@ impl Exporter {
             target: source.target.clone(),
             credentials: Arc::clone(&source.credentials),
             account,
+            guards: self.accounts.guards(),
             transport,
             machine: Arc::clone(&self.machine),
             timeout: source.poll.timeout,
             instruments: instruments.clone(),
             clock: *clock,
-            clock_offset: 0,
+            vendor_clock: Arc::new(VendorClock::new(&source.name, *clock)),
             tally: Tally::default(),
             is_aside: false,
+            basis: None,
         };
         let watchlist = Arc::new(Watchlist::new(source.all_tasks().cloned()));
         let (list, notices) = (Arc::clone(&watchlist), instruments.clone());

@@ -567,13 +567,13 @@ fn requests_are_exactly_these() {
         (
             polardb(),
             task.clone(),
-            "https://polardb.aliyuncs.com/?DBClusterId=pc-1&EndTime=2026-03-01T08%3A01Z\
+            "https://polardb.aliyuncs.com/?DBClusterId=pc-1&EndTime=2026-03-01T08%3A02Z\
              &PageNumber=1&PageSize=100&StartTime=2026-02-28T08%3A00Z&Status=Stop",
         ),
         (
             polardb(),
             task.next_page(),
-            "https://polardb.aliyuncs.com/?DBClusterId=pc-1&EndTime=2026-03-01T08%3A01Z\
+            "https://polardb.aliyuncs.com/?DBClusterId=pc-1&EndTime=2026-03-01T08%3A02Z\
              &PageNumber=2&PageSize=100&StartTime=2026-02-28T08%3A00Z&Status=Stop",
         ),
     ] {
@@ -613,9 +613,9 @@ fn the_format_is_asked_for_in_header_and_query() {
             "Running",
             "DescribeTasks",
             "2017-08-01",
-            "DBClusterId=pc-1&EndTime=2026-03-01T08%3A01Z&PageNumber=1&PageSize=100\
+            "DBClusterId=pc-1&EndTime=2026-03-01T08%3A02Z&PageNumber=1&PageSize=100\
              &StartTime=2026-01-30T08%3A00Z&Status=Running",
-            "DBClusterId=pc-1&EndTime=2026-03-01T08%3A01Z&Format=XML&PageNumber=1&PageSize=100\
+            "DBClusterId=pc-1&EndTime=2026-03-01T08%3A02Z&Format=XML&PageNumber=1&PageSize=100\
              &StartTime=2026-01-30T08%3A00Z&Status=Running",
         ),
     ] {
@@ -658,22 +658,22 @@ fn each_cluster_is_asked_for_each_status_unfinished_first() {
     assert_eq!(
         lines(&scope(&clusters)),
         [
-            "pc-1 Waiting 2026-01-30T08:00:30Z 2026-03-01T08:00:30Z",
-            "pc-2 Waiting 2026-01-30T08:00:30Z 2026-03-01T08:00:30Z",
-            "pc-1 Running 2026-01-30T08:00:30Z 2026-03-01T08:00:30Z",
-            "pc-2 Running 2026-01-30T08:00:30Z 2026-03-01T08:00:30Z",
-            "pc-1 Pause 2026-01-30T08:00:30Z 2026-03-01T08:00:30Z",
-            "pc-2 Pause 2026-01-30T08:00:30Z 2026-03-01T08:00:30Z",
-            "pc-1 Stop 2026-02-28T08:00:30Z 2026-03-01T08:00:30Z",
-            "pc-2 Stop 2026-02-28T08:00:30Z 2026-03-01T08:00:30Z",
-            "pc-1 Closed 2026-02-28T08:00:30Z 2026-03-01T08:00:30Z",
-            "pc-2 Closed 2026-02-28T08:00:30Z 2026-03-01T08:00:30Z",
-            "pc-1 Finished 2026-02-28T08:00:30Z 2026-03-01T08:00:30Z",
-            "pc-2 Finished 2026-02-28T08:00:30Z 2026-03-01T08:00:30Z",
+            "pc-1 Waiting 2026-01-30T08:00:30Z 2026-03-01T08:01:30Z",
+            "pc-2 Waiting 2026-01-30T08:00:30Z 2026-03-01T08:01:30Z",
+            "pc-1 Running 2026-01-30T08:00:30Z 2026-03-01T08:01:30Z",
+            "pc-2 Running 2026-01-30T08:00:30Z 2026-03-01T08:01:30Z",
+            "pc-1 Pause 2026-01-30T08:00:30Z 2026-03-01T08:01:30Z",
+            "pc-2 Pause 2026-01-30T08:00:30Z 2026-03-01T08:01:30Z",
+            "pc-1 Stop 2026-02-28T08:00:30Z 2026-03-01T08:01:30Z",
+            "pc-2 Stop 2026-02-28T08:00:30Z 2026-03-01T08:01:30Z",
+            "pc-1 Closed 2026-02-28T08:00:30Z 2026-03-01T08:01:30Z",
+            "pc-2 Closed 2026-02-28T08:00:30Z 2026-03-01T08:01:30Z",
+            "pc-1 Finished 2026-02-28T08:00:30Z 2026-03-01T08:01:30Z",
+            "pc-2 Finished 2026-02-28T08:00:30Z 2026-03-01T08:01:30Z",
         ]
     );
     let long_ago = Scope { since: at("2020-01-01T00:00:00Z"), ..scope(&clusters[..1]) };
-    assert_eq!(lines(&long_ago)[5], "pc-1 Finished 2026-01-30T08:00:30Z 2026-03-01T08:00:30Z");
+    assert_eq!(lines(&long_ago)[5], "pc-1 Finished 2026-01-30T08:00:30Z 2026-03-01T08:01:30Z");
     assert!(lines(&scope(&[])).is_empty());
 }
 

@@ -113,9 +113,9 @@ fn the_running_are_asked_for_then_the_recent() {
              content-type: application/json\nx-project-id: {PROJECT}\n\n"
         )
     };
-    let running = "end_time=2026-03-14T12%3A00%3A00%2B0000&limit=100&offset=0\
-                   &start_time=2026-02-12T12%3A00%3A00%2B0000&status=Running";
-    let recent = "end_time=2026-03-14T12%3A00%3A00%2B0000&limit=100&offset=0\
+    let running = "end_time=2026-03-14T12%3A01%3A00%2B0000&limit=100&offset=0\
+                   &start_time=2026-02-12T12%3A01%3A00%2B0000&status=Running";
+    let recent = "end_time=2026-03-14T12%3A01%3A00%2B0000&limit=100&offset=0\
                   &start_time=2026-03-13T12%3A00%3A00%2B0000";
     let watched = [resource("x", None), resource("y", None)];
     for resources in [&[][..], &watched] {

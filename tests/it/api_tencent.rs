@@ -303,8 +303,8 @@ fn redis_asks_for_the_unfinished_then_for_the_recent() {
     assert_eq!(
         list_requests(redis(), &target, &scope(&[])),
         [
-            r#"{"BeginTime":"2024-05-18 20:05:00","EndTime":"2024-06-17 20:00:00","Limit":100,"Offset":0,"Result":[0,1]}"#,
-            r#"{"BeginTime":"2024-06-16 20:00:00","EndTime":"2024-06-17 20:00:00","Limit":100,"Offset":0}"#,
+            r#"{"BeginTime":"2024-05-18 20:05:00","EndTime":"2024-06-17 20:01:00","Limit":100,"Offset":0,"Result":[0,1]}"#,
+            r#"{"BeginTime":"2024-06-16 20:00:00","EndTime":"2024-06-17 20:01:00","Limit":100,"Offset":0}"#,
         ]
         .map(expected)
     );
@@ -313,8 +313,8 @@ fn redis_asks_for_the_unfinished_then_for_the_recent() {
     assert_eq!(
         list_requests(redis(), &target, &long_ago),
         [
-            r#"{"BeginTime":"2024-05-18 20:05:00","EndTime":"2024-06-17 20:00:00","InstanceId":"crs-one","Limit":100,"Offset":0,"Result":[0,1]}"#,
-            r#"{"BeginTime":"2024-05-18 20:05:00","EndTime":"2024-06-17 20:00:00","InstanceId":"crs-one","Limit":100,"Offset":0}"#,
+            r#"{"BeginTime":"2024-05-18 20:05:00","EndTime":"2024-06-17 20:01:00","InstanceId":"crs-one","Limit":100,"Offset":0,"Result":[0,1]}"#,
+            r#"{"BeginTime":"2024-05-18 20:05:00","EndTime":"2024-06-17 20:01:00","InstanceId":"crs-one","Limit":100,"Offset":0}"#,
         ]
         .map(expected)
     );

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dbtask_exporter::clock::Clock;
 use dbtask_exporter::config::Config;
-use dbtask_exporter::credentials::{Outside, Provider};
+use dbtask_exporter::credentials::Provider;
 use dbtask_exporter::environment::Environment;
 use dbtask_exporter::exporter::Exporter;
 use dbtask_exporter::server::{Lifecycle, Web};
@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{one_task, text_of};
+use crate::support::{Around, issued, one_task, text_of};
 
 /// How a connection that has rested is let go.
 #[derive(Clone, Copy, Debug)]
@@ -237,9 +237,9 @@ async fn assume(api: &str, role: &str, way: Way) {
     let network = network();
     network.send(get(&relay.url)).await.unwrap();
     sleep(REST * 2).await;
-    let now = Clock::System.now();
-    let outside = Outside { now, cloud: &network, machine: &network };
-    let issued = config.sources[0].credentials.get(&outside).await;
+    let around = Around::by(Clock::System);
+    let outside = around.outside(&network, &network);
+    let issued = issued(&config.sources[0].credentials, &outside).await;
     assert!(issued.is_ok(), "{api} {way:?}: {issued:?}");
     assert_eq!(relay.let_go(), 1, "{api} {way:?}");
 }
@@ -272,9 +272,8 @@ async fn an_address_in_the_environment_is_asked_where_connections_at_rest_are_le
             let network = network();
             network.send(get(&relay.url)).await.unwrap();
             sleep(REST * 2).await;
-            let now = Clock::System.now();
-            let outside = Outside { now, cloud: &network, machine: &network };
-            let issued = provider.get(&outside).await;
+            let around = Around::by(Clock::System);
+            let issued = issued(&provider, &around.outside(&network, &network)).await;
             assert!(issued.is_ok(), "{way:?}: {issued:?}");
         });
     }

@@ -12,9 +12,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use dbtask_exporter::cloud::Cloud;
-use dbtask_exporter::credentials::{Outside, Provider};
+use dbtask_exporter::credentials::Provider;
 use dbtask_exporter::environment::Environment;
-use dbtask_exporter::task::Timestamp;
 use dbtask_exporter::transport::{Sending, Transport};
 use http::{Request, Response};
 use serde_json::json;
@@ -24,6 +23,7 @@ use tokio::process::Command;
 use tokio::time::sleep;
 
 use crate::child::Exporter;
+use crate::support::{Around, issued};
 
 /// What every secret that is given holds, and nothing else does.
 const MARK: &str = "KEEP7Secret";
@@ -444,9 +444,8 @@ async fn whatever_is_quoted_by_those_who_hand_out_sessions_is_shown_nowhere() {
             let environment: Environment = variables.iter().copied().collect();
             let provider = Provider::default_chain(cloud, environment);
             let quoter = Quoter(spell);
-            let now = Timestamp::from_second(1_790_000_000).unwrap();
-            let outside = Outside { now, cloud: &quoter, machine: &quoter };
-            let error = provider.get(&outside).await.unwrap_err();
+            let around = Around::default();
+            let error = issued(&provider, &around.outside(&quoter, &quoter)).await.unwrap_err();
             let said = format!("{error} {error:?}");
             redacted += usize::from(said.contains("***"));
             let secrets = [format!("{MARK}PodToken/+/w0.e30.aGVsbG8w"), uri.clone()];

@@ -4,16 +4,18 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use bytes::Bytes;
 use dbtask_exporter::clock::Clock;
 use dbtask_exporter::cloud::Credentials;
-use dbtask_exporter::config::Config;
+use dbtask_exporter::config::{Config, SourceConfig};
 use dbtask_exporter::credentials::{CredentialsError, Outside, Provider};
 use dbtask_exporter::environment::Environment;
 use dbtask_exporter::exporter::{Control, Exporter, Setting};
+use dbtask_exporter::guard::Guards;
 use dbtask_exporter::log::{self, Level};
 use dbtask_exporter::metrics::{Encoding, Format, Metrics};
 use dbtask_exporter::registration::Registrations;
@@ -22,6 +24,7 @@ use dbtask_exporter::simulator::{Fault, FaultKind, Scenario, SimulatedCloud};
 use dbtask_exporter::store::{Snapshot, Tracked};
 use dbtask_exporter::task::Timestamp;
 use dbtask_exporter::transport::{Sending, Transport, TransportError};
+use dbtask_exporter::vendor_clock::VendorClock;
 use http::{Request, Response};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -86,6 +89,16 @@ impl Lab {
         adjust: impl FnOnce(&mut Config),
         tamper: impl Fn(Duration, &Request<Bytes>) -> Option<Response<Bytes>> + Send + Sync + 'static,
     ) -> Self {
+        Self::between(scenario, adjust, tamper, |_, _| {})
+    }
+
+    /// The same, where `retouch` may change the answers, the first of which has the number 1.
+    pub(crate) fn between(
+        scenario: &str,
+        adjust: impl FnOnce(&mut Config),
+        tamper: impl Fn(Duration, &Request<Bytes>) -> Option<Response<Bytes>> + Send + Sync + 'static,
+        retouch: impl Fn(u64, &mut Response<Bytes>) + Send + Sync + 'static,
+    ) -> Self {
         let clock = Clock::starting_at(Timestamp::from_second(1_790_000_000).unwrap());
         let scenario = Scenario::parse(scenario).unwrap();
         let cloud = Arc::new(SimulatedCloud::new(&scenario, clock).unwrap());
@@ -98,7 +111,8 @@ impl Lab {
         adjust(&mut config);
         let start = Instant::now();
         let tamper = Box::new(move |request: &_| tamper(start.elapsed(), request));
-        let transport = Arc::new(Tampered { cloud, tamper });
+        let (answers, retouch) = (AtomicU64::new(0), Box::new(retouch));
+        let transport = Arc::new(Tampered { cloud, tamper, retouch, answers });
         let machine = Some(Arc::clone(&transport) as _);
         let setting = Setting { clock, machine, ..Setting::default() };
         Setup { config, setting, transport }.start()
@@ -324,10 +338,54 @@ impl io::Write for Written {
     }
 }
 
+/// The sources for a scenario, with further keys in the only entry of `credentials`.
+pub(crate) fn with_keys(scenario: &str, keys: &str) -> Vec<SourceConfig> {
+    let clock = Clock::starting_at(Timestamp::from_second(1_790_000_000).unwrap());
+    let cloud = SimulatedCloud::new(&Scenario::parse(scenario).unwrap(), clock).unwrap();
+    let text = cloud.configuration("http://127.0.0.1:1");
+    let text = text.replacen("sources:", &format!("  {keys}\nsources:"), 1);
+    Config::parse(&text, "simulated", &Environment::default()).unwrap().sources
+}
+
 /// What a provider hands out where nobody answers.
 pub(crate) async fn credentials(provider: &Provider) -> Result<Arc<Credentials>, CredentialsError> {
-    let now = Timestamp::from_second(1_790_000_000).unwrap();
-    provider.get(&Outside { now, cloud: &Nobody, machine: &Nobody }).await
+    issued(provider, &Around::default().outside(&Nobody, &Nobody)).await
+}
+
+/// What surrounds a provider: a clock that begins at 1 790 000 000, and guards.
+#[derive(Debug)]
+pub(crate) struct Around {
+    clock: VendorClock,
+    guards: Guards,
+}
+
+impl Default for Around {
+    fn default() -> Self {
+        Self::by(Clock::starting_at(Timestamp::from_second(1_790_000_000).unwrap()))
+    }
+}
+
+impl Around {
+    pub(crate) fn by(ours: Clock) -> Self {
+        Self { clock: VendorClock::new("test", ours), guards: Guards::default() }
+    }
+
+    pub(crate) fn outside<'a>(
+        &'a self,
+        cloud: &'a dyn Transport,
+        machine: &'a dyn Transport,
+    ) -> Outside<'a> {
+        Outside { clock: &self.clock, guards: &self.guards, cloud, machine }
+    }
+}
+
+/// What a provider hands out.
+pub(crate) async fn issued(
+    provider: &Provider,
+    outside: &Outside<'_>,
+) -> Result<Arc<Credentials>, CredentialsError> {
+    let lead = provider.find().await?;
+    Ok(provider.issue(&lead, outside).await?.credentials)
 }
 
 /// Nobody answers.
@@ -340,12 +398,16 @@ impl Transport for Nobody {
     }
 }
 
+type Retouch = Box<dyn Fn(u64, &mut Response<Bytes>) + Send + Sync>;
+
 type Tamper = Box<dyn Fn(&Request<Bytes>) -> Option<Response<Bytes>> + Send + Sync>;
 
 /// A cloud in whose place somebody else may answer.
 struct Tampered {
     cloud: Arc<SimulatedCloud>,
     tamper: Tamper,
+    retouch: Retouch,
+    answers: AtomicU64,
 }
 
 impl std::fmt::Debug for Tampered {
@@ -358,7 +420,12 @@ impl Transport for Tampered {
     fn send(&self, request: Request<Bytes>) -> Sending<'_> {
         match (self.tamper)(&request) {
             Some(answer) => Box::pin(async { Ok(answer) }),
-            None => self.cloud.send(request),
+            None => Box::pin(async {
+                let mut answer = self.cloud.send(request).await?;
+                let number = self.answers.fetch_add(1, Ordering::Relaxed) + 1;
+                (self.retouch)(number, &mut answer);
+                Ok(answer)
+            }),
         }
     }
 }

@@ -8,11 +8,13 @@ use bytes::Bytes;
 use dbtask_exporter::api::TaskApi;
 use dbtask_exporter::cloud::huawei;
 use dbtask_exporter::config::Config;
-use dbtask_exporter::credentials::{CredentialsError, Outside};
+use dbtask_exporter::credentials::CredentialsError;
 use dbtask_exporter::environment::Environment;
 use dbtask_exporter::task::Timestamp;
 use dbtask_exporter::transport::{Sending, Transport, TransportError};
 use http::Request;
+
+use crate::support::{Around, issued};
 
 const NOW: i64 = 1_790_000_000;
 
@@ -37,9 +39,9 @@ async fn asked(config: &str, variables: Variables<'_>) -> (Vec<String>, Vec<Cred
     let (cloud, machine) = (Hosts::default(), Hosts::default());
     let mut errors = Vec::new();
     for source in &config.sources {
-        let now = Timestamp::from_second(NOW).unwrap();
-        let outside = Outside { now, cloud: &cloud, machine: &machine };
-        errors.extend(source.credentials.get(&outside).await.err());
+        let around = Around::default();
+        let outside = around.outside(&cloud, &machine);
+        errors.extend(issued(&source.credentials, &outside).await.err());
     }
     let mut hosts = cloud.0.into_inner().unwrap();
     hosts.extend(machine.0.into_inner().unwrap().into_iter().map(|host| format!("direct {host}")));
@@ -324,11 +326,11 @@ async fn when_the_session_of_a_login_ends_is_known() {
     let environment: Environment = [("HOME", home.path().to_str().unwrap())].into_iter().collect();
     let config = Config::parse(ALIBABA, "test.yml", &environment).unwrap();
     let hosts = Hosts::default();
-    let now = Timestamp::from_second(NOW).unwrap();
-    let outside = Outside { now, cloud: &hosts, machine: &hosts };
+    let around = Around::default();
+    let outside = around.outside(&hosts, &hosts);
     let credentials = &config.sources[0].credentials;
-    let first = credentials.get(&outside).await.unwrap();
-    assert!(std::sync::Arc::ptr_eq(&first, &credentials.get(&outside).await.unwrap()));
+    let first = issued(credentials, &outside).await.unwrap();
+    assert!(std::sync::Arc::ptr_eq(&first, &issued(credentials, &outside).await.unwrap()));
     assert_eq!(credentials.ends(), Timestamp::from_second(end));
 }
 
@@ -375,9 +377,9 @@ async fn every_variable_that_a_tool_of_tencent_reads_for_the_token_counts() {
         let text = "sources: [{name: s, api: tencent_cdb, region: ap-guangzhou}]\n";
         let config = Config::parse(text, "test.yml", &environment).unwrap();
         let hosts = Hosts::default();
-        let now = Timestamp::from_second(NOW).unwrap();
-        let outside = Outside { now, cloud: &hosts, machine: &hosts };
-        let keys = config.sources[0].credentials.get(&outside).await.unwrap();
+        let around = Around::default();
+        let outside = around.outside(&hosts, &hosts);
+        let keys = issued(&config.sources[0].credentials, &outside).await.unwrap();
         let dbtask_exporter::cloud::Credentials::Keys(keys) = &*keys else { panic!("{keys:?}") };
         assert!(keys.security_token.is_some(), "{name}");
     }
