@@ -305,6 +305,7 @@ impl Caller {
             Err(error) => error.redact(&redactor),
         }
         self.log_call(operation.name, begun.elapsed(), result.as_ref().err());
+        self.learn_rate(operation, begun, &result);
         if let Err(error) = &result {
             self.instruments.request_failed(&self.info.name, operation.name, error.reason());
         }
@@ -319,6 +320,23 @@ impl Caller {
             (Some(_) | None, _) => {}
         }
         Attempt { result, offset, used: Some(credentials) }
+    }
+
+    /// Learns from an answer how fast the vendor lets the account call `operation`.
+    fn learn_rate(
+        &self,
+        operation: &'static Operation,
+        sent: Instant,
+        result: &Result<Page, FetchError>,
+    ) {
+        match result.as_ref().err().map(|error| (error.reason(), error.refusal())) {
+            Some((Reason::Throttled, refusal)) => {
+                let asked = refusal.and_then(|refusal| refusal.retry_after);
+                self.account.throttled(operation, sent, asked);
+            }
+            Some((Reason::Timeout | Reason::Network | Reason::Server, _)) => {}
+            Some(_) | None => self.account.answered(operation),
+        }
     }
 
     /// What to sign with, once the account may make one more call; and leave to use it, where it is

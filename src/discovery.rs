@@ -11,6 +11,8 @@ use tokio::time::Instant;
 use crate::api::Query;
 use crate::api::paging::Pages;
 use crate::caller::{Caller, FetchError};
+use crate::metrics::Reason;
+use crate::progress::Progress;
 use crate::task::Resource;
 
 /// What has been found so far.
@@ -23,12 +25,30 @@ pub struct Discovery {
     cut: bool,
     /// Whether the pages do not add up.
     incomplete: bool,
+    /// A look that was throttled, and goes on where it was.
+    begun: Option<Look>,
+}
+
+/// A look at all resources.
+#[derive(Debug, Default)]
+struct Look {
+    /// Pages may overlap when something comes or goes between them.
+    found: BTreeMap<Box<str>, Arc<Resource>>,
+    pages: Pages,
+    incomplete: bool,
+    /// The page to ask for; `None` where it has not begun.
+    next: Option<Query>,
 }
 
 impl Discovery {
     /// How often it is looked, whatever becomes of polls in between. Looking that fails is tried
-    /// again by the next poll.
+    /// again by the next poll; looking that is throttled goes on there.
     pub const INTERVAL: Duration = Duration::from_mins(5);
+
+    /// When resources have become too old for polls that go without looking.
+    const OLD: Duration = Duration::from_mins(15);
+    /// How long a poll waits then for a look that is throttled.
+    const PATIENCE: Duration = Duration::from_mins(3);
 
     /// The resources; `None` before they have been found for the first time. What was found stays
     /// in use while looking again fails.
@@ -50,21 +70,42 @@ impl Discovery {
     pub async fn refresh(
         &mut self,
         caller: &mut Caller,
+        progress: &Progress,
         first: Query,
         max_pages: u32,
     ) -> Result<(), FetchError> {
         if self.looked.is_some_and(|looked| looked.elapsed() < Self::INTERVAL) {
             return Ok(());
         }
-        // Pages may overlap when something comes or goes between them.
-        let mut found: BTreeMap<Box<str>, Arc<Resource>> = BTreeMap::new();
-        let (mut next, mut pages, mut incomplete) = (Some(first), Pages::default(), false);
+        // The tasks of what is known need not wait for a look that is throttled, as long as what is
+        // known is not too old.
+        let age = self.looked.map(|looked| looked.elapsed());
+        let may_wait = age.is_some_and(|age| age < Self::OLD);
+        if may_wait && self.begun.is_some() && !caller.account.wait(first.operation).is_zero() {
+            return Ok(());
+        }
+        let patience = match age {
+            None => Duration::MAX,
+            Some(_) if may_wait => Duration::ZERO,
+            Some(_) => Self::PATIENCE,
+        };
+        let mut look = self.begun.take().unwrap_or_default();
+        let mut next = Some(look.next.take().unwrap_or(first));
         while let Some(query) = next.take_if(|query| query.page <= max_pages) {
-            let page = pages.take(&query, caller.call(&query).await?);
-            incomplete |= page.incomplete;
-            found.extend(page.resources.into_iter().map(|each| (each.id.clone(), each)));
+            let page = match progress.ask_within(caller, &query, patience).await {
+                Ok(page) => look.pages.take(&query, page),
+                Err(error) => {
+                    let is_throttled = error.reason() == Reason::Throttled;
+                    look.next = Some(query);
+                    self.begun = is_throttled.then_some(look);
+                    return if is_throttled && may_wait { Ok(()) } else { Err(error) };
+                }
+            };
+            look.incomplete |= page.incomplete;
+            look.found.extend(page.resources.into_iter().map(|each| (each.id.clone(), each)));
             next = page.next.into_iter().next();
         }
+        let Look { found, incomplete, .. } = look;
         self.log_changes(caller, &found, next.is_some(), max_pages);
         self.cut = next.is_some();
         self.incomplete = incomplete;

@@ -39,6 +39,7 @@
 //! | [`discovery`] | Which clusters there are, looked for at an interval of its own |
 //! | [`coverage`] | Over which time tasks have been seen, and where there are gaps |
 //! | [`source`] | `Source`: one API, account and region; `fetch` is one poll |
+//! | [`progress`] | What a poll tells while it lasts, and how it goes on where it was throttled |
 //! | [`watchlist`] | The task ids that a source asks for besides what the vendor lists |
 //! | [`tasks_file`] | Keeps a watchlist as the source's tasks file has it |
 //! | [`journal`] | What survives a restart: rows in one SQLite file |
@@ -102,6 +103,7 @@ pub mod pace;
 pub mod policy;
 pub mod poller;
 pub mod printable;
+pub mod progress;
 pub mod proxy;
 pub mod reading;
 pub mod redaction;

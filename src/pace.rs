@@ -3,44 +3,131 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use governor::clock::{Clock as _, Reference as _};
-use governor::middleware::NoOpMiddleware;
-use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
+use tokio::time::Instant;
 
 use crate::api::Operation;
 use crate::budget::{Budget, Left, Mark, Moment, Need, Slowed, Spare, Spent};
-use crate::clock::{Clock, TokioClock};
+use crate::clock::Clock;
 use crate::sabotage::{self, Bug};
+
+/// The least calls a second that throttling leaves of a rate: one in two minutes, so that a quota of
+/// one a minute is met with room to spare.
+const LEAST_RATE: f64 = 1.0 / 120.0;
+/// What an answer adds to the calls a second. Calls that are answered one after the other make twice
+/// as many in a minute and a half, and get from the least rate to ten a second in a quarter of an
+/// hour.
+const STEP: f64 = LEAST_RATE;
 
 /// The token bucket of one operation: its calls a second, of which a fifth may come at once. Over
 /// any second that is at most 1.2 times the rate.
+///
+/// The rate is learned, for quotas are per account, may be smaller than published, and are shared
+/// with whoever else uses the account. It begins at the published rate and is never above it. The
+/// vendor's throttling halves it, and each answer adds a little: additive increase, multiplicative
+/// decrease, as TCP does.
 #[derive(Debug)]
 struct Bucket {
-    clock: TokioClock,
-    limiter: RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Duration>>,
+    /// Calls are admitted in the order in which they came.
+    turn: tokio::sync::Mutex<()>,
+    rate: Mutex<Rate>,
+}
+
+#[derive(Debug)]
+struct Rate {
+    /// Calls a second, at most.
+    published: f64,
+    /// Calls a second, now.
+    learned: f64,
+    /// Calls that may be made at once, as of `counted`.
+    tokens: f64,
+    counted: Instant,
+    /// When it was last halved.
+    halved: Option<Instant>,
+    /// The vendor has asked to wait until then.
+    not_before: Option<Instant>,
 }
 
 impl Bucket {
     fn new(per_second: u32) -> Self {
-        let clock = TokioClock::start();
-        let rate = NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN);
-        let burst = NonZeroU32::new(per_second / 5).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::per_second(rate).allow_burst(burst);
-        Self { clock, limiter: RateLimiter::direct_with_clock(quota, clock) }
+        let published = f64::from(per_second.max(1));
+        let rate = Rate {
+            published,
+            learned: published,
+            tokens: burst(published),
+            counted: Instant::now(),
+            halved: None,
+            not_before: None,
+        };
+        Self { turn: tokio::sync::Mutex::default(), rate: Mutex::new(rate) }
     }
 
     async fn take(&self) {
-        while let Err(wait) = self.limiter.check() {
-            tokio::time::sleep(wait.earliest_possible().duration_since(self.clock.now()).into())
-                .await;
+        let _turn = self.turn.lock().await;
+        loop {
+            // Throttling may make the wait longer while it lasts.
+            let taken = lock(&self.rate).take(Instant::now());
+            match taken {
+                Ok(()) => return,
+                Err(wait) => tokio::time::sleep(wait).await,
+            }
         }
     }
+}
+
+impl Rate {
+    /// Takes a token; without one, the time until there may be one.
+    fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        let wait = self.wait(now);
+        if !wait.is_zero() {
+            return Err(wait);
+        }
+        self.tokens = (self.tokens - 1.0).max(0.0);
+        Ok(())
+    }
+
+    /// The time until there may be a token.
+    fn wait(&mut self, now: Instant) -> Duration {
+        self.count(now);
+        let asked = self.not_before.map(|until| until.saturating_duration_since(now));
+        // A token that is all but there is there: timers know no less than a millisecond.
+        let missing = (1.0 - self.tokens - 1e-6).max(0.0);
+        Duration::from_secs_f64(missing / self.learned).max(asked.unwrap_or_default())
+    }
+
+    fn count(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.counted).as_secs_f64();
+        self.tokens = (self.tokens + passed * self.learned).min(burst(self.learned));
+        self.counted = now;
+    }
+
+    /// A call was answered, be it that something else was wrong with it.
+    fn rise(&mut self, now: Instant) {
+        self.count(now);
+        self.learned = (self.learned + STEP).min(self.published);
+    }
+
+    /// A call that was sent at `sent` was throttled. Calls that were under way when the rate was
+    /// last halved say nothing about the half.
+    fn fall(&mut self, sent: Instant, now: Instant, asked: Option<Duration>) {
+        if let Some(asked) = asked {
+            let until = now + asked.min(Backoff::LONGEST);
+            self.not_before = self.not_before.max(Some(until));
+        }
+        if self.halved.is_none_or(|halved| sent >= halved) {
+            self.learned = (self.learned / 2.0).max(LEAST_RATE);
+            self.halved = Some(now);
+        }
+        (self.tokens, self.counted) = (0.0, now);
+    }
+}
+
+/// The calls that may come at once.
+fn burst(rate: f64) -> f64 {
+    (rate / 5.0).max(1.0)
 }
 
 /// What the sources of one account share: the vendor counts per account, so we do too. It outlives
@@ -172,12 +259,28 @@ impl Account {
         if sabotage::is(Bug::NoRateLimit) {
             return;
         }
-        let bucket = Arc::clone(
-            lock(&self.buckets)
-                .entry(operation)
-                .or_insert_with(|| Arc::new(Bucket::new(operation.per_second))),
-        );
-        bucket.take().await;
+        self.bucket(operation).take().await;
+    }
+
+    /// The vendor has answered a call of `operation`, and did not throttle it.
+    pub fn answered(&self, operation: &'static Operation) {
+        lock(&self.bucket(operation).rate).rise(Instant::now());
+    }
+
+    /// The vendor has throttled a call of `operation` that was sent at `sent`, and `asked` to wait.
+    pub fn throttled(&self, operation: &'static Operation, sent: Instant, asked: Option<Duration>) {
+        lock(&self.bucket(operation).rate).fall(sent, Instant::now(), asked);
+    }
+
+    /// How long the next call of `operation` has to wait if nobody comes before it.
+    pub fn wait(&self, operation: &'static Operation) -> Duration {
+        lock(&self.bucket(operation).rate).wait(Instant::now())
+    }
+
+    fn bucket(&self, operation: &'static Operation) -> Arc<Bucket> {
+        let mut buckets = lock(&self.buckets);
+        let new = || Arc::new(Bucket::new(operation.per_second));
+        Arc::clone(buckets.entry(operation).or_insert_with(new))
     }
 }
 
@@ -226,6 +329,7 @@ mod tests {
     use crate::task::Timestamp;
 
     static SLOW: Operation = Operation { name: "Slow", permission: "x:Slow", per_second: 2 };
+    static FAST: Operation = Operation { name: "Fast", permission: "x:Fast", per_second: 10 };
     static OTHER: Operation = Operation { name: "Other", permission: "x:Other", per_second: 2 };
 
     #[tokio::test(start_paused = true)]
@@ -244,6 +348,101 @@ mod tests {
         let before = start.elapsed();
         account.admit(&OTHER).await;
         assert_eq!(start.elapsed(), before, "another operation has a bucket of its own");
+    }
+
+    /// When calls were admitted and when they were throttled, in seconds, of a caller that calls as
+    /// fast as it may for so long while the vendor admits `quota` calls in any minute.
+    async fn asked(quota: usize, lasting: Duration) -> (Vec<u64>, Vec<u64>) {
+        let (account, start) = (Account::default(), Instant::now());
+        let (mut admitted, mut throttled) = (Vec::new(), Vec::new());
+        loop {
+            account.admit(&FAST).await;
+            let (now, sent) = (start.elapsed(), Instant::now());
+            if now > lasting {
+                return (admitted, throttled);
+            }
+            let recent = |second: &&u64| **second + 60 > now.as_secs();
+            if admitted.iter().rev().take_while(recent).count() < quota {
+                admitted.push(now.as_secs());
+                account.answered(&FAST);
+            } else {
+                throttled.push(now.as_secs());
+                account.throttled(&FAST, sent, None);
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whatever_the_quota_half_of_it_is_used_and_little_else_is_asked() {
+        for quota in [1, 2, 5, 20, 60, 300] {
+            let (admitted, throttled) = asked(quota, Duration::from_hours(6)).await;
+            let hours = [1..2, 2..3, 3..4, 4..5, 5..6];
+            for hour in hours {
+                let within = |second: &&u64| hour.contains(&(**second / 3600));
+                let calls = admitted.iter().filter(within).count();
+                assert!(calls >= 60 * quota / 2, "{quota} a minute: {calls} in hour {hour:?}");
+                let refused = throttled.iter().filter(within).count();
+                assert!(refused <= 3 * calls, "{quota}: {refused} refused of {calls} {hour:?}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_vendor_that_has_recovered_is_asked_at_the_published_rate_again() {
+        let account = Account::default();
+        for _ in 0..20 {
+            account.admit(&FAST).await;
+            account.throttled(&FAST, Instant::now(), None);
+        }
+        assert!(account.wait(&FAST) > Duration::from_secs(119));
+        let start = Instant::now();
+        while account.wait(&FAST) > Duration::from_millis(101) {
+            account.admit(&FAST).await;
+            account.answered(&FAST);
+        }
+        assert!(start.elapsed() < Duration::from_mins(16), "{:?}", start.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_vendors_wait_is_honoured_and_an_absurd_one_is_not() {
+        let account = Account::default();
+        for (asked, least) in [(7, 7), (3600, 300)] {
+            account.admit(&FAST).await;
+            let start = Instant::now();
+            account.throttled(&FAST, start, Some(Duration::from_secs(asked)));
+            account.admit(&FAST).await;
+            let waited = start.elapsed().as_secs_f64();
+            assert!((f64::from(least)..f64::from(least) + 1.0).contains(&waited), "{waited}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_are_throttled_together_halve_the_rate_once() {
+        let account = Account::default();
+        account.admit(&FAST).await;
+        account.admit(&FAST).await;
+        let sent = Instant::now();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        account.throttled(&FAST, sent, None);
+        account.throttled(&FAST, sent, None);
+        let wait = account.wait(&FAST).as_secs_f64();
+        assert!((0.19..0.21).contains(&wait), "{wait} s at five a second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn callers_are_admitted_in_the_order_in_which_they_came() {
+        let account = Arc::new(Account::default());
+        let order = Arc::<Mutex<Vec<u32>>>::default();
+        let mut calls = tokio::task::JoinSet::new();
+        for caller in 0..10 {
+            let (account, order) = (Arc::clone(&account), Arc::clone(&order));
+            calls.spawn(async move {
+                account.admit(&SLOW).await;
+                lock(&order).push(caller);
+            });
+        }
+        calls.join_all().await;
+        assert!(lock(&order).is_sorted());
     }
 
     /// An account with a budget whose marks are written down, each after a second.

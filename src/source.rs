@@ -17,6 +17,7 @@ use crate::cloud::RefusalKind;
 use crate::coverage::Span;
 use crate::discovery::Discovery;
 use crate::metrics::Reason;
+use crate::progress::Progress;
 use crate::sabotage::{self, Bug};
 use crate::store::Tracked;
 use crate::task::{Origin, Resource, Task, Timestamp};
@@ -127,14 +128,15 @@ impl Source {
     /// One poll: lists what the vendor lists, and asks by id for what that leaves open. `known` are
     /// the tasks of earlier polls whose end has not been seen, vanished ones among them;
     /// `covered_until` is where earlier polls left off, by the vendor's clock; an id that is
-    /// `settled` needs no further asking.
+    /// `settled` needs no further asking. `progress` is told what is seen on the way.
     pub async fn fetch(
         &mut self,
         known: &[Tracked],
         covered_until: Option<Timestamp>,
         settled: &Settled<'_>,
+        progress: Progress,
     ) -> Fetched {
-        let mut found = Found::default();
+        let mut found = Found { progress, ..Found::default() };
         self.poll(&mut found, known, covered_until, settled).await;
         for (field, count) in found.unreadable.by_field() {
             self.caller.instruments.unknown_values_found(&self.caller.info.name, field, count);
@@ -160,6 +162,7 @@ impl Source {
         if !self.learn_project(found).await || !self.discover(found).await {
             return;
         }
+        let begun = Instant::now();
         let wanted = self.watchlist.wanted();
         self.learned
             .pauses
@@ -174,7 +177,7 @@ impl Source {
                 break;
             }
         }
-        self.ask_by_id(found, known, settled, &wanted).await;
+        self.ask_by_id(found, known, settled, &wanted, begun.elapsed()).await;
     }
 
     /// Asks for the project once, where the vendor needs one and the configuration has none.
@@ -185,7 +188,7 @@ impl Source {
             return true;
         };
         let query = query();
-        match self.caller.call(&query).await {
+        match found.progress.ask(&mut self.caller, &query).await {
             Ok(Page { project_id: Some(project_id), .. }) => {
                 self.caller.target.project_id = project_id;
                 true
@@ -209,7 +212,11 @@ impl Source {
         let now = self.caller.vendor_now();
         let first = discover(&self.scope(now, now));
         let operation = first.operation.name;
-        let looked = self.learned.discovery.refresh(&mut self.caller, first, MAX_PAGES).await;
+        let looked = self
+            .learned
+            .discovery
+            .refresh(&mut self.caller, &found.progress, first, MAX_PAGES)
+            .await;
         found.cut = !self.learned.discovery.is_whole();
         found.incomplete = self.learned.discovery.is_incomplete();
         let Err(error) = looked else { return true };
@@ -248,7 +255,7 @@ impl Source {
                 found.cut = true;
                 continue;
             }
-            match self.caller.call(&query).await {
+            match found.progress.ask(&mut self.caller, &query).await {
                 Ok(page) => {
                     self.learned.list = Listing::Exists;
                     failed_before = false;
@@ -368,14 +375,17 @@ impl Source {
         }
     }
 
-    /// Asks by id for the tasks on the watchlist, and for unfinished ones that the list left out.
+    /// Asks by id for the tasks on the watchlist, and for unfinished ones that the list left out. The
+    /// list has taken `listing`: ids get as much time where that is longer than theirs.
     async fn ask_by_id(
         &mut self,
         found: &mut Found,
         known: &[Tracked],
         settled: &Settled<'_>,
         watchlist: &Wanted,
+        listing: Duration,
     ) {
+        let time = self.by_id_time.max(listing);
         let mut wanted: Vec<(TaskRef, Sought<'_>)> = watchlist
             .values()
             .filter(|(task, _)| !settled(&task.id) && !found.tasks.contains_key(&task.id))
@@ -409,14 +419,14 @@ impl Source {
             if self.learned.pauses.get(&wanted).is_some_and(|(at, _)| Instant::now() < *at) {
                 continue;
             }
-            if begun.elapsed() >= self.by_id_time {
+            if begun.elapsed() >= time {
                 found.left_over.push(wanted.id);
                 continue;
             }
             if let Some(turn) = self.learned.turns.get_mut(&wanted.id) {
                 turn.asked = Some(Instant::now());
             }
-            let answer = self.find(query, &wanted.id).await;
+            let answer = self.find(query, &wanted.id, &found.progress).await;
             let server = matches!(&answer, Err(error) if error.reason() == Reason::Server);
             let stumbled_before = std::mem::replace(&mut stumbled, server);
             match answer {
@@ -462,11 +472,12 @@ impl Source {
         &mut self,
         query: Query,
         id: &str,
+        progress: &Progress,
     ) -> Result<Option<(Task, Unreadable)>, FetchError> {
         let mut queries = VecDeque::from([query]);
         let mut pages = Pages::default();
         while let Some(query) = queries.pop_front() {
-            let page = pages.take(&query, self.caller.call(&query).await?);
+            let page = pages.take(&query, progress.ask(&mut self.caller, &query).await?);
             if let Some(task) = page.tasks.into_iter().find(|task| *task.id == *id) {
                 return Ok(Some((task, page.unreadable)));
             }
@@ -544,6 +555,7 @@ enum Sought<'a> {
 /// What the answers of one poll add up to.
 #[derive(Debug, Default)]
 struct Found {
+    progress: Progress,
     /// In order, so that the same answers lead to the same questions.
     tasks: BTreeMap<Arc<str>, Task>,
     gone: Vec<Arc<str>>,
@@ -566,6 +578,7 @@ impl Found {
     /// Adds an answer. Of two sightings of a task in one poll the later wins, but a final one is
     /// never taken back: it can only have moved on between the two calls.
     fn add(&mut self, tasks: Vec<Task>, unreadable: Unreadable) {
+        self.progress.seen(&tasks);
         for task in tasks {
             match self.tasks.get(&task.id) {
                 Some(earlier) if earlier.state.is_final() && !task.state.is_final() => {}

@@ -246,7 +246,7 @@ pub static FAMILIES: &[Family] = &[
     ),
     per_source(
         "dbtask_source_poll_interval_seconds",
-        "The poll interval that has been in force since the last poll.",
+        "How far apart polls begin: the interval in force, or the time that a poll takes if that is longer.",
         &["source"],
         Samples::Source(|snapshot| Some(snapshot.poll_interval.into())),
     ),

@@ -112,7 +112,7 @@ dbtask_source_up{source="mysql"} 1
 # HELP dbtask_source_last_success_timestamp_seconds When a poll last went well; absent before the first that did.
 # TYPE dbtask_source_last_success_timestamp_seconds gauge
 dbtask_source_last_success_timestamp_seconds{source="mysql"} 1772352000
-# HELP dbtask_source_poll_interval_seconds The poll interval that has been in force since the last poll.
+# HELP dbtask_source_poll_interval_seconds How far apart polls begin: the interval in force, or the time that a poll takes if that is longer.
 # TYPE dbtask_source_poll_interval_seconds gauge
 dbtask_source_poll_interval_seconds{source="mysql"} 30
 # HELP dbtask_source_last_poll_duration_seconds How long the last poll took; absent before the first.

@@ -40,6 +40,7 @@ mod permissions;
 mod poller;
 mod process;
 mod proxy;
+mod quota;
 mod quoted;
 mod refusals;
 mod refused_keys;
