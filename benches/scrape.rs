@@ -135,7 +135,7 @@ fn serve(shape: Shape, publish: bool) {
                 stop.cancel();
             }
         });
-        server::serve(listener, Arc::new(app), stop).await;
+        server::serve(vec![listener], Arc::new(app), stop).await;
     });
 }
 

@@ -12,7 +12,6 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ use crate::journal::{Batch, Contents, Journal, Table};
 use crate::ledger::Completion;
 use crate::metrics::{Amount, Instruments};
 use crate::sabotage::{self, Bug};
-use crate::scrapes::Scrapes;
+use crate::scrapes::{Scraper, Scrapes};
 use crate::store::SourceInfo;
 use crate::task::{TaskState, Timestamp};
 
@@ -168,9 +167,9 @@ impl Counts {
         self.instruments.source_forgotten(source);
     }
 
-    /// `client` is about to be served.
-    pub fn scraped(&self, client: IpAddr) {
-        self.scrapes.record(client, Instant::now());
+    /// A scraper is about to be served.
+    pub fn scraped(&self, scraper: impl Into<Scraper>) {
+        self.scrapes.record(scraper, Instant::now());
     }
 
     /// Who has been served, and when.

@@ -5,11 +5,13 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 1024;
+/// Connections that may wait to be accepted, as many as Linux allows unless told otherwise: one that
+/// finds no room tries again only after a second.
+const BACKLOG: i32 = 4096;
 
 /// `:10118` for all interfaces, else `host:port`; port 0 takes a free one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +26,16 @@ impl ListenAddress {
     /// there is no IPv6.
     pub async fn bind(&self) -> io::Result<TcpListener> {
         match &self.host {
-            Some(host) => TcpListener::bind((host.as_str(), self.port)).await,
+            Some(host) => {
+                let mut outcome = Err(io::ErrorKind::AddrNotAvailable.into());
+                for address in tokio::net::lookup_host((host.as_str(), self.port)).await? {
+                    outcome = listen(address);
+                    if outcome.is_ok() {
+                        break;
+                    }
+                }
+                outcome
+            }
             None => listen((Ipv6Addr::UNSPECIFIED, self.port).into()).or_else(|error| {
                 if error.kind() == io::ErrorKind::AddrInUse {
                     return Err(error);
@@ -44,9 +55,19 @@ impl ListenAddress {
     }
 }
 
+/// Lets the process have as many files open as it is allowed to. Unless told, systems begin with
+/// 1024, for programs that cannot have more; Go's runtime does the same.
+pub fn allow_more_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "no more files can be open than before");
+    }
+}
+
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    if address.is_ipv6() {
+    if address.ip() == Ipv6Addr::UNSPECIFIED {
         // Whatever the system's default is, IPv4 is wanted too.
         socket.set_only_v6(false)?;
     }

@@ -12,7 +12,7 @@ use dbtask_exporter::clock::Clock;
 use dbtask_exporter::config::{Config, ConfigError, LoadedConfig, MAX_FILE_BYTES};
 use dbtask_exporter::environment::Environment;
 use dbtask_exporter::exporter::Exporter;
-use dbtask_exporter::listen::ListenAddress;
+use dbtask_exporter::listen::{ListenAddress, allow_more_files};
 use dbtask_exporter::reload::Reloader;
 use dbtask_exporter::server::{self, Lifecycle, Web};
 use dbtask_exporter::simulator::{Scenario, SimulatedCloud};
@@ -75,6 +75,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
 
 /// Serves a configuration, and those that follow it, until SIGTERM or Ctrl-C.
 async fn serve(flags: &cli::Serve, environment: &Environment) -> anyhow::Result<()> {
+    allow_more_files();
     let mut hangup = signal(SignalKind::hangup())?;
     let file = flags.config_file.clone();
     let loaded = LoadedConfig::read(file.as_deref(), environment);

@@ -4,25 +4,53 @@
 //! the first increment of a new series waits until every scraper has.
 
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use http::HeaderMap;
+use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderName, USER_AGENT};
 use tokio::time::Instant;
 
 use crate::metrics::PUBLISH_INTERVAL;
 
-/// Scrapers that are remembered; the one that has been silent the longest makes room.
+/// Scrapers that are remembered. Those that have come once make room first, then the one that has
+/// been silent the longest.
 const MAX_CLIENTS: usize = 16;
-/// Instants that are remembered of each: five gaps.
-const MAX_INSTANTS: usize = 6;
+/// Looks at the metrics that are closer together than this are taken for one.
+const SPACING: Duration = Duration::from_secs(5);
+/// Looks that are remembered of each scraper: those of more than [`PATIENCE`].
+const MAX_LOOKS: usize = 64;
+/// Looks that tell how often a scraper comes.
+const TELLING: usize = 6;
 /// The gap that is expected of a scraper that has come once.
 const FIRST_GAP: Duration = Duration::from_mins(1);
+/// Nobody is given less time for a second look: there may be several where we see one.
+const LEAST: Duration = Duration::from_mins(1);
 /// A scraper that has been silent for so long is gone, unless it comes that rarely; and nothing
 /// waits for longer.
 const PATIENCE: Duration = Duration::from_mins(5);
+/// What one scraper always sends alike, and two may not.
+const HABITS: [HeaderName; 4] = [
+    USER_AGENT,
+    ACCEPT,
+    ACCEPT_ENCODING,
+    HeaderName::from_static("x-prometheus-scrape-timeout-seconds"),
+];
 
-/// The last scrapes of each client address.
+/// Who scrapes, as far as that can be told. Behind one address there may be several: they differ in
+/// what they send, or else in the connections that they keep.
+#[derive(Clone, Debug)]
+pub struct Scraper {
+    address: IpAddr,
+    /// A digest of [`HABITS`].
+    habits: u64,
+    /// Lives as long as the connection.
+    connection: Weak<()>,
+}
+
+/// The last scrapes of each scraper.
 #[derive(Debug, Default)]
 pub struct Scrapes {
     clients: Mutex<Vec<Client>>,
@@ -30,36 +58,70 @@ pub struct Scrapes {
 
 #[derive(Debug)]
 struct Client {
-    address: IpAddr,
+    scraper: Scraper,
     /// The newest last; never empty.
-    instants: VecDeque<Instant>,
+    looks: VecDeque<Instant>,
+    /// How many of the newest came by one connection.
+    steady: usize,
+}
+
+impl Scraper {
+    /// One at `address` that sends these headers, on a connection that lives as long as the mark.
+    pub fn new(address: IpAddr, headers: &HeaderMap, connection: &Arc<()>) -> Self {
+        let mut habits = DefaultHasher::new();
+        for name in HABITS {
+            let values = headers.get_all(name);
+            values.into_iter().for_each(|value| value.as_bytes().hash(&mut habits));
+            0xff_u8.hash(&mut habits);
+        }
+        Self { address, habits: habits.finish(), connection: Arc::downgrade(connection) }
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        self.address == other.address && self.habits == other.habits
+    }
+}
+
+/// One of which nothing but the address is known.
+impl From<IpAddr> for Scraper {
+    fn from(address: IpAddr) -> Self {
+        Self { address, habits: 0, connection: Weak::new() }
+    }
 }
 
 impl Scrapes {
-    /// Notes that `client` is being served what there is `now`.
-    pub fn record(&self, client: IpAddr, now: Instant) {
+    /// Notes that a scraper is being served what there is `now`.
+    pub fn record(&self, scraper: impl Into<Scraper>, now: Instant) {
+        let scraper = scraper.into();
         let mut clients = self.lock();
-        if let Some(known) = clients.iter_mut().find(|known| known.address == client) {
-            if known.instants.len() == MAX_INSTANTS {
-                known.instants.pop_front();
-            }
-            known.instants.push_back(now);
+        let mut alike = clients.iter_mut().filter(|client| client.scraper.is_like(&scraper));
+        // Whoever is like one whose connection has gone is taken for it.
+        let same = alike.find(|it| it.scraper.connection.ptr_eq(&scraper.connection));
+        let known = match same {
+            Some(same) => Some(same),
+            None => clients.iter_mut().find(|client| {
+                client.scraper.is_like(&scraper) && client.scraper.connection.strong_count() == 0
+            }),
+        };
+        if let Some(client) = known {
+            client.comes(scraper, now);
             return;
         }
         if clients.len() == MAX_CLIENTS {
-            let silent = clients.iter().enumerate().min_by_key(|(_, client)| client.last());
-            if let Some((index, _)) = silent {
+            let least = clients
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, client)| (client.looks.len() > 1, client.last()));
+            if let Some((index, _)) = least {
                 clients.swap_remove(index);
             }
         }
-        let mut instants = VecDeque::with_capacity(MAX_INSTANTS);
-        instants.push_back(now);
-        clients.push(Client { address: client, instants });
+        clients.push(Client { scraper, looks: VecDeque::from([now]), steady: 1 });
     }
 
     /// Whether a series born at `born` has been seen at its first value, so that it may take its
-    /// first increment `now`: some client was served it, and every client that still comes has had
-    /// two of its usual gaps' time since its first look; or five minutes have passed.
+    /// first increment `now`: some scraper was served it, and every scraper that still comes has had
+    /// the time for another look since its first; or five minutes have passed.
     pub fn served_since(&self, born: Instant, now: Instant) -> bool {
         if now.saturating_duration_since(born) >= PATIENCE {
             return true;
@@ -76,8 +138,21 @@ impl Scrapes {
 }
 
 impl Client {
+    fn comes(&mut self, scraper: Scraper, now: Instant) {
+        let is_steady = self.scraper.connection.ptr_eq(&scraper.connection);
+        self.scraper = scraper;
+        if self.last().is_some_and(|last| now.saturating_duration_since(last) < SPACING) {
+            return;
+        }
+        self.steady = if is_steady { self.steady + 1 } else { 1 };
+        if self.looks.len() == MAX_LOOKS {
+            self.looks.pop_front();
+        }
+        self.looks.push_back(now);
+    }
+
     fn last(&self) -> Option<Instant> {
-        self.instants.back().copied()
+        self.looks.back().copied()
     }
 
     /// Whether it is still expected. One that comes every five minutes may be a little late.
@@ -86,21 +161,22 @@ impl Client {
         self.last().is_some_and(|last| now.saturating_duration_since(last) < patience)
     }
 
+    /// Whether it has had twice the time since its first look in which it usually takes another.
     fn has_seen(&self, born: Instant, now: Instant) -> bool {
         // Until then it may have been served what was rendered before the birth.
         let rendered = born + PUBLISH_INTERVAL;
-        // If the very first look is forgotten, there have been five gaps since a later one.
-        let first = self.instants.iter().find(|&&instant| instant >= rendered);
-        first.is_some_and(|&first| now.saturating_duration_since(first) >= self.gap() * 2)
+        let first = self.looks.iter().find(|&&look| look >= rendered);
+        let time = LEAST.max(self.gap() * 2);
+        first.is_some_and(|&first| now.saturating_duration_since(first) >= time)
     }
 
-    /// The median gap; the longer of the two in the middle.
+    /// The longest of the last gaps. Where the connection changes, two scrapers may come by turns,
+    /// each in every second gap.
     fn gap(&self) -> Duration {
-        let later = self.instants.iter().skip(1);
-        let mut gaps: Vec<_> =
-            later.zip(&self.instants).map(|(b, &a)| b.saturating_duration_since(a)).collect();
-        gaps.sort_unstable();
-        gaps.get(gaps.len() / 2).copied().unwrap_or(FIRST_GAP)
+        let span = if self.steady >= TELLING.min(self.looks.len()) { 1 } else { 2 };
+        let last = || self.looks.iter().rev().take(TELLING);
+        let gaps = last().zip(last().skip(span));
+        gaps.map(|(b, &a)| b.saturating_duration_since(a)).max().unwrap_or(FIRST_GAP)
     }
 }
 
@@ -133,11 +209,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn two_gaps_after_the_first_look_are_enough() {
         let scrapes = Scrapes::default();
-        scrape_every(&scrapes, A, 15, 10).await;
+        scrape_every(&scrapes, A, 40, 10).await;
         let born = Instant::now();
         assert!(!served(&scrapes, born), "the scrape at its birth has not shown it");
-        scrape_every(&scrapes, A, 15, 2).await;
-        seconds(14).await;
+        scrape_every(&scrapes, A, 40, 2).await;
+        seconds(39).await;
         assert!(!served(&scrapes, born));
         seconds(1).await;
         assert!(served(&scrapes, born));
@@ -201,8 +277,8 @@ mod tests {
         scrapes.record(B, Instant::now());
         scrape_every(&scrapes, A, 15, 18).await;
         let born = Instant::now();
-        scrape_every(&scrapes, A, 15, 4).await;
-        assert!(served(&scrapes, born), "B was last seen 330 s ago");
+        scrape_every(&scrapes, A, 15, 5).await;
+        assert!(served(&scrapes, born), "B was last seen 345 s ago");
     }
 
     #[tokio::test(start_paused = true)]
@@ -221,14 +297,98 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_missed_scrape_does_not_change_the_gap() {
+    async fn nobody_is_given_less_than_a_minute() {
         let scrapes = Scrapes::default();
-        scrape_every(&scrapes, A, 15, 4).await;
-        scrape_every(&scrapes, A, 60, 1).await;
+        scrape_every(&scrapes, A, 1, 100).await;
         let born = Instant::now();
-        scrape_every(&scrapes, A, 15, 1).await;
-        seconds(30).await;
+        // The look after the next is the first that counts.
+        scrape_every(&scrapes, A, 1, 60).await;
+        assert!(!served(&scrapes, born));
+        scrape_every(&scrapes, A, 1, 10).await;
         assert!(served(&scrapes, born));
+    }
+
+    /// Prometheus, or whatever calls itself that, on a connection of its own or a new one each time.
+    struct Prometheus {
+        agent: &'static str,
+        kept: Option<Arc<()>>,
+    }
+
+    impl Prometheus {
+        fn scrape(&self, scrapes: &Scrapes) {
+            let headers = [(USER_AGENT, http::HeaderValue::from_static(self.agent))];
+            let connection = self.kept.clone().unwrap_or_default();
+            let scraper = Scraper::new(A, &headers.into_iter().collect(), &connection);
+            scrapes.record(scraper, Instant::now());
+        }
+    }
+
+    /// A pair behind one address, each of which scrapes once a minute, `apart` seconds apart, with
+    /// a prober of its own kind in between; both have come twice when the series is born, between
+    /// them or after both. The least number of looks that each has had when it may move.
+    async fn looks_of_a_pair(agents: [&'static str; 2], keep: bool, apart: u64, late: bool) -> u64 {
+        let scrapes = Scrapes::default();
+        let kept = || keep.then(Arc::default);
+        let [one, other] = agents.map(|agent| Prometheus { agent, kept: kept() });
+        let prober = Prometheus { agent: "curl", kept: None };
+        let mut looks = [0, 0];
+        let mut born = None;
+        for second in 0..600_u64 {
+            seconds(1).await;
+            if second % 60 == 0 {
+                one.scrape(&scrapes);
+                looks[0] += u64::from(born.is_some());
+            }
+            if second % 60 == apart {
+                other.scrape(&scrapes);
+                looks[1] += u64::from(born.is_some());
+            }
+            if second % 20 == 7 {
+                prober.scrape(&scrapes);
+            }
+            if second == 180 + if late { apart + 1 } else { 1 } {
+                born = Some(Instant::now());
+            }
+            if born.is_some_and(|born| served(&scrapes, born)) {
+                return looks[0].min(looks[1]);
+            }
+        }
+        unreachable!("nothing waits for ten minutes")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn both_of_a_pair_behind_one_address_see_the_zero_twice() {
+        for agents in [["Prometheus/3.1", "Prometheus/3.1"], ["Prometheus/3.1", "vmagent"]] {
+            for keep in [true, false] {
+                for apart in [6, 20, 30, 45, 55] {
+                    for late in [true, false] {
+                        let looks = looks_of_a_pair(agents, keep, apart, late).await;
+                        assert!(looks >= 2, "{agents:?}, {keep}, {apart}, {late}: {looks}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_scraper_that_connects_anew_is_the_same() {
+        let scrapes = Scrapes::default();
+        for _ in 0..100 {
+            Prometheus { agent: "Prometheus/3.1", kept: None }.scrape(&scrapes);
+            seconds(15).await;
+        }
+        assert_eq!(scrapes.lock().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_comes_once_does_not_push_out_who_comes_again_and_again() {
+        let scrapes = Scrapes::default();
+        scrape_every(&scrapes, A, 60, 3).await;
+        for i in 0..100 {
+            seconds(1).await;
+            scrapes.record(IpAddr::V4(Ipv4Addr::new(10, 0, 1, i)), Instant::now());
+        }
+        assert!(scrapes.lock().iter().any(|client| client.scraper.address == A));
     }
 
     #[tokio::test(start_paused = true)]
@@ -240,6 +400,6 @@ mod tests {
         }
         let clients = scrapes.lock();
         assert_eq!(clients.len(), 16);
-        assert!(clients.iter().all(|client| client.address >= Ipv4Addr::new(10, 0, 1, 4)));
+        assert!(clients.iter().all(|client| client.scraper.address >= Ipv4Addr::new(10, 0, 1, 4)));
     }
 }

@@ -1,6 +1,7 @@
 //! `Store`: the latest `Snapshot` of every source.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -155,6 +156,14 @@ impl Store {
     /// The newest snapshot of one source.
     pub fn snapshot(&self, source: &str) -> Option<Arc<Snapshot>> {
         self.lock().get(source).cloned()
+    }
+
+    /// The newest snapshot of the first source whose name comes after this one, or of the first of all.
+    pub fn snapshot_after(&self, source: Option<&str>) -> Option<Arc<Snapshot>> {
+        let after = source.map_or(Bound::Unbounded, Bound::Excluded);
+        let snapshots = self.lock();
+        let mut rest = snapshots.range::<str, _>((after, Bound::Unbounded));
+        rest.next().map(|(_, snapshot)| Arc::clone(snapshot))
     }
 
     /// How many sources have yet to be tried for the first time before the exporter is ready.

@@ -70,7 +70,7 @@ fn allocations_of_a_scrape(app: Arc<App>, encoding: &str) -> u64 {
             counted
         }
     });
-    runtime.block_on(serve(listener, app, stop));
+    runtime.block_on(serve(vec![listener], app, stop));
     client.join().unwrap()
 }
 

@@ -250,9 +250,7 @@ impl Exporter {
         let mut parts = JoinSet::new();
         parts.spawn(publish(store, metrics, shutdown.clone()));
         parts.spawn(Arc::clone(&app.web).keep_up(shutdown.clone()));
-        for listener in listeners {
-            parts.spawn(serve(listener, Arc::clone(&app), shutdown.clone()));
-        }
+        parts.spawn(serve(listeners, app, shutdown.clone()));
         self.work(parts, shutdown).await
     }
 

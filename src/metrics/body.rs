@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 
-use super::table::{CHUNK, ROOM, Rendering, Table};
+use super::exposition::Exposition;
+use super::table::{CHUNK, ROOM, Rendering};
 
 /// How an answer is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,7 @@ pub enum Encoding {
 /// the number of heap allocations does not depend on the number of tasks.
 #[derive(Debug)]
 pub struct ScrapeBody {
+    exposition: Arc<Exposition>,
     head: Bytes,
     middle: Middle,
     tail: Bytes,
@@ -30,26 +32,37 @@ pub struct ScrapeBody {
 
 #[derive(Debug)]
 enum Middle {
-    /// Rendered while it is sent, each time into the first buffer that has been sent.
-    Rendered { rendering: Rendering, buffers: [BytesMut; 2] },
+    /// Rendered while it is sent, each time into the first buffer that has been sent. After each
+    /// piece it `rests`.
+    Rendered { rendering: Rendering, buffers: [BytesMut; 2], rests: bool },
     /// Sent as it is, from the piece `next` on.
-    Compressed { pieces: Arc<[Bytes]>, next: usize },
+    Compressed { next: usize },
 }
 
 impl ScrapeBody {
-    pub(super) fn rendered(head: Bytes, tables: &Arc<[Arc<Table>]>, tail: Bytes) -> Self {
-        let rendering = Rendering::new(Arc::clone(tables));
+    pub(super) fn rendered(head: Bytes, exposition: Arc<Exposition>, tail: Bytes) -> Self {
+        let rendering = Rendering::new(Arc::clone(&exposition.tables));
         let buffers = std::array::from_fn(|_| {
             let mut buffer = BytesMut::with_capacity(ROOM);
             // Makes it one that can be shared now, whether it comes to be used or not.
             drop(buffer.split());
             buffer
         });
-        Self { head, middle: Middle::Rendered { rendering, buffers }, tail }
+        let middle = Middle::Rendered { rendering, buffers, rests: false };
+        Self { exposition, head, middle, tail }
     }
 
-    pub(super) fn compressed(head: Bytes, pieces: Arc<[Bytes]>, tail: Bytes) -> Self {
-        Self { head, middle: Middle::Compressed { pieces, next: 0 }, tail }
+    pub(super) fn compressed(head: Bytes, exposition: Arc<Exposition>, tail: Bytes) -> Self {
+        Self { exposition, head, middle: Middle::Compressed { next: 0 }, tail }
+    }
+
+    /// How much memory it holds as long as it is not taken, besides the exposition.
+    pub fn held_bytes(&self) -> usize {
+        let buffers = match self.middle {
+            Middle::Rendered { .. } => 2 * ROOM,
+            Middle::Compressed { .. } => 0,
+        };
+        self.head.len() + self.tail.len() + buffers
     }
 }
 
@@ -61,7 +74,7 @@ impl Iterator for ScrapeBody {
             return Some(std::mem::take(&mut self.head));
         }
         let middle = match &mut self.middle {
-            Middle::Rendered { rendering, buffers } => {
+            Middle::Rendered { rendering, buffers, .. } => {
                 // A third one only while both are still on their way.
                 let [one, other] = buffers;
                 let buffer = if is_back(one) {
@@ -75,8 +88,8 @@ impl Iterator for ScrapeBody {
                 let length = rendering.fill(buffer, CHUNK);
                 (length > 0).then(|| buffer.split_to(length).freeze())
             }
-            Middle::Compressed { pieces, next } => {
-                let piece = pieces.get(*next).cloned();
+            Middle::Compressed { next } => {
+                let piece = self.exposition.deflated.get(*next).cloned();
                 *next += 1;
                 piece
             }
@@ -97,8 +110,16 @@ impl Body for ScrapeBody {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Middle::Rendered { rests, .. } = &mut self.middle {
+            // Others get their turn after each piece.
+            *rests = !*rests;
+            if !*rests {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
         Poll::Ready(self.next().map(|bytes| Ok(Frame::data(bytes))))
     }
 }

@@ -8,7 +8,7 @@
 //! after another are legal, but curl and others read the first alone.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -38,8 +38,12 @@ pub struct Exposition {
     /// Bytes of text.
     pub(super) length: u64,
     /// The text, deflated, flushed at its end.
-    deflated: Arc<[Bytes]>,
+    pub(super) deflated: Arc<[Bytes]>,
     pub(super) crc: Crc,
+    /// What it keeps in memory, in bytes.
+    bytes: usize,
+    /// What of that the one before does not.
+    own_bytes: usize,
 }
 
 impl Default for Exposition {
@@ -61,7 +65,12 @@ impl Exposition {
         let mut pieces = Deflater::new();
         for_each_chunk(&tables, |chunk| pieces.write(chunk));
         let (deflated, length, crc) = pieces.finish();
-        Self { tables, length, deflated, crc }
+        let is_new = |table: &&Arc<Table>| !known.iter().any(|known| Arc::ptr_eq(known, table));
+        let gzip: usize = deflated.iter().map(Bytes::len).sum();
+        let bytes = gzip + tables.iter().map(|table| table.bytes()).sum::<usize>();
+        let own_bytes =
+            gzip + tables.iter().filter(is_new).map(|table| table.bytes()).sum::<usize>();
+        Self { tables, length, deflated, crc, bytes, own_bytes }
     }
 
     /// The text of the snapshots alone, in chunks, without anything kept of it.
@@ -153,6 +162,8 @@ pub struct Metrics {
     /// What outlives a poll.
     pub instruments: Instruments,
     exposition: ArcSwap<Exposition>,
+    /// Those that it has replaced, as long as somebody may still be reading them.
+    old: Mutex<Vec<Weak<Exposition>>>,
     /// What was last served of the counters, in the order of [`Format::ALL`].
     counters: [ArcSwapOption<Counters>; Format::ALL.len()],
 }
@@ -213,7 +224,12 @@ pub struct Scrape {
 impl Metrics {
     /// With no snapshot yet.
     pub fn new(instruments: Instruments) -> Self {
-        Self { instruments, exposition: ArcSwap::default(), counters: Default::default() }
+        Self {
+            instruments,
+            exposition: ArcSwap::default(),
+            old: Mutex::default(),
+            counters: Default::default(),
+        }
     }
 
     /// The newest exposition.
@@ -223,12 +239,25 @@ impl Metrics {
 
     /// Serves `exposition` from now on, and gets the counters ready for whoever asks next.
     pub fn replace(&self, exposition: Exposition) {
-        self.exposition.store(Arc::new(exposition));
+        let before = self.exposition.swap(Arc::new(exposition));
+        let mut old = self.old.lock().unwrap_or_else(PoisonError::into_inner);
+        old.retain(|old| old.strong_count() > 0);
+        old.push(Arc::downgrade(&before));
+        drop(old);
+        drop(before);
         for format in Format::ALL {
             if self.slot(format).load().is_some() {
                 self.counters(format);
             }
         }
+    }
+
+    /// How much memory those expositions hold that are not served any more and still being read,
+    /// beyond as much as the one that is served.
+    pub fn bytes_of_old_ones(&self) -> usize {
+        let old = self.old.lock().unwrap_or_else(PoisonError::into_inner);
+        let old: usize = old.iter().filter_map(Weak::upgrade).map(|old| old.own_bytes).sum();
+        old.saturating_sub(self.exposition.load().bytes)
     }
 
     /// An answer from what is known now; nothing in it waits for a poll or a publication.
@@ -243,8 +272,8 @@ impl Metrics {
         }
         end.put_slice(format.end());
         match encoding {
-            Encoding::Identity => identity(&counters, &exposition, end.freeze()),
-            Encoding::Gzip => gzip(&counters, &exposition, &end),
+            Encoding::Identity => identity(&counters, exposition, end.freeze()),
+            Encoding::Gzip => gzip(&counters, exposition, &end),
         }
     }
 
@@ -272,13 +301,13 @@ impl Metrics {
     }
 }
 
-fn identity(counters: &Counters, exposition: &Exposition, end: Bytes) -> Scrape {
+fn identity(counters: &Counters, exposition: Arc<Exposition>, end: Bytes) -> Scrape {
     let length = (counters.text.len() + end.len()) as u64 + exposition.length;
-    let body = ScrapeBody::rendered(counters.text.clone(), &exposition.tables, end);
+    let body = ScrapeBody::rendered(counters.text.clone(), exposition, end);
     Scrape { length, body }
 }
 
-fn gzip(counters: &Counters, exposition: &Exposition, end: &[u8]) -> Scrape {
+fn gzip(counters: &Counters, exposition: Arc<Exposition>, end: &[u8]) -> Scrape {
     let mut crc = Crc::new();
     crc.combine(&counters.crc);
     crc.combine(&exposition.crc);
@@ -301,7 +330,6 @@ fn gzip(counters: &Counters, exposition: &Exposition, end: &[u8]) -> Scrape {
 
     let deflated: usize = exposition.deflated.iter().map(Bytes::len).sum();
     let length = (counters.deflated.len() + deflated + tail.len()) as u64;
-    let pieces = Arc::clone(&exposition.deflated);
-    let body = ScrapeBody::compressed(counters.deflated.clone(), pieces, tail.into());
+    let body = ScrapeBody::compressed(counters.deflated.clone(), exposition, tail.into());
     Scrape { length, body }
 }

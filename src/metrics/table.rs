@@ -87,6 +87,16 @@ struct StepRow {
 }
 
 impl Table {
+    /// How much memory it and its snapshot take, about.
+    pub(super) fn bytes(&self) -> usize {
+        let tasks = self.snapshot.tasks.len() + self.snapshot.hidden.len();
+        // A task has texts as long as its labels besides.
+        self.arena.len() * 2
+            + size_of_val(&*self.rows)
+            + size_of_val(&*self.steps)
+            + tasks * size_of::<Tracked>()
+    }
+
     /// Escapes the labels of a snapshot.
     pub(super) fn new(snapshot: Arc<Snapshot>) -> Self {
         let mut source = BytesMut::new();

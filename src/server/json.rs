@@ -4,27 +4,187 @@
 //! known is `null`.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body::{Body, Frame};
 use serde::Serialize;
 
+use super::App;
+use super::content::{CHUNK, Content};
 use super::filter::Filter;
 use crate::registration::Registration;
 use crate::store::{Snapshot, Tracked};
 use crate::task::{Origin, Ratio, Resource, Step, TaskError, TaskState, Timestamp};
 
-/// `{"tasks": […]}`, ordered by source and id.
-pub(super) fn tasks(snapshots: &[Arc<Snapshot>], filter: &Filter) -> Vec<u8> {
-    let shown = snapshots.iter().filter(|snapshot| filter.has_source(&snapshot.source));
-    let tasks = shown
-        .flat_map(|snapshot| {
-            let tasks =
-                snapshot.tasks.iter().filter(|tracked| filter.has(&snapshot.source, tracked));
-            tasks.map(|tracked| TaskView::new(&snapshot.source.name, tracked))
-        })
-        .collect();
-    write(&TasksView { tasks })
+/// Sources, or runs of tasks of one source, that are looked at before others get their turn.
+const TURNS: usize = 16;
+/// Tasks in such a run, whether they are wanted or not.
+const RUN: usize = 256;
+
+/// `{"tasks": […]}`, ordered by source and id, or `{"sources": […]}`, ordered by name; those of them
+/// that a filter leaves. Written while it is sent, from what the store has by then: a client that
+/// reads slowly holds a piece of text and nothing else.
+#[derive(Debug)]
+pub(super) struct Listing {
+    app: Arc<App>,
+    filter: Filter,
+    of: Of,
+    at: At,
+    is_empty: bool,
+    /// What is sent first.
+    begun: Vec<u8>,
+    rests: bool,
+}
+
+/// What is listed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Of {
+    Tasks,
+    /// A filter by state leaves those that have such a task.
+    Sources,
+}
+
+/// How far a listing has come.
+#[derive(Debug)]
+enum At {
+    Start,
+    /// After this source, if any.
+    Between(Option<String>),
+    /// After the task with this id, in this source.
+    Within(String, Box<str>),
+    End,
+}
+
+impl Listing {
+    /// Begins a listing; as a whole where it is short.
+    pub(super) fn begin(app: Arc<App>, of: Of, filter: Filter) -> Content {
+        let (at, begun) = (At::Start, Vec::new());
+        let mut listing = Self { app, filter, of, at, is_empty: true, begun, rests: false };
+        match listing.some() {
+            (begun, true) => Content::Listing(Self { begun, ..listing }),
+            (all, false) => Content::Whole(all.into()),
+        }
+    }
+
+    /// How much memory it holds as long as it is not taken.
+    pub(super) fn held_bytes(&self) -> usize {
+        2 * CHUNK
+    }
+
+    /// Some text, and whether there may be more to come.
+    fn some(&mut self) -> (Vec<u8>, bool) {
+        let mut text = std::mem::take(&mut self.begun);
+        for _ in 0..TURNS {
+            if text.len() >= CHUNK {
+                break;
+            }
+            if !self.write(&mut text) {
+                return (text, false);
+            }
+        }
+        (text, true)
+    }
+
+    /// Writes a little more; returns whether there may be more to come.
+    fn write(&mut self, text: &mut Vec<u8>) -> bool {
+        self.at = match std::mem::replace(&mut self.at, At::End) {
+            At::Start => {
+                text.extend_from_slice(match self.of {
+                    Of::Tasks => b"{\"tasks\":[",
+                    Of::Sources => b"{\"sources\":[",
+                });
+                At::Between(None)
+            }
+            At::Between(source) => match self.app.store.snapshot_after(source.as_deref()) {
+                Some(snapshot) => self.source(text, &snapshot, None),
+                None => {
+                    text.extend_from_slice(b"]}\n");
+                    At::End
+                }
+            },
+            At::Within(source, id) => match self.app.store.snapshot(&source) {
+                Some(snapshot) => self.source(text, &snapshot, Some(&id)),
+                None => At::Between(Some(source)),
+            },
+            At::End => return false,
+        };
+        true
+    }
+
+    /// Lists what comes after `id` in a source, or the source itself.
+    fn source(&mut self, text: &mut Vec<u8>, snapshot: &Snapshot, id: Option<&str>) -> At {
+        let name = || snapshot.source.name.clone();
+        if !self.filter.has_source(&snapshot.source) {
+            return At::Between(Some(name()));
+        }
+        match self.of {
+            Of::Sources => {
+                if has_state(snapshot, &self.filter) {
+                    self.item(text, &SourceView::new(snapshot, self.app.clock.now()));
+                }
+            }
+            Of::Tasks => {
+                let is_past = |tracked: &Tracked| id.is_some_and(|id| *tracked.task.id <= *id);
+                let from = snapshot.tasks.partition_point(is_past);
+                let mut rest = snapshot.tasks.iter().skip(from).enumerate().peekable();
+                while let Some((count, tracked)) = rest.next() {
+                    if self.filter.has(&snapshot.source, tracked) {
+                        self.item(text, &TaskView::new(&snapshot.source.name, tracked));
+                    }
+                    let id = &tracked.task.id;
+                    let is_enough = text.len() >= CHUNK || count >= RUN;
+                    if is_enough && rest.peek().is_some_and(|(_, next)| next.task.id != *id) {
+                        return At::Within(name(), id.as_ref().into());
+                    }
+                }
+            }
+        }
+        At::Between(Some(name()))
+    }
+
+    fn item(&mut self, text: &mut Vec<u8>, view: &impl Serialize) {
+        if !std::mem::take(&mut self.is_empty) {
+            text.push(b',');
+        }
+        append(text, view);
+    }
+}
+
+impl Body for Listing {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if !std::mem::take(&mut self.rests) {
+            self.rests = true;
+            let (text, goes_on) = self.some();
+            if !text.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(text.into()))));
+            }
+            if !goes_on {
+                return Poll::Ready(None);
+            }
+        }
+        // Others get their turn after each piece.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// `{"tasks": […]}` of these sources, as a whole.
+pub(super) fn tasks(snapshots: &[Arc<Snapshot>]) -> Vec<u8> {
+    let tasks = snapshots.iter().flat_map(|snapshot| {
+        snapshot.tasks.iter().map(|tracked| TaskView::new(&snapshot.source.name, tracked))
+    });
+    write(&TasksView { tasks: tasks.collect() })
 }
 
 /// `{"task": …, "registration": …}`, either of which may be `null`.
@@ -58,39 +218,14 @@ pub(super) fn warning(sentence: &str) -> Vec<u8> {
     write(&WarningView { warning: sentence })
 }
 
-/// `{"sources": […]}`, ordered by name. A filter by state leaves those that have such a task.
-pub(super) fn sources(snapshots: &[Arc<Snapshot>], filter: &Filter, now: Timestamp) -> Vec<u8> {
-    let counts = |snapshot: &Snapshot| TaskState::ALL.into_iter().zip(snapshot.states);
-    let shown = snapshots.iter().filter(|snapshot| {
-        filter.has_source(&snapshot.source)
-            && (filter.states.is_empty()
-                || counts(snapshot).any(|(state, count)| count > 0 && filter.has_state(state)))
-    });
-    let sources = shown
-        .map(|snapshot| SourceView {
-            name: &snapshot.source.name,
-            cloud: snapshot.source.cloud,
-            api: snapshot.source.api,
-            region: &snapshot.source.region,
-            account: &snapshot.source.account,
-            tried: snapshot.tried,
-            up: snapshot.up,
-            last_success: snapshot.last_success,
-            last_error: snapshot.last_error.as_deref(),
-            last_error_reason: snapshot.last_error_reason,
-            last_poll_duration_seconds: snapshot.last_poll_duration.map(|d| d.as_secs_f64()),
-            poll_interval_seconds: snapshot.poll_interval.as_secs_f64(),
-            next_poll: snapshot.next_poll,
-            calls_today: snapshot.calls.on(now),
-            daily_budget: snapshot.budget.map(|left| left.limit),
-            daily_budget_remaining: snapshot.budget.map(|left| left.remaining),
-            credentials_expiry: snapshot.credentials_expiry,
-            missing_resources: &snapshot.missing_resources,
-            tasks: counts(snapshot).map(|(state, count)| (state.as_str(), count)).collect(),
-            tasks_truncated: snapshot.hidden.len(),
-        })
-        .collect();
-    write(&SourcesView { sources })
+/// Whether a source has a task in one of the states that are asked for.
+fn has_state(snapshot: &Snapshot, filter: &Filter) -> bool {
+    let mut counts = counts(snapshot);
+    filter.states.is_empty() || counts.any(|(state, count)| count > 0 && filter.has_state(state))
+}
+
+fn counts(snapshot: &Snapshot) -> impl Iterator<Item = (TaskState, u64)> {
+    TaskState::ALL.into_iter().zip(snapshot.states)
 }
 
 /// `{"error": "…"}`.
@@ -99,10 +234,15 @@ pub(super) fn error(sentence: &str) -> Vec<u8> {
 }
 
 fn write(view: &impl Serialize) -> Vec<u8> {
-    // Fails only for maps whose keys are no strings, and for what fails to serialize itself.
-    let mut json = serde_json::to_vec(view).unwrap_or_default();
+    let mut json = Vec::new();
+    append(&mut json, view);
     json.push(b'\n');
     json
+}
+
+fn append(text: &mut Vec<u8>, view: &impl Serialize) {
+    // Fails only for maps whose keys are no strings, and for what fails to serialize itself.
+    let _ = serde_json::to_writer(text, view);
 }
 
 #[derive(Serialize)]
@@ -140,11 +280,6 @@ struct RegisteredView<'a> {
 #[derive(Serialize)]
 struct TasksView<'a> {
     tasks: Vec<TaskView<'a>>,
-}
-
-#[derive(Serialize)]
-struct SourcesView<'a> {
-    sources: Vec<SourceView<'a>>,
 }
 
 #[derive(Serialize)]
@@ -199,6 +334,33 @@ struct SourceView<'a> {
     /// How many there are in each state, the truncated included.
     tasks: BTreeMap<&'static str, u64>,
     tasks_truncated: usize,
+}
+
+impl<'a> SourceView<'a> {
+    fn new(snapshot: &'a Snapshot, now: Timestamp) -> Self {
+        Self {
+            name: &snapshot.source.name,
+            cloud: snapshot.source.cloud,
+            api: snapshot.source.api,
+            region: &snapshot.source.region,
+            account: &snapshot.source.account,
+            tried: snapshot.tried,
+            up: snapshot.up,
+            last_success: snapshot.last_success,
+            last_error: snapshot.last_error.as_deref(),
+            last_error_reason: snapshot.last_error_reason,
+            last_poll_duration_seconds: snapshot.last_poll_duration.map(|d| d.as_secs_f64()),
+            poll_interval_seconds: snapshot.poll_interval.as_secs_f64(),
+            next_poll: snapshot.next_poll,
+            calls_today: snapshot.calls.on(now),
+            daily_budget: snapshot.budget.map(|left| left.limit),
+            daily_budget_remaining: snapshot.budget.map(|left| left.remaining),
+            credentials_expiry: snapshot.credentials_expiry,
+            missing_resources: &snapshot.missing_resources,
+            tasks: counts(snapshot).map(|(state, count)| (state.as_str(), count)).collect(),
+            tasks_truncated: snapshot.hidden.len(),
+        }
+    }
 }
 
 impl<'a> TaskView<'a> {

@@ -4,7 +4,10 @@
 //! Knows no metric: it asks [`Metrics`] for bytes. Nothing that is served waits for a poll.
 
 mod connection;
+mod connections;
+mod content;
 mod filter;
+mod guesses;
 mod json;
 mod negotiate;
 mod page;
@@ -20,9 +23,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use futures_util::future::join_all;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -31,28 +35,39 @@ use crate::metrics::Metrics;
 use crate::registration::Registrations;
 use crate::reload::Reload;
 use crate::store::{Snapshot, Store};
+use connections::Connections;
+pub use connections::{MAX_CONNECTIONS, MAX_UNDER_WAY, SHARE};
 pub use token::Token;
 pub use web::Web;
 
-/// Connections at a time on one listener. More wait in the kernel: a scrape that comes late is
-/// better than one that fails.
-pub const MAX_CONNECTIONS: usize = 512;
 /// The longest head of a request, in bytes; 431 beyond.
 pub const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// The longest body of a request, in bytes; 413 beyond.
 pub const MAX_BODY_BYTES: u64 = 64 * 1024;
-/// The time in which the head of a request must have come, counted from the end of the last
-/// answer; that of a TLS handshake too. An idle connection is closed by it.
+/// What may come on a connection before it asks for something, and between two requests.
+pub const MAX_READ_BYTES: usize = 256 * 1024;
+/// Requests at a time on one connection of HTTP/2: more than a browser makes here.
+pub const MAX_STREAMS: u32 = 16;
+/// The time in which a TLS handshake must be done, the first request begin, and the head of a later
+/// one be complete once its first byte has come.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The time after which a connection is closed on which nothing has been asked. A little longer
+/// than the five minutes after which Prometheus closes it itself, so that it never asks just then.
+pub const IDLE_TIMEOUT: Duration = Duration::from_mins(6);
 /// The time in which the body of a request must have come; 408 beyond.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// The time in which an answer must have been taken.
+/// The time in which an answer must have been taken, from its first byte that had to wait; with
+/// HTTP/2 from its request.
 pub const READER_TIMEOUT: Duration = Duration::from_mins(1);
 /// The time that answers under way get once the server is told to stop. With what else there is to
 /// end, the process is gone within five seconds.
 pub const GRACE: Duration = Duration::from_secs(4);
 
-/// Rest after an accept that went wrong, most likely for want of file descriptors.
+/// How much of an answer the kernel holds for a client.
+const SEND_BUFFER_BYTES: usize = 128 * 1024;
+/// Connections that are accepted before those that are there get their turn.
+const AT_ONCE: usize = 32;
+/// Rest after an accept that went wrong, if nothing can be closed for it.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the server serves.
@@ -100,45 +115,56 @@ pub struct Registering {
 
 /// What `/api/v1/tasks` answers without a filter.
 pub fn tasks_json(snapshots: &[Arc<Snapshot>]) -> String {
-    let json = json::tasks(snapshots, &filter::Filter::default());
-    String::from_utf8_lossy(&json).into_owned()
+    String::from_utf8_lossy(&json::tasks(snapshots)).into_owned()
 }
 
 /// Serves until `shutdown`, then lets answers under way come to their end for [`GRACE`]. A caller
-/// who has less time drops the future.
-pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationToken) {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut connections = JoinSet::new();
-    while let Some(accepted) = shutdown.run_until_cancelled(accept(&listener, &slots)).await {
-        let (stream, peer, slot) = accepted;
-        let app = Arc::clone(&app);
-        let shutdown = shutdown.clone();
-        connections.spawn(async move {
-            connection::serve(stream, peer, app, shutdown).await;
-            drop(slot);
-        });
-        while connections.try_join_next().is_some() {}
+/// who has less time drops the future. All listeners share what connections there may be.
+pub async fn serve(listeners: Vec<TcpListener>, app: Arc<App>, shutdown: CancellationToken) {
+    let connections = Arc::new(Connections::default());
+    let each =
+        listeners.into_iter().map(|listener| listen(listener, &connections, &app, &shutdown));
+    join_all(each).await;
+    // Also where there is nothing to listen to.
+    shutdown.cancelled().await;
+}
+
+async fn listen(
+    listener: TcpListener,
+    connections: &Arc<Connections>,
+    app: &Arc<App>,
+    shutdown: &CancellationToken,
+) {
+    // What is accepted has both from here. Without either it works as well, if less evenly.
+    let _ = SockRef::from(&listener).set_tcp_nodelay(true);
+    let _ = SockRef::from(&listener).set_send_buffer_size(SEND_BUFFER_BYTES);
+    let mut served = JoinSet::new();
+    let mut turns = (1..=AT_ONCE).cycle();
+    let accept = || shutdown.run_until_cancelled(accept(&listener, connections));
+    while let Some((stream, peer)) = accept().await {
+        let place = connections.enter(peer);
+        served.spawn(connection::serve(stream, peer, place, Arc::clone(app), shutdown.clone()));
+        while served.try_join_next().is_some() {}
+        if turns.next() == Some(AT_ONCE) {
+            yield_now().await;
+        }
     }
     drop(listener);
-    let rest = async { while connections.join_next().await.is_some() {} };
+    let rest = async { while served.join_next().await.is_some() {} };
     if tokio::time::timeout(GRACE, rest).await.is_err() {
-        tracing::warn!(connections = connections.len(), "closing connections with open answers");
+        tracing::warn!(connections = served.len(), "closing connections with open answers");
     }
 }
 
-/// The next connection, once there is room for it.
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> (TcpStream, IpAddr, Option<OwnedSemaphorePermit>) {
-    // Only a closed semaphore gives none, and nobody closes it.
-    let slot = Arc::clone(slots).acquire_owned().await.ok();
+/// The next connection.
+async fn accept(listener: &TcpListener, connections: &Connections) -> (TcpStream, IpAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => {
-                // Without it only small answers on a busy connection would be slower.
-                let _ = stream.set_nodelay(true);
-                return (stream, peer.ip().to_canonical(), slot);
+            Ok((stream, peer)) => return (stream, peer.ip().to_canonical()),
+            // Most likely for want of file descriptors, of which a connection has one.
+            Err(error) if connections.close_one() => {
+                tracing::debug!(%error, "a connection could not be accepted");
+                yield_now().await;
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -195,7 +221,10 @@ mod tests {
         let (near, far) = duplex(1024);
         let peer = IpAddr::from([127, 0, 0, 1]);
         let app = app(folder.path().join("token"));
-        tokio::spawn(connection::http1(far, peer, app, pending()));
+        tokio::spawn(async move {
+            let place = Arc::new(Arc::new(Connections::with_room_for(1)).enter(peer));
+            connection::http1(far, peer, &place, app, pending()).await;
+        });
         let (mut read, mut write) = tokio::io::split(near);
         write
             .write_all(

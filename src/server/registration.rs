@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
-use http_body_util::{BodyExt as _, Either, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde::Deserialize;
 use tokio::time::timeout;
 
+use super::content::Content;
 use super::routes::{Answer, json};
 use super::token::Denied;
 use super::{App, BODY_TIMEOUT, MAX_BODY_BYTES, Registering, json};
@@ -112,7 +112,7 @@ async fn forget(
     match forgotten.map_err(|refusal| refused(&refusal, StatusCode::NOT_FOUND))? {
         // Without a journal there is nothing that could bring it back.
         Kept::Durably | Kept::InMemory => {
-            let mut answer = Answer::new(Either::Right(Full::new(Bytes::new())));
+            let mut answer = Answer::new(Content::default());
             *answer.status_mut() = StatusCode::NO_CONTENT;
             Ok(answer)
         }

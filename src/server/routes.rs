@@ -9,28 +9,39 @@ use http::header::{
     REFERRER_POLICY, REFRESH, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{Either, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use percent_encoding::percent_decode_str;
+use tokio::sync::Semaphore;
 
+use super::connections::Place;
+use super::content::Content;
 use super::filter::Filter;
+use super::json::{Listing, Of};
 use super::web::{Terms, Turned};
 use super::{App, Lifecycle, MAX_BODY_BYTES, json, negotiate, page, registration};
 use crate::exporter::NotTaken;
-use crate::metrics::{Encoding, ScrapeBody};
-use crate::store::Snapshot;
+use crate::metrics::Encoding;
+use crate::scrapes::Scraper;
 
 /// What is sent back.
-pub(super) type Answer = Response<Either<ScrapeBody, Full<Bytes>>>;
+pub(super) type Answer = Response<Content>;
+
+/// Pages are written two at a time, so that they take no thread from what else is done aside.
+static PAGES: Semaphore = Semaphore::const_new(2);
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
 /// Answers one request.
-pub(super) async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Answer {
+pub(super) async fn answer(
+    app: &Arc<App>,
+    peer: IpAddr,
+    place: &Place,
+    request: Request<Incoming>,
+) -> Answer {
     let is_head = request.method() == Method::HEAD;
     let terms = app.web.current();
-    let mut answer = route(&app, &terms, peer, request).await;
+    let mut answer = route(app, &terms, peer, place, request).await;
     let headers = answer.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -44,7 +55,15 @@ pub(super) async fn answer(app: Arc<App>, peer: IpAddr, request: Request<Incomin
     for (name, value) in terms.headers() {
         headers.insert(name, value.clone());
     }
-    if is_head { answer.map(|_| Either::Right(Full::default())) } else { answer }
+    if is_head { answer.map(|_| Content::default()) } else { answer }
+}
+
+/// What is answered where there is no memory for more.
+pub(super) fn no_room() -> Answer {
+    let sentence = "too many answers are being read; try again\n";
+    let mut answer = plain(StatusCode::SERVICE_UNAVAILABLE, sentence);
+    set(&mut answer, RETRY_AFTER, "1");
+    answer
 }
 
 /// Something that is served.
@@ -104,7 +123,13 @@ impl Route {
     }
 }
 
-async fn route(app: &Arc<App>, terms: &Terms, peer: IpAddr, request: Request<Incoming>) -> Answer {
+async fn route(
+    app: &Arc<App>,
+    terms: &Terms,
+    peer: IpAddr,
+    place: &Place,
+    request: Request<Incoming>,
+) -> Answer {
     let path = request.uri().path();
     let refuse = |status, sentence: &str| {
         if path.starts_with("/api/") {
@@ -114,7 +139,7 @@ async fn route(app: &Arc<App>, terms: &Terms, peer: IpAddr, request: Request<Inc
         }
     };
     let route = Route::new(app, path);
-    match admit(app, terms, route.as_ref(), &request).await {
+    match admit(app, terms, peer, route.as_ref(), &request).await {
         Ok(()) => {}
         Err(Turned::TooMany(rest)) => {
             let mut answer = refuse(StatusCode::TOO_MANY_REQUESTS, "too many requests");
@@ -153,26 +178,19 @@ async fn route(app: &Arc<App>, terms: &Terms, peer: IpAddr, request: Request<Inc
         return answer;
     }
     match route {
-        Route::Metrics => metrics(app, peer, &request),
+        Route::Metrics => metrics(app, peer, place, &request),
         Route::Healthy => plain(StatusCode::OK, "healthy\n"),
         Route::Ready => ready(app),
         Route::Reload => reload(app, terms).await,
         Route::Tasks if request.method() == Method::POST => {
             registration::post(app, peer, request).await
         }
-        Route::Tasks => {
-            filtered(app, &request, |_, snapshots, filter| json::tasks(snapshots, filter)).await
-        }
+        Route::Tasks => listing(app, Of::Tasks, &request),
         Route::Task { source, id } if request.method() == Method::DELETE => {
             registration::delete(app, peer, request.headers(), &source, &id).await
         }
         Route::Task { source, id } => registration::get(app, &source, &id),
-        Route::Sources => {
-            let list = |app: &App, snapshots: &[_], filter: &Filter| {
-                json::sources(snapshots, filter, app.clock.now())
-            };
-            filtered(app, &request, list).await
-        }
+        Route::Sources => listing(app, Of::Sources, &request),
         Route::Page => page(app, &request).await,
         Route::Style => full(StatusCode::OK, "text/css; charset=utf-8", page::STYLE),
         Route::Icon(icon) => full(StatusCode::OK, "image/svg+xml", icon),
@@ -184,6 +202,7 @@ async fn route(app: &Arc<App>, terms: &Terms, peer: IpAddr, request: Request<Inc
 async fn admit(
     app: &App,
     terms: &Terms,
+    peer: IpAddr,
     route: Option<&Route>,
     request: &Request<Incoming>,
 ) -> Result<(), Turned> {
@@ -199,21 +218,16 @@ async fn admit(
         Some(_) | None => {}
     }
     terms.count()?;
-    terms.identify(request.headers()).await
+    terms.identify(peer, request.headers()).await
 }
 
-async fn filtered(
-    app: &Arc<App>,
-    request: &Request<Incoming>,
-    list: fn(&App, &[Arc<Snapshot>], &Filter) -> Vec<u8>,
-) -> Answer {
-    let filter = match Filter::new(request.uri().query().unwrap_or_default()) {
-        Ok(filter) => filter,
-        Err(sentence) => return json(StatusCode::BAD_REQUEST, json::error(&sentence)),
-    };
-    match aside(app, move |app| list(app, &app.store.snapshots(), &filter)).await {
-        Ok(text) => fresh(json(StatusCode::OK, text)),
-        Err(defect) => defect,
+fn listing(app: &Arc<App>, of: Of, request: &Request<Incoming>) -> Answer {
+    match Filter::new(request.uri().query().unwrap_or_default()) {
+        Ok(filter) => {
+            let content = Listing::begin(Arc::clone(app), of, filter);
+            fresh(answer_with(StatusCode::OK, JSON, content))
+        }
+        Err(sentence) => json(StatusCode::BAD_REQUEST, json::error(&sentence)),
     }
 }
 
@@ -222,8 +236,12 @@ async fn page(app: &Arc<App>, request: &Request<Incoming>) -> Answer {
     let write = move |app: &App| {
         page::page(&query, &app.store.snapshots(), &app.metrics_path, app.clock.now())
     };
-    match aside(app, write).await {
-        Ok(page) => {
+    // Nobody closes it. The permit lasts until the page is written, whether it is waited for or not.
+    let permit = PAGES.acquire().await.ok();
+    let app = Arc::clone(app);
+    let written = tokio::task::spawn_blocking(move || (write(&app), permit));
+    match written.await {
+        Ok((page, _permit)) => {
             let status = if page.is_good { StatusCode::OK } else { StatusCode::BAD_REQUEST };
             let mut answer = full(status, "text/html; charset=utf-8", page.html);
             if let Some(seconds) = page.refresh_seconds {
@@ -231,19 +249,19 @@ async fn page(app: &Arc<App>, request: &Request<Incoming>) -> Answer {
             }
             fresh(answer)
         }
-        Err(defect) => defect,
+        Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "a defect in the exporter\n"),
     }
 }
 
-fn metrics(app: &App, peer: IpAddr, request: &Request<Incoming>) -> Answer {
+fn metrics(app: &App, peer: IpAddr, place: &Place, request: &Request<Incoming>) -> Answer {
     let format = negotiate::format(request.headers());
     let encoding = negotiate::encoding(request.headers());
     if request.method() == Method::GET {
         // Before it is rendered: what is born in between has not been served.
-        app.counts.scraped(peer);
+        app.counts.scraped(Scraper::new(peer, request.headers(), place.mark()));
     }
     let scrape = app.metrics.scrape(format, encoding);
-    let mut answer = Response::new(Either::Left(scrape.body));
+    let mut answer = Response::new(Content::Scrape(scrape.body));
     set(&mut answer, CONTENT_TYPE, format.content_type());
     set(&mut answer, VARY, "Accept, Accept-Encoding");
     if encoding == Encoding::Gzip {
@@ -283,16 +301,6 @@ async fn reload(app: &App, terms: &Terms) -> Answer {
     }
 }
 
-/// What `work` makes of what there is, away from the threads that serve scrapes.
-async fn aside<T: Send + 'static>(
-    app: &Arc<App>,
-    work: impl FnOnce(&App) -> T + Send + 'static,
-) -> Result<T, Answer> {
-    let app = Arc::clone(app);
-    let defect = |_| plain(StatusCode::INTERNAL_SERVER_ERROR, "a defect in the exporter\n");
-    tokio::task::spawn_blocking(move || work(&app)).await.map_err(defect)
-}
-
 /// An answer that is not kept: the next may differ.
 fn fresh(mut answer: Answer) -> Answer {
     set(&mut answer, CACHE_CONTROL, "no-store");
@@ -308,12 +316,17 @@ pub(super) fn json(status: StatusCode, text: Vec<u8>) -> Answer {
 }
 
 fn full(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let body = body.into();
-    let length = body.len();
-    let mut answer = Response::new(Either::Right(Full::new(body)));
+    answer_with(status, content_type, Content::Whole(body.into()))
+}
+
+fn answer_with(status: StatusCode, content_type: &'static str, content: Content) -> Answer {
+    let length = content.size_hint().exact();
+    let mut answer = Response::new(content);
     *answer.status_mut() = status;
     set(&mut answer, CONTENT_TYPE, content_type);
-    answer.headers_mut().insert(CONTENT_LENGTH, length.into());
+    if let Some(length) = length {
+        answer.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
     answer
 }
 

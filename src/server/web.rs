@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::pending;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,7 +51,7 @@ pub(super) enum Turned {
 
 impl Default for Web {
     fn default() -> Self {
-        Self { file: None, current: ArcSwap::from_pointee(Terms::new(WebConfig::default())) }
+        Self { file: None, current: ArcSwap::from_pointee(Terms::new(WebConfig::default(), None)) }
     }
 }
 
@@ -58,7 +59,7 @@ impl Web {
     /// Begins with what the file `path` says.
     pub async fn load(path: PathBuf) -> Result<Self, ConfigError> {
         let LoadedWebConfig { config, files } = read(path.clone()).await;
-        let current = ArcSwap::from_pointee(Terms::new(config?));
+        let current = ArcSwap::from_pointee(Terms::new(config?, None));
         Ok(Self { file: Some((path, files)), current })
     }
 
@@ -113,7 +114,8 @@ impl Web {
                 "to begin with TLS, or to end it, the exporter must be restarted".to_owned()
             );
         }
-        let before = self.current.swap(Arc::new(Terms::new(config)));
+        let before = self.current();
+        self.current.store(Arc::new(Terms::new(config, Some(&before))));
         before.superseded.cancel();
         Ok(())
     }
@@ -133,8 +135,8 @@ async fn read(path: PathBuf) -> LoadedWebConfig {
 }
 
 impl Terms {
-    fn new(config: WebConfig) -> Self {
-        let passwords = Passwords::new(&config.users);
+    fn new(config: WebConfig, before: Option<&Self>) -> Self {
+        let passwords = Passwords::new(&config.users, before.map(|before| &before.passwords));
         let limit = config.rate_limit.map(Limit::new);
         Self { config, passwords, limit, superseded: CancellationToken::new() }
     }
@@ -165,8 +167,8 @@ impl Terms {
     }
 
     /// Whether a request with these headers shows a user and the right password, if it has to.
-    pub(super) async fn identify(&self, headers: &HeaderMap) -> Result<(), Turned> {
-        if self.passwords.accept(headers).await { Ok(()) } else { Err(Turned::Unknown) }
+    pub(super) async fn identify(&self, peer: IpAddr, headers: &HeaderMap) -> Result<(), Turned> {
+        self.passwords.accept(peer, headers).await
     }
 }
 

@@ -57,6 +57,14 @@ impl Exporter {
         std::fs::read_dir(format!("/proc/{id}/fd")).unwrap().count()
     }
 
+    /// Bytes of memory that it holds, but for what is mapped from files.
+    pub(crate) fn memory(&self) -> usize {
+        let id = self.process.id().expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+    }
+
     /// Where it serves; `None` as long as it does not.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         let log = self.log.lock().unwrap();

@@ -21,6 +21,7 @@ mod connections;
 mod counting;
 mod coverage;
 mod credentials;
+mod crowd;
 mod discovery;
 mod docs;
 mod documented;

@@ -135,6 +135,11 @@ impl WebConfig {
 }
 
 impl PasswordHash {
+    /// Whether both are of the same password with the same salt.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.text.expose_secret() == other.text.expose_secret()
+    }
+
     fn new(text: &str) -> Result<Self, String> {
         // No message may hold the hash.
         let wrong =
