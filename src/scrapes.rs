@@ -311,15 +311,15 @@ mod tests {
     /// Prometheus, or whatever calls itself that, on a connection of its own or a new one each time.
     struct Prometheus {
         agent: &'static str,
-        kept: Option<Arc<()>>,
+        connection: Option<Arc<()>>,
     }
 
     impl Prometheus {
         fn scrape(&self, scrapes: &Scrapes) {
             let headers = [(USER_AGENT, http::HeaderValue::from_static(self.agent))];
-            let connection = self.kept.clone().unwrap_or_default();
-            let scraper = Scraper::new(A, &headers.into_iter().collect(), &connection);
-            scrapes.record(scraper, Instant::now());
+            let connection = self.connection.clone().unwrap_or_default();
+            let headers = headers.into_iter().collect();
+            scrapes.record(Scraper::new(A, &headers, &connection), Instant::now());
         }
     }
 
@@ -328,9 +328,9 @@ mod tests {
     /// them or after both. The least number of looks that each has had when it may move.
     async fn looks_of_a_pair(agents: [&'static str; 2], keep: bool, apart: u64, late: bool) -> u64 {
         let scrapes = Scrapes::default();
-        let kept = || keep.then(Arc::default);
-        let [one, other] = agents.map(|agent| Prometheus { agent, kept: kept() });
-        let prober = Prometheus { agent: "curl", kept: None };
+        let connection = || keep.then(Arc::default);
+        let [one, other] = agents.map(|agent| Prometheus { agent, connection: connection() });
+        let prober = Prometheus { agent: "curl", connection: None };
         let mut looks = [0, 0];
         let mut born = None;
         for second in 0..600_u64 {
@@ -374,7 +374,7 @@ mod tests {
     async fn a_scraper_that_connects_anew_is_the_same() {
         let scrapes = Scrapes::default();
         for _ in 0..100 {
-            Prometheus { agent: "Prometheus/3.1", kept: None }.scrape(&scrapes);
+            Prometheus { agent: "Prometheus/3.1", connection: None }.scrape(&scrapes);
             seconds(15).await;
         }
         assert_eq!(scrapes.lock().len(), 1);

@@ -220,9 +220,9 @@ mod tests {
     use tokio::task::JoinHandle;
     use tokio::time::Instant;
 
-    use super::super::IDLE_TIMEOUT;
     use super::super::connections::Connections;
     use super::super::tests::app;
+    use super::super::{IDLE_TIMEOUT, MAX_READ_BYTES};
     use super::*;
 
     const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -230,7 +230,7 @@ mod tests {
     /// The client's end of a connection to an exporter without a source, and the server's task.
     fn connect(is_http2: bool) -> (DuplexStream, JoinHandle<()>) {
         let folder = tempfile::tempdir().unwrap();
-        let (near, far) = duplex(1024);
+        let (near, far) = duplex(16 * 1024);
         let app = app(folder.path().join("token"));
         let place = Arc::new(Arc::new(Connections::with_room_for(1)).enter(PEER));
         let served = tokio::spawn(async move {
@@ -328,5 +328,41 @@ mod tests {
         // That was all; the connection is idle now.
         served.await.unwrap();
         assert_eq!(asked.elapsed(), READER_TIMEOUT + IDLE_TIMEOUT);
+    }
+
+    /// A frame of HTTP/2.
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let [_, high, middle, low] = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let mut frame = vec![high, middle, low, kind, flags];
+        frame.extend_from_slice(&stream.to_be_bytes());
+        frame.extend_from_slice(payload);
+        frame
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn floods_of_http2_end_their_connection_at_once() {
+        // GET / of the authority `a`, in three entries of the static table and a literal one.
+        let head = [0x82, 0x86, 0x84, 0x41, 1, b'a'];
+        let resets = (0..1000_u32).flat_map(|number| {
+            let stream = 2 * number + 1;
+            let cancel = 8_u32.to_be_bytes();
+            [frame(1, 0x4 | 0x1, stream, &head), frame(3, 0, stream, &cancel)].concat()
+        });
+        let pings = (0..=MAX_READ_BYTES / 17).flat_map(|_| frame(6, 0, 0, &[0; 8]));
+        for flood in [resets.collect::<Vec<_>>(), pings.collect()] {
+            let (near, served) = connect(true);
+            let begun = Instant::now();
+            let (mut read, mut write) = tokio::io::split(near);
+            tokio::spawn(async move {
+                let hello =
+                    [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, 0, &[])].concat();
+                let _ = write.write_all(&hello).await;
+                let _ = write.write_all(&flood).await;
+                pending::<()>().await;
+            });
+            let _ = read.read_to_end(&mut Vec::new()).await;
+            served.await.unwrap();
+            assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        }
     }
 }

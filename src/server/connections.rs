@@ -363,7 +363,11 @@ mod tests {
         let crowd = many(&connections, A, 100).await;
         assert_eq!(closed(&crowd), [0; 0], "nobody else wants the room");
         let others = many(&connections, B, 50).await;
-        assert_eq!(closed(&crowd), Vec::from_iter(0..50), "those that have been idle longest");
+        assert_eq!(
+            closed(&crowd),
+            (0..50).collect::<Vec<_>>(),
+            "those that have been idle longest"
+        );
         many(&connections, B, 2).await;
         assert_eq!((closed(&others).len(), closed(&crowd).len()), (2, 50));
     }
@@ -378,7 +382,7 @@ mod tests {
             crowd.push(enter(&connections, [10, 1, 0, client]).await);
         }
         assert!(!scraper.closed.is_cancelled());
-        assert_eq!(closed(&crowd), Vec::from_iter(0..200 - 63));
+        assert_eq!(closed(&crowd), (0..200 - 63).collect::<Vec<_>>());
         tokio::time::advance(Duration::from_millis(1)).await;
         drop(scrape);
         for client in 0..63 {
@@ -428,12 +432,12 @@ mod tests {
             readers.push((place, answer));
         }
         let (places, answers): (Vec<_>, Vec<_>) = readers.into_iter().unzip();
-        assert_eq!(closed(&places), Vec::from_iter(0..7));
+        assert_eq!(closed(&places), (0..7).collect::<Vec<_>>());
         let place = enter(&connections, A).await;
         assert!(place.begin().holds(0, 1), "what is held elsewhere costs one");
-        assert_eq!(closed(&places), Vec::from_iter(0..8));
+        assert_eq!(closed(&places), (0..8).collect::<Vec<_>>());
         assert!(!place.begin().holds(2 * MAX_UNDER_WAY, 0));
-        assert_eq!(closed(&places), Vec::from_iter(0..10));
+        assert_eq!(closed(&places), (0..10).collect::<Vec<_>>());
         assert!(place.begin().holds(0, 1));
         drop(answers);
         assert_eq!(connections.lock().held, 0);

@@ -31,7 +31,7 @@ impl Content {
         match self {
             Self::Whole(bytes) => bytes.len(),
             Self::Scrape(body) => body.held_bytes(),
-            Self::Listing(listing) => listing.held_bytes(),
+            Self::Listing(_) => Listing::HELD_BYTES,
         }
     }
 }

@@ -72,9 +72,7 @@ impl Listing {
     }
 
     /// How much memory it holds as long as it is not taken.
-    pub(super) fn held_bytes(&self) -> usize {
-        2 * CHUNK
-    }
+    pub(super) const HELD_BYTES: usize = 2 * CHUNK;
 
     /// Some text, and whether there may be more to come.
     fn some(&mut self) -> (Vec<u8>, bool) {
@@ -100,13 +98,14 @@ impl Listing {
                 });
                 At::Between(None)
             }
-            At::Between(source) => match self.app.store.snapshot_after(source.as_deref()) {
-                Some(snapshot) => self.source(text, &snapshot, None),
-                None => {
+            At::Between(source) => {
+                if let Some(snapshot) = self.app.store.snapshot_after(source.as_deref()) {
+                    self.source(text, &snapshot, None)
+                } else {
                     text.extend_from_slice(b"]}\n");
                     At::End
                 }
-            },
+            }
             At::Within(source, id) => match self.app.store.snapshot(&source) {
                 Some(snapshot) => self.source(text, &snapshot, Some(&id)),
                 None => At::Between(Some(source)),

@@ -2,13 +2,13 @@
 //!
 //! Read from its file for each request that shows one, so that it can be replaced at any time. What
 //! is compared are hashes, in a time that tells neither where they differ nor how long the token
-//! is. Whoever guesses gets a few tries a minute; then they are turned away unread.
+//! is. Whoever guesses gets a few tries a minute; then they are turned away unread, but for the
+//! token that was the right one last.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -16,17 +16,13 @@ use http::header::AUTHORIZATION;
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
+use super::guesses::Guesses;
 use crate::credentials::read_file;
 
 /// How long a request waits for the file.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Wrong tokens that a client may show within [`WINDOW`].
-const TRIES: u32 = 10;
-const WINDOW: Duration = Duration::from_mins(1);
-/// Clients whose tries are remembered: more than anybody has.
-const MAX_CLIENTS: usize = 4096;
 
 /// A bearer token in a file.
 #[derive(Debug)]
@@ -35,16 +31,11 @@ pub struct Token {
     /// One at a time: whoever guesses in parallel gets no more tries, and a file system that hangs
     /// holds one thread.
     turn: Arc<tokio::sync::Mutex<()>>,
-    wrong: Mutex<BTreeMap<IpAddr, Tries>>,
+    wrong: Mutex<Guesses>,
+    /// A digest of the token that was the right one last.
+    known: Mutex<Option<[u8; 32]>>,
     /// Whether it has been logged that the file cannot be used.
     unusable: AtomicBool,
-}
-
-/// Wrong tokens that a client has shown, and since when.
-#[derive(Clone, Copy, Debug)]
-struct Tries {
-    count: u32,
-    since: Instant,
 }
 
 /// Why somebody may not.
@@ -67,6 +58,7 @@ impl Token {
             file,
             turn: Arc::default(),
             wrong: Mutex::default(),
+            known: Mutex::default(),
             unusable: AtomicBool::default(),
         }
     }
@@ -78,8 +70,12 @@ impl Token {
 
     /// Whether a request with these headers, from `peer`, may change anything.
     pub(super) async fn check(&self, peer: IpAddr, headers: &HeaderMap) -> Result<(), Denied> {
-        let shown = Sha256::digest(bearer(headers).ok_or(Denied::Missing)?);
-        self.may_try(peer)?;
+        let shown: [u8; 32] = Sha256::digest(bearer(headers).ok_or(Denied::Missing)?).into();
+        // Whoever guesses from the same address does not keep it from being looked at.
+        let is_known = self.known().is_some_and(|known| known.ct_eq(&shown).into());
+        if !is_known {
+            self.may_try(peer)?;
+        }
         let (turn, file) = (Arc::clone(&self.turn), self.file.clone());
         let read = async {
             let turn = turn.lock_owned().await;
@@ -96,13 +92,18 @@ impl Token {
         if self.unusable.swap(false, Ordering::Relaxed) {
             tracing::info!("the token for registration can be read again");
         }
-        // Others may have tried from there meanwhile.
-        self.may_try(peer)?;
-        let expected = Sha256::digest(token.expose_secret());
-        if bool::from(shown.as_slice().ct_eq(expected.as_slice())) {
+        if !is_known {
+            // Others may have tried from there meanwhile.
+            self.may_try(peer)?;
+        }
+        let expected: [u8; 32] = Sha256::digest(token.expose_secret()).into();
+        if bool::from(shown.ct_eq(&expected)) {
+            *self.known() = Some(expected);
             return Ok(());
         }
-        self.note_wrong(peer);
+        if self.wrong().note(peer) {
+            tracing::warn!(%peer, "somebody shows wrong tokens; they are not read for a minute");
+        }
         Err(Denied::Wrong)
     }
 
@@ -114,43 +115,15 @@ impl Token {
     }
 
     fn may_try(&self, peer: IpAddr) -> Result<(), Denied> {
-        let wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
-        match wrong.get(&network(peer)) {
-            Some(tries) if tries.count >= TRIES => {
-                match WINDOW.checked_sub(tries.since.elapsed()) {
-                    Some(rest) => Err(Denied::TooOften(rest)),
-                    None => Ok(()),
-                }
-            }
-            Some(_) | None => Ok(()),
-        }
+        self.wrong().rest(peer).map_or(Ok(()), |rest| Err(Denied::TooOften(rest)))
     }
 
-    fn note_wrong(&self, peer: IpAddr) {
-        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
-        if wrong.len() >= MAX_CLIENTS {
-            wrong.retain(|_, tries| tries.since.elapsed() < WINDOW);
-        }
-        if wrong.len() >= MAX_CLIENTS {
-            wrong.clear();
-        }
-        let fresh = Tries { count: 0, since: Instant::now() };
-        let tries = wrong.entry(network(peer)).or_insert(fresh);
-        if tries.since.elapsed() >= WINDOW {
-            *tries = fresh;
-        }
-        tries.count = tries.count.saturating_add(1);
-        if tries.count == TRIES {
-            tracing::warn!(%peer, "somebody shows wrong tokens; they are not read for a minute");
-        }
+    fn wrong(&self) -> MutexGuard<'_, Guesses> {
+        self.wrong.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// Who counts as one client: anybody has a whole /64 of IPv6 addresses.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer {
-        IpAddr::V4(_) => peer,
-        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
+    fn known(&self) -> MutexGuard<'_, Option<[u8; 32]>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -344,6 +344,19 @@ async fn whoever_guesses_tokens_is_soon_turned_away_unread() {
 }
 
 #[tokio::test]
+async fn a_token_that_has_been_accepted_is_accepted_beside_any_number_of_guesses() {
+    let desk = Desk::open().await;
+    assert_eq!(desk.post(ADB).await.status(), 201);
+    for guess in 0..30 {
+        let status = desk.post_as(&format!("guess-{guess}"), ADB).await.status();
+        assert_eq!(status, if guess < 10 { 401 } else { 429 });
+        assert_eq!(desk.post(ADB).await.status(), 200);
+    }
+    std::fs::write(desk.file(), "another-token").unwrap();
+    assert_eq!(desk.post(ADB).await.status(), 401, "it is not the one any more");
+}
+
+#[tokio::test]
 async fn a_body_that_is_too_large_or_no_json_is_refused() {
     let desk = Desk::open().await;
     let large = " ".repeat(usize::try_from(MAX_BODY_BYTES).unwrap() + 1);
