@@ -440,6 +440,8 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::OnceLock;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     const DAY: i64 = 86_400;
@@ -828,6 +830,65 @@ mod tests {
         assert_eq!(entered(&mut ledger, &[&failed], true, clocks(120)), 0);
         entered(&mut ledger, &[&task(TaskState::Running, 0, None)], true, clocks(150));
         assert_eq!(entered(&mut ledger, &[&failed], true, clocks(180)), 0);
+    }
+
+    /// A task that fails again and again: when each run starts and ends.
+    fn runs() -> impl Strategy<Value = Vec<(i64, i64)>> {
+        // Longer apart than replicas lag behind, and than polls are.
+        let pairs = proptest::collection::vec((130_i64..600, 10_i64..600), 1..6);
+        pairs.prop_map(|pairs| {
+            let mut now = 0;
+            let mut turn = |seconds| {
+                now += seconds;
+                now
+            };
+            pairs.into_iter().map(|(wait, work)| (turn(wait), turn(work))).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_end_is_counted_once_whatever_replicas_restarts_and_leaps_of_the_clock_do(
+            runs in runs(),
+            lags in proptest::collection::vec(prop_oneof![Just(0_i64), 1_i64..60], 256),
+            trouble in proptest::collection::vec(0_u8..20, 256),
+            skew in -900_i64..900,
+        ) {
+            let (mut rows, mut counted) = (Rows::new(), 0);
+            let off = |second: i64| {
+                let real = clocks(second);
+                Clocks { now: real.now.offset_by(skew), offset: Some(-skew), ..real }
+            };
+            let mut ledger = Ledger::new(off(0));
+            let last = runs.last().map_or(0, |&(_, end)| end) + 300;
+            for ((second, lag), trouble) in (5..last).step_by(30).zip(lags).zip(trouble) {
+                let shown = second - lag;
+                let run = runs.iter().rev().find(|(start, _)| *start <= shown);
+                let tasks: Vec<Task> = run
+                    .map(|&(start, end)| {
+                        if end <= shown {
+                            task(TaskState::Failed, start, Some(end))
+                        } else {
+                            task(TaskState::Running, start, None)
+                        }
+                    })
+                    .into_iter()
+                    .collect();
+                let mut at = off(second);
+                match trouble {
+                    0 => {
+                        keep(&mut ledger, &mut rows);
+                        ledger = restored(&rows, at);
+                    }
+                    1 => at.now = at.now.offset_by(40 * DAY),
+                    2 => at.now = at.now.offset_by(-40 * DAY),
+                    _ => {}
+                }
+                let is_whole = trouble != 3;
+                counted += ledger.enter(&tasks, is_whole, |_| false, at).len();
+            }
+            prop_assert_eq!(counted, runs.len());
+        }
     }
 
     /// What is kept of a ledger, by table and name.
