@@ -6,6 +6,7 @@
 //!   Their end time tells, whenever they come into view: a first good poll may be late, and a
 //!   cluster newly found. Where there is none, the first poll that read the source to its end does.
 //!   An end that the clocks are too coarse to place is news only if the first poll did not show it.
+//!   So it is with clusters and instances that the configuration names later.
 //! - A task seen unfinished and then final is counted, and so is one that began and ended between
 //!   two polls.
 //! - An end time that becomes known or changes later belongs to the same run. A **new run** of the
@@ -17,7 +18,7 @@
 //!
 //! Ends are the vendor's, so all of this goes by the vendor's clock. Ours may leap.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use tokio::time::Instant;
 
 use crate::journal::{Batch, Contents, Table};
 use crate::sabotage::{self, Bug};
-use crate::task::{Origin, Task, TaskState, Timestamp};
+use crate::task::{Origin, Resource, Task, TaskState, Timestamp};
 
 /// How long a task is remembered after it was last seen: longer than any vendor's list
 /// reaches back, so that it rarely comes into view again once it is forgotten.
@@ -45,6 +46,8 @@ const GRAIN: Duration = Duration::from_hours(24);
 
 /// One row a source: its [`Baseline`].
 const BASELINES: Table = Table("baseline");
+/// One row a source: its [`Reach`].
+const REACHES: Table = Table("reach");
 /// One row a task: its [`Run`].
 const RUNS: Table = Table("run");
 
@@ -65,6 +68,13 @@ impl Clocks {
         self.now.offset_by(self.offset.unwrap_or(0))
     }
 
+    /// When it was `instant`, by the vendor's clock, and up to a second earlier.
+    fn ago(&self, instant: Instant) -> Timestamp {
+        let elapsed = self.instant.saturating_duration_since(instant);
+        let whole = Duration::from_secs(elapsed.as_secs());
+        self.vendors().saturating_sub(if whole < elapsed { whole + TICK } else { whole })
+    }
+
     /// How wrong that may be.
     fn error(&self) -> Duration {
         if self.offset.is_some() { TICK } else { SKEW }
@@ -75,6 +85,9 @@ impl Clocks {
 #[derive(Debug)]
 pub struct Ledger {
     baseline: Baseline,
+    /// `None` until it is known.
+    reach: Option<Reach>,
+    reach_changed: bool,
     runs: HashMap<Arc<str>, Run>,
     /// What is not in the journal yet: ids of runs, and the baseline.
     changed: BTreeSet<Arc<str>>,
@@ -94,6 +107,16 @@ struct Baseline {
     /// The latest end that has been forgotten, by the vendor's clock; `None` if none has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     forgotten_until: Option<Timestamp>,
+}
+
+/// Which clusters and instances are watched, or have been, and since when by the vendor's clock;
+/// `None` where that is since the source is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Reach {
+    named: BTreeMap<Box<str>, Option<Timestamp>>,
+    /// Whether the others are watched, too.
+    all: bool,
+    others: Option<Timestamp>,
 }
 
 /// The latest run of a task. Times are the vendor's, but for `settled`.
@@ -133,6 +156,19 @@ struct Pulse {
     vendors: Timestamp,
 }
 
+/// How the vendor's time, as far as it is known, has passed since the last poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Passing {
+    /// It has leapt, or there is nothing to compare it with.
+    Unknown,
+    /// As the clock that never leaps.
+    Evenly,
+    /// So, and it is an answer's, or has passed so for a day: it is certain how late it is.
+    Known,
+    /// There is nothing to compare it with, but it is an answer's.
+    KnownAtOnce,
+}
+
 /// A task has ended, for the first time in its run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Completion {
@@ -147,6 +183,8 @@ impl Ledger {
     pub fn new(at: Clocks) -> Self {
         Self {
             baseline: Baseline { watching_since: at.now, complete: false, forgotten_until: None },
+            reach: None,
+            reach_changed: false,
             runs: HashMap::new(),
             changed: BTreeSet::new(),
             baseline_changed: true,
@@ -166,6 +204,7 @@ impl Ledger {
             ledger.baseline_changed = false;
             ledger.begun = None;
         }
+        ledger.reach = contents.take(REACHES, source).pop().map(|(_, reach)| reach);
         let runs = contents.take::<Run>(RUNS, source).into_iter();
         ledger.runs = runs.map(|(id, run)| (id.into(), run)).collect();
         ledger
@@ -175,6 +214,9 @@ impl Ledger {
     pub fn save(&mut self, source: &str, batch: &mut Batch) {
         if std::mem::take(&mut self.baseline_changed) {
             batch.put(BASELINES, source, "", &self.baseline);
+        }
+        if std::mem::take(&mut self.reach_changed) {
+            batch.put(REACHES, source, "", &self.reach);
         }
         for id in std::mem::take(&mut self.changed) {
             match self.runs.get(&id) {
@@ -187,6 +229,7 @@ impl Ledger {
     /// Puts into `batch` that none of it is of use any more.
     pub fn forget(&self, source: &str, batch: &mut Batch) {
         batch.remove(BASELINES, source, "");
+        batch.remove(REACHES, source, "");
         for id in self.runs.keys().chain(&self.changed) {
             batch.remove(RUNS, source, id);
         }
@@ -195,6 +238,24 @@ impl Ledger {
     /// Whether the baseline is complete: from then on what comes into view is news.
     pub fn is_watching(&self) -> bool {
         self.baseline.complete
+    }
+
+    /// Says which clusters or instances the configuration names, none meaning all, before what a poll
+    /// saw of them is entered. Those that it has not named before are watched from now on.
+    pub fn reach(&mut self, resources: &[Arc<Resource>], at: Clocks) {
+        let since = self.reach.is_some().then(|| at.vendors());
+        let mut reach = self.reach.clone().unwrap_or_default();
+        for resource in resources {
+            let since = if reach.all { reach.others } else { since };
+            reach.named.entry(resource.id.clone()).or_insert(since);
+        }
+        if resources.is_empty() && !reach.all {
+            (reach.all, reach.others) = (true, since);
+        }
+        if self.reach.as_ref() != Some(&reach) {
+            self.reach = Some(reach);
+            self.reach_changed = true;
+        }
     }
 
     /// Enters what a poll saw, and returns the ends to be counted. `complete` says that the poll
@@ -207,6 +268,10 @@ impl Ledger {
         wanted: impl Fn(&str) -> bool,
         at: Clocks,
     ) -> Vec<Completion> {
+        let passing = self.feel_the_pulse(at);
+        if passing == Passing::Evenly || passing == Passing::Known {
+            self.put_right(at);
+        }
         let mut completions = Vec::new();
         for task in tasks {
             if task.state.is_final() {
@@ -217,7 +282,6 @@ impl Ledger {
                 self.enter_unfinished(task, at);
             }
         }
-        let time_is_known = self.feel_the_pulse(at);
         if complete {
             if !self.baseline.complete {
                 // What comes into view from now on was not in the first poll.
@@ -225,7 +289,7 @@ impl Ledger {
                 self.baseline = Baseline { watching_since, complete: true, ..self.baseline };
                 self.baseline_changed = true;
             }
-            if time_is_known {
+            if matches!(passing, Passing::Known | Passing::KnownAtOnce) {
                 self.forget_old(wanted, at.vendors());
             }
         }
@@ -243,35 +307,35 @@ impl Ledger {
         match self.begun {
             _ if self.baseline.complete => since,
             // Our clock may have been put right since then.
-            Some(begun) => {
-                let elapsed = at.instant.saturating_duration_since(begun);
-                let whole = Duration::from_secs(elapsed.as_secs());
-                let up = if whole < elapsed { whole + TICK } else { whole };
-                at.vendors().saturating_sub(up)
-            }
+            Some(begun) => at.ago(begun),
             None => since.offset_by(at.offset.unwrap_or(0)),
         }
     }
 
-    /// Whether it is certain how late it is, by the vendor's clock: it has gone on since the last
-    /// poll as the clock that never leaps has, and is an answer's, or has done so for a day.
-    fn feel_the_pulse(&mut self, at: Clocks) -> bool {
+    /// Nobody has watched since a time that is yet to come: the clock was wrong when that was noted.
+    fn put_right(&mut self, at: Clocks) {
+        let Baseline { watching_since, complete, .. } = self.baseline;
+        if complete && watching_since > at.vendors() {
+            let since = self.begun.map_or(at.vendors(), |begun| at.ago(begun));
+            self.baseline.watching_since = since.saturating_sub(at.error());
+            self.baseline_changed = true;
+        }
+    }
+
+    /// Compares how time has passed since the last poll.
+    fn feel_the_pulse(&mut self, at: Clocks) -> Passing {
         let vendors = at.vendors();
-        let steady_since = match self.pulse {
-            None => at.instant,
-            Some(pulse) => {
-                let due = pulse.vendors + at.instant.saturating_duration_since(pulse.instant);
-                let leap = due.since(vendors).max(vendors.since(due));
-                if leap > SKEW {
-                    self.pulse =
-                        Some(Pulse { steady_since: at.instant, instant: at.instant, vendors });
-                    return false;
-                }
-                pulse.steady_since
-            }
+        let beat = |steady_since| Pulse { steady_since, instant: at.instant, vendors };
+        let Some(last) = self.pulse.replace(beat(at.instant)) else {
+            return if at.offset.is_some() { Passing::KnownAtOnce } else { Passing::Unknown };
         };
-        self.pulse = Some(Pulse { steady_since, instant: at.instant, vendors });
-        at.offset.is_some() || at.instant.saturating_duration_since(steady_since) >= GRAIN
+        let due = last.vendors + at.instant.saturating_duration_since(last.instant);
+        if due.since(vendors).max(vendors.since(due)) > SKEW {
+            return Passing::Unknown;
+        }
+        self.pulse = Some(beat(last.steady_since));
+        let steady_for = at.instant.saturating_duration_since(last.steady_since);
+        if at.offset.is_some() || steady_for >= GRAIN { Passing::Known } else { Passing::Evenly }
     }
 
     /// Forgets what has not been seen for [`MEMORY`], and remembers up to when.
@@ -374,6 +438,11 @@ impl Ledger {
     /// Whether a task that was never seen before, and has ended, has done so since we watch.
     fn is_news(&self, task: &Task, at: Clocks) -> bool {
         let Baseline { complete, .. } = self.baseline;
+        let reached = self.reach.as_ref().and_then(|reach| reach.since(&task.resource.id));
+        let time = task.ended.or(task.started).or(task.created);
+        if reached.zip(time).is_some_and(|(since, time)| time <= since) {
+            return false;
+        }
         let Some(ended) = task.ended else { return complete };
         let since = self.watching_since(at);
         if complete {
@@ -392,6 +461,13 @@ impl Ledger {
         }
         self.runs.insert(Arc::clone(id), run);
         self.changed.insert(Arc::clone(id));
+    }
+}
+
+impl Reach {
+    /// Since when a cluster or instance is watched; `None` if that is since the source is.
+    fn since(&self, resource: &str) -> Option<Timestamp> {
+        self.named.get(resource).copied().unwrap_or(self.others)
     }
 }
 
@@ -437,7 +513,6 @@ fn duration(task: &Task) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::sync::OnceLock;
 
     use proptest::prelude::*;
@@ -832,6 +907,35 @@ mod tests {
         assert_eq!(entered(&mut ledger, &[&failed], true, clocks(180)), 0);
     }
 
+    #[test]
+    fn what_had_ended_on_an_instance_before_it_was_named_is_not_counted() {
+        let named = |ids: &[&str]| -> Vec<Arc<Resource>> {
+            ids.iter().map(|&id| Arc::new(Resource::new(id))).collect()
+        };
+        let failed = |id: &str, resource: &str, end| Task {
+            id: id.into(),
+            resource: Arc::new(Resource::new(resource)),
+            ..task(TaskState::Failed, end - 10, Some(end))
+        };
+        let mut ledger = Ledger::new(clocks(0));
+        let mut poll = |second, names: &[&str], tasks: &[&Task]| {
+            ledger.reach(&named(names), clocks(second));
+            let row = serde_json::to_string(&ledger.reach).unwrap();
+            ledger.reach = serde_json::from_str(&row).unwrap();
+            entered(&mut ledger, tasks, true, clocks(second))
+        };
+        assert_eq!(poll(30, &["a"], &[]), 0);
+        assert_eq!(poll(60, &["a"], &[&failed("1", "a", 50)]), 1);
+        assert_eq!(poll(90, &["a", "b"], &[&failed("2", "b", 70), &failed("3", "a", 70)]), 1);
+        assert_eq!(poll(120, &["a", "b"], &[&failed("4", "b", 100)]), 1);
+        assert_eq!(poll(150, &["a"], &[]), 0);
+        assert_eq!(poll(180, &["a", "b"], &[&failed("5", "b", 160)]), 1, "it was watched before");
+        assert_eq!(poll(210, &[], &[&failed("6", "c", 190), &failed("7", "b", 190)]), 1);
+        assert_eq!(poll(240, &[], &[&failed("8", "c", 220)]), 1);
+        assert_eq!(poll(270, &["c", "d"], &[&failed("9", "c", 255), &failed("10", "d", 200)]), 1);
+        assert_eq!(poll(300, &["c", "d"], &[&failed("11", "d", 280)]), 1);
+    }
+
     /// A task that fails again and again: when each run starts and ends.
     fn runs() -> impl Strategy<Value = Vec<(i64, i64)>> {
         // Longer apart than replicas lag behind, and than polls are.
@@ -852,14 +956,16 @@ mod tests {
             runs in runs(),
             lags in proptest::collection::vec(prop_oneof![Just(0_i64), 1_i64..60], 256),
             trouble in proptest::collection::vec(0_u8..20, 256),
-            skew in -900_i64..900,
+            skew in prop_oneof![Just(None), (-900_i64..900).prop_map(Some)],
         ) {
             let (mut rows, mut counted) = (Rows::new(), 0);
-            let off = |second: i64| {
-                let real = clocks(second);
-                Clocks { now: real.now.offset_by(skew), offset: Some(-skew), ..real }
+            // Where answers tell the vendor's time, ours may be off, and leap, as it likes. Where
+            // none does, it is right, but for a poll now and then that is not the first.
+            let off = |second: i64, leap: i64| {
+                let (real, off) = (clocks(second), skew.unwrap_or(0) + leap);
+                Clocks { now: real.now.offset_by(off), offset: skew.map(|_| -off), ..real }
             };
-            let mut ledger = Ledger::new(off(0));
+            let mut ledger = Ledger::new(off(0, 0));
             let last = runs.last().map_or(0, |&(_, end)| end) + 300;
             for ((second, lag), trouble) in (5..last).step_by(30).zip(lags).zip(trouble) {
                 let shown = second - lag;
@@ -874,21 +980,36 @@ mod tests {
                     })
                     .into_iter()
                     .collect();
-                let mut at = off(second);
-                match trouble {
-                    0 => {
-                        keep(&mut ledger, &mut rows);
-                        ledger = restored(&rows, at);
-                    }
-                    1 => at.now = at.now.offset_by(40 * DAY),
-                    2 => at.now = at.now.offset_by(-40 * DAY),
-                    _ => {}
+                let leap = match trouble {
+                    1 if skew.is_some() || second > 5 => 40 * DAY,
+                    2 if skew.is_some() || second > 5 => -40 * DAY,
+                    _ => 0,
+                };
+                let at = off(second, leap);
+                if trouble == 0 {
+                    keep(&mut ledger, &mut rows);
+                    ledger = restored(&rows, at);
                 }
-                let is_whole = trouble != 3;
-                counted += ledger.enter(&tasks, is_whole, |_| false, at).len();
+                counted += ledger.enter(&tasks, trouble != 3, |_| false, at).len();
             }
             prop_assert_eq!(counted, runs.len());
         }
+    }
+
+    #[test]
+    fn a_baseline_by_a_clock_that_had_leapt_ahead_is_put_right() {
+        let by = |second, leap| {
+            let real = clocks(second);
+            Clocks { now: real.now.offset_by(leap), offset: None, ..real }
+        };
+        let mut ledger = Ledger::new(by(0, 0));
+        assert_eq!(entered(&mut ledger, &[], true, by(30, 40 * DAY)), 0);
+        assert_eq!(entered(&mut ledger, &[], true, by(60, 0)), 0);
+        assert_eq!(entered(&mut ledger, &[], true, by(90, 0)), 0);
+        assert_eq!(
+            entered(&mut ledger, &[&task(TaskState::Failed, 70, Some(80))], true, by(120, 0)),
+            1
+        );
     }
 
     /// What is kept of a ledger, by table and name.

@@ -366,6 +366,7 @@ impl Poller {
         let (progress, mut steps) = Progress::told();
         let progress = if patience == Patience::None { Progress::default() } else { progress };
         let (mut parts, mut at) = (Parts::new(begun), clocks(&source.caller));
+        ledger.reach(&source.resources, at);
         // Whose tasks the answers are, before the tasks are entered.
         let mut asked = None;
         let watchlist = Arc::clone(&source.watchlist);
