@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use http::uri::Authority;
 use http::{Request, Response};
@@ -325,6 +327,8 @@ fn proxy_secrets(options: &NetworkOptions) -> Secrets {
             secrets.value(user);
             secrets.value(user.split_once(':').unwrap_or_default().1);
         }
+        // As it is sent, which nobody can decode in another case.
+        secrets.value(&STANDARD.encode(&*plain));
     }
     secrets
 }
