@@ -9,6 +9,9 @@
 //!   until it is seen again. Absence is never success.
 //! - Finished and vanished tasks stay for their retention, counted from the poll that first saw
 //!   them so, however old the vendor's end time. Unfinished tasks never expire by age.
+//! - A vanished task is sought for as long as the ledger remembers it, also when it is no longer
+//!   shown. Only a vendor that has said several times, over hours, that there is no such task ends
+//!   that.
 //! - A task has moved when the vendor gives another state, another progress, or steps that are
 //!   further on: a word that means the same state is no change, nor is silence, nor the time left.
 //! - An estimated end goes when its time has come, and with the state in which it was made.
@@ -22,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::estimate::Progression;
 use crate::journal::{Batch, Contents, Table};
-use crate::ledger::Ledger;
+use crate::ledger::{self, Ledger};
 use crate::sabotage::{self, Bug};
 use crate::source::Fetched;
 use crate::store::Tracked;
@@ -47,11 +50,15 @@ const TASKS: Table = Table("task");
 /// How old the last sighting of an unfinished task in the journal may be: it need not be written at
 /// every poll only to say that nothing has changed.
 const GRAIN: Duration = Duration::from_mins(5);
+/// How often, and over how long, a vendor has to say that there is no such task.
+const DENIALS: (u32, Duration) = (4, Duration::from_hours(2));
 
 /// The tasks of one source.
 #[derive(Debug, Default)]
 pub struct Book {
     entries: Vec<Entry>,
+    /// Vanished tasks that are no longer shown, but still sought.
+    sought: Vec<Entry>,
     /// Tasks that are in the journal but no longer here.
     dropped: Vec<Arc<str>>,
 }
@@ -72,6 +79,30 @@ struct Entry {
     /// The log has told of its failure without the error text, which it still has to tell.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     owes_text: bool,
+    #[serde(default, skip_serializing_if = "Denials::is_none")]
+    denials: Denials,
+}
+
+/// How often the vendor has said that there is no such task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Denials {
+    count: u32,
+    first: Option<Timestamp>,
+    /// It was often enough, or nobody wants to know any more: the task is not sought any longer.
+    is_over: bool,
+}
+
+impl Denials {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn add(&mut self, now: Timestamp) {
+        let (count, over) = DENIALS;
+        let first = *self.first.get_or_insert(now);
+        self.count = count.min(self.count.saturating_add(1));
+        self.is_over |= self.count == count && now.since(first) >= over;
+    }
 }
 
 /// What is to be shown of a [`Book`].
@@ -100,7 +131,7 @@ impl Book {
         for id in self.dropped.drain(..).filter(|_| !sabotage::is(Bug::RowsKept)) {
             batch.remove(TASKS, source, &id);
         }
-        for entry in &mut self.entries {
+        for entry in self.entries.iter_mut().chain(&mut self.sought) {
             let Tracked { task, last_seen, settled, .. } = &entry.tracked;
             let old = |saved| settled.is_none() && last_seen.since(saved) >= GRAIN;
             if entry.saved.is_none_or(old) {
@@ -112,7 +143,8 @@ impl Book {
 
     /// Forgets every task, and puts that into `batch`.
     pub fn forget(&mut self, source: &str, batch: &mut Batch) {
-        let ids = self.entries.drain(..).map(|entry| entry.tracked.task.id);
+        let entries = self.entries.drain(..).chain(self.sought.drain(..));
+        let ids = entries.map(|entry| entry.tracked.task.id);
         for id in ids.chain(self.dropped.drain(..)) {
             batch.remove(TASKS, source, &id);
         }
@@ -152,6 +184,12 @@ impl Book {
         std::mem::take(&mut entry.owes_text).then_some(task)
     }
 
+    /// The tasks whose end has not been seen and is still of interest, shown or not.
+    pub fn open(&self, now: Timestamp) -> impl Iterator<Item = &Tracked> {
+        let entries = self.entries.iter().chain(&self.sought);
+        entries.filter(move |entry| entry.is_open(now)).map(|entry| &entry.tracked)
+    }
+
     /// Whether any task is still to end.
     pub fn any_unfinished(&self) -> bool {
         self.tasks().any(|tracked| tracked.settled.is_none())
@@ -170,6 +208,10 @@ impl Book {
             fetched.tasks.into_iter().map(|task| (Arc::clone(&task.id), task)).collect();
         let gone: HashSet<Arc<str>> = fetched.gone.into_iter().collect();
         let left_over: HashSet<Arc<str>> = fetched.left_over.into_iter().collect();
+        let unanswered: HashSet<Arc<str>> = fetched.unanswered.into_iter().collect();
+        let is_found = |entry: &mut Entry| found.contains_key(&entry.tracked.task.id);
+        self.entries.extend(self.sought.extract_if(.., is_found));
+        self.note_denials(&fetched.denied, &fetched.unwanted, now);
         let mut transitions = Vec::new();
         for entry in &mut self.entries {
             let tracked = &mut entry.tracked;
@@ -182,7 +224,9 @@ impl Book {
                 transitions.extend(entry.see(task, ledger, now));
             } else if tracked.settled.is_none()
                 && (fetched.complete && !left_over.contains(&tracked.task.id)
-                    || gone.contains(&tracked.task.id))
+                    || gone.contains(&tracked.task.id)
+                    || unanswered.contains(&tracked.task.id)
+                        && now.since(tracked.last_seen) > keeping.stale_after)
                 && !sabotage::is(Bug::AbsenceIgnored)
             {
                 if entry.told.lose() {
@@ -208,22 +252,38 @@ impl Book {
         transitions
     }
 
+    fn note_denials(&mut self, denied: &[Arc<str>], unwanted: &[Arc<str>], now: Timestamp) {
+        if denied.is_empty() && unwanted.is_empty() {
+            return;
+        }
+        let denied: HashSet<&Arc<str>> = denied.iter().collect();
+        let unwanted: HashSet<&Arc<str>> = unwanted.iter().collect();
+        for entry in self.entries.iter_mut().chain(&mut self.sought) {
+            let (id, before) = (&entry.tracked.task.id, entry.denials);
+            if denied.contains(id) {
+                entry.denials.add(now);
+            }
+            entry.denials.is_over |= unwanted.contains(id);
+            if entry.denials != before {
+                entry.saved = None;
+            }
+        }
+    }
+
     /// Drops what has been shown for its time, and calls unknown what has been silent for too long.
     pub fn age(&mut self, keeping: &Keeping, now: Timestamp) {
-        for Entry { tracked, .. } in &mut self.entries {
+        for Entry { tracked, .. } in self.entries.iter_mut().chain(&mut self.sought) {
             // A clock that is set back must not make anything younger than it is.
             tracked.last_seen = tracked.last_seen.min(now);
             tracked.progress_changed = tracked.progress_changed.min(now);
             tracked.settled = tracked.settled.map(|settled| settled.min(now));
         }
-        let dropped = &mut self.dropped;
-        self.entries.retain(|Entry { tracked, .. }| {
-            let keep = !tracked.has_expired(keeping, now) || sabotage::is(Bug::NoRetention);
-            if !keep {
-                dropped.push(Arc::clone(&tracked.task.id));
-            }
-            keep
-        });
+        let expired = |entry: &mut Entry| {
+            entry.tracked.has_expired(keeping, now) && !sabotage::is(Bug::NoRetention)
+        };
+        self.sought.extend(self.entries.extract_if(.., expired));
+        let over = self.sought.extract_if(.., |entry| !entry.is_open(now));
+        self.dropped.extend(over.map(|entry| entry.tracked.task.id));
         for Entry { tracked, .. } in &mut self.entries {
             if tracked.settled.is_none()
                 && now.since(tracked.last_seen) > keeping.stale_after
@@ -301,7 +361,15 @@ impl Entry {
             progression,
             told: Told::default(),
             owes_text: false,
+            denials: Denials::default(),
         }
+    }
+
+    /// Whether the task's end has not been seen and is still of interest.
+    fn is_open(&self, now: Timestamp) -> bool {
+        let Tracked { task, last_seen, settled, .. } = &self.tracked;
+        let is_remembered = settled.is_none() || now.since(*last_seen) < ledger::MEMORY;
+        !task.state.is_final() && is_remembered && !self.denials.is_over
     }
 
     /// Takes in a new sighting. What an answer by id leaves out stays as the list had it.
@@ -319,6 +387,7 @@ impl Entry {
         self.progression.see(&task, now);
         tracked.estimated_end = self.progression.estimated_end(&task, now);
         tracked.last_seen = now;
+        self.denials = Denials::default();
         let settled = ledger.settled(&task.id);
         let ended = std::mem::replace(&mut tracked.settled, settled) != settled;
         // The same text is kept once: answers repeat it at every poll.

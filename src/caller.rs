@@ -99,6 +99,9 @@ pub enum FetchError {
     /// The answer made no sense.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// The answer makes sense, but what was looked for is not there. Says what helps.
+    #[error("{0}")]
+    NothingFound(&'static str),
     /// Not asked, to spare the account's budget.
     #[error(transparent)]
     Budget(#[from] Spent),
@@ -112,7 +115,7 @@ impl FetchError {
             Self::Refused(refusal) => refusal.redact(redactor),
             Self::Decode(error) => error.redact(redactor),
             // In our own words, or redacted where the session was asked for.
-            Self::Credentials(_) | Self::Signing(_) | Self::Budget(_) => {}
+            Self::Credentials(_) | Self::Signing(_) | Self::NothingFound(_) | Self::Budget(_) => {}
         }
     }
 
@@ -124,6 +127,7 @@ impl FetchError {
             Self::Transport(error) => error.reason(),
             Self::Decode(_) => Reason::Decode,
             Self::Budget(_) => Reason::Budget,
+            Self::NothingFound(_) => Reason::Client,
             Self::Refused(refusal) => match refusal.kind {
                 RefusalKind::Unauthenticated
                 | RefusalKind::CredentialsExpired
@@ -143,7 +147,11 @@ impl FetchError {
         match self {
             Self::Refused(refusal) => refusal.retry_after,
             Self::Credentials(error) => error.retry_after(),
-            Self::Signing(_) | Self::Transport(_) | Self::Decode(_) | Self::Budget(_) => None,
+            Self::Signing(_)
+            | Self::Transport(_)
+            | Self::Decode(_)
+            | Self::NothingFound(_)
+            | Self::Budget(_) => None,
         }
     }
 
@@ -155,6 +163,7 @@ impl FetchError {
             | Self::Signing(_)
             | Self::Transport(_)
             | Self::Decode(_)
+            | Self::NothingFound(_)
             | Self::Budget(_) => None,
         }
     }
@@ -167,6 +176,7 @@ impl FetchError {
             | Self::Signing(_)
             | Self::Transport(_)
             | Self::Decode(_)
+            | Self::NothingFound(_)
             | Self::Budget(_) => None,
         }
     }
@@ -175,7 +185,7 @@ impl FetchError {
     pub fn ends_the_poll(&self) -> bool {
         match self {
             Self::Credentials(_) | Self::Signing(_) | Self::Transport(_) | Self::Budget(_) => true,
-            Self::Decode(_) => false,
+            Self::Decode(_) | Self::NothingFound(_) => false,
             Self::Refused(refusal) => match refusal.kind {
                 RefusalKind::Unauthenticated
                 | RefusalKind::CredentialsExpired
@@ -262,6 +272,7 @@ impl Caller {
             | FetchError::Signing(_)
             | FetchError::Transport(_)
             | FetchError::Decode(_)
+            | FetchError::NothingFound(_)
             | FetchError::Budget(_) => return None,
         };
         let is_better = !mended.contains(&mend)

@@ -19,7 +19,7 @@ use crate::credentials::CredentialsError;
 use crate::guard;
 use crate::metrics::Reason;
 use crate::policy::{Policy, policies};
-use crate::source::Source;
+use crate::source::{NO_PROJECT, Source};
 use crate::store::SourceInfo;
 use crate::transport::TransportError;
 
@@ -171,9 +171,7 @@ async fn ask_one(source: &mut Source, query: &Query) -> Finding {
             let mut finding = judge(caller, query.operation, &first, second.as_ref());
             if last.result.is_ok() {
                 finding.permission = Verdict::Unknown;
-                finding
-                    .trouble
-                    .push("the region has no project of its name: give `project_id`".to_owned());
+                finding.trouble.push(NO_PROJECT.to_owned());
             }
             return finding;
         };
@@ -249,6 +247,7 @@ fn verdicts<T>(result: &Result<T, FetchError>) -> [Verdict; 3] {
             | FetchError::Decode(_)
             | FetchError::Credentials(_)
             | FetchError::Signing(_)
+            | FetchError::NothingFound(_)
             | FetchError::Budget(_),
         ) => [Unknown; 3],
         Err(FetchError::Refused(refusal)) if !refusal.has_code() => [Unknown; 3],
@@ -278,6 +277,7 @@ fn told(error: &FetchError, caller: &Caller) -> String {
         FetchError::Credentials(_)
         | FetchError::Signing(_)
         | FetchError::Refused(_)
+        | FetchError::NothingFound(_)
         | FetchError::Budget(_) => error.to_string(),
     }
 }
@@ -308,7 +308,10 @@ fn advice(error: &FetchError, caller: &Caller, operation: &Operation) -> Option<
                 }
             })
         }
-        FetchError::Credentials(_) | FetchError::Signing(_) | FetchError::Budget(_) => None,
+        FetchError::Credentials(_)
+        | FetchError::Signing(_)
+        | FetchError::NothingFound(_)
+        | FetchError::Budget(_) => None,
         FetchError::Refused(refusal) if !refusal.has_code() => {
             said("a proxy or a load balancer may have answered, or `endpoint` is wrong")
         }

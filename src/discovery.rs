@@ -61,11 +61,6 @@ impl Discovery {
         !self.cut
     }
 
-    /// Whether some that there are were not shown.
-    pub fn is_incomplete(&self) -> bool {
-        self.incomplete
-    }
-
     /// Looks again if it is time to: asks `first` and up to `max_pages` in all.
     pub async fn refresh(
         &mut self,
@@ -105,7 +100,19 @@ impl Discovery {
             look.found.extend(page.resources.into_iter().map(|each| (each.id.clone(), each)));
             next = page.next.into_iter().next();
         }
-        let Look { found, incomplete, .. } = look;
+        let Look { mut found, incomplete, .. } = look;
+        if incomplete {
+            // What such a list leaves out need not be gone.
+            for known in &self.resources {
+                found.entry(known.id.clone()).or_insert_with(|| Arc::clone(known));
+            }
+            if !self.incomplete {
+                tracing::warn!(
+                    source = caller.info.name,
+                    "the list of clusters does not add up: the vendor counts more than it shows"
+                );
+            }
+        }
         self.log_changes(caller, &found, next.is_some(), max_pages);
         self.cut = next.is_some();
         self.incomplete = incomplete;

@@ -38,6 +38,7 @@
 //! | [`check`] | One question to each source, and what its answer proves |
 //! | [`discovery`] | Which clusters there are, looked for at an interval of its own |
 //! | [`coverage`] | Over which time tasks have been seen, and where there are gaps |
+//! | [`retries`] | Which clusters, instances and ids fail, and when each is asked again. Pure |
 //! | [`source`] | `Source`: one API, account and region; `fetch` is one poll |
 //! | [`progress`] | What a poll tells while it lasts, and how it goes on where it was throttled |
 //! | [`watchlist`] | The task ids that a source asks for besides what the vendor lists |
@@ -109,6 +110,7 @@ pub mod reading;
 pub mod redaction;
 pub mod registration;
 pub mod reload;
+pub mod retries;
 pub mod sabotage;
 pub mod scrapes;
 pub mod server;

@@ -136,7 +136,8 @@ async fn check_online(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Polls every source once and prints its tasks; a source that could not be polled is a problem.
+/// Polls every source once and prints its tasks; a source that could not be polled in full is a
+/// problem.
 async fn tasks(config: &Config, output: Output) -> anyhow::Result<()> {
     let snapshots = Exporter::new(config, None)?.poll_once().await;
     match output {
@@ -147,10 +148,14 @@ async fn tasks(config: &Config, output: Output) -> anyhow::Result<()> {
     }
     let failed: Vec<&str> = snapshots
         .iter()
-        .filter(|snapshot| !snapshot.up)
+        .filter(|snapshot| !snapshot.up || !snapshot.failing_resources.is_empty())
         .map(|snapshot| snapshot.source.name.as_str())
         .collect();
-    anyhow::ensure!(failed.is_empty(), "could not be polled: {}", failed.join(", "));
+    anyhow::ensure!(
+        failed.is_empty(),
+        "could not be polled, or not in full: {}",
+        failed.join(", ")
+    );
     Ok(())
 }
 

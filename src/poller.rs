@@ -23,7 +23,7 @@ use crate::progress::{Progress, Step};
 use crate::registration::Registrations;
 use crate::sabotage::{self, Bug};
 use crate::source::{Fetched, Source};
-use crate::store::{Snapshot, SourceInfo, Store, Tracked};
+use crate::store::{FailingResource, Snapshot, SourceInfo, Store, Tracked};
 use crate::tally::Tally;
 use crate::task::{Task, TaskState, Timestamp};
 use crate::tenant::Tenant;
@@ -202,6 +202,7 @@ struct History {
     budget: Option<Left>,
     credentials_expiry: Option<Timestamp>,
     missing_resources: Vec<Box<str>>,
+    failing_resources: Vec<FailingResource>,
     next_poll: Option<Timestamp>,
     /// Why the last poll failed, if it did.
     failed: Option<Reason>,
@@ -256,7 +257,7 @@ impl Poller {
             registrations: shelves.registrations,
             tenant: past.as_ref().map(|past| past.tenant.clone()).unwrap_or_default(),
             book: Book::restore(&info.name, contents),
-            coverage: past.as_ref().map(|past| past.coverage).unwrap_or_default(),
+            coverage: past.as_ref().map(|past| past.coverage.clone()).unwrap_or_default(),
             backoff: Backoff::default(),
             slowed: None,
             history,
@@ -360,9 +361,8 @@ impl Poller {
         let begun = Instant::now();
         let Self { source, ledger, watch, texts, random } = self;
         watch.polling_since = Some(begun);
-        let known: Vec<Tracked> =
-            watch.book.tasks().filter(|tracked| !tracked.task.state.is_final()).cloned().collect();
-        let covered_until = watch.coverage.until();
+        let known: Vec<Tracked> = watch.book.open(watch.clock.now()).cloned().collect();
+        let coverage = watch.coverage.clone();
         let (progress, mut steps) = Progress::told();
         let progress = if patience == Patience::None { Progress::default() } else { progress };
         let (mut parts, mut at) = (Parts::new(begun), clocks(&source.caller));
@@ -374,7 +374,7 @@ impl Poller {
         let mut fetched = {
             let ledger = Mutex::new(&mut *ledger);
             let settled = |id: &str| lock(&ledger).settled(id).is_some();
-            let fetch = source.fetch(&known, covered_until, &settled, progress);
+            let fetch = source.fetch(&known, &coverage, &settled, progress);
             tokio::pin!(fetch);
             // While the vendor keeps us waiting, what is known grows old all the same.
             loop {
@@ -402,7 +402,7 @@ impl Poller {
                 }
             }
         };
-        let is_done = fetched.left_over.is_empty();
+        let is_done = !fetched.out_of_time;
         watch.polling_since = None;
         while let Ok(step) = steps.try_recv() {
             if let Step::Seen(tasks) = step {
@@ -610,9 +610,11 @@ impl Watch {
         let now = at.now;
         let failure = fetched.failure.take();
         let was_in_gap = self.coverage.is_in_gap();
-        let gap = fetched.covers.and_then(|span| self.coverage.add(span));
+        let were_behind = self.coverage.are_behind().map(Into::into).collect::<Vec<Box<str>>>();
+        let gap = fetched.covers.take().and_then(|covers| self.coverage.add(covers));
         let gap = gap.filter(|_| !sabotage::is(Bug::GapNotDeclared));
-        if was_in_gap || gap.is_some() {
+        let is_other = !self.coverage.are_behind().eq(were_behind.iter().map(|id| &**id));
+        if was_in_gap || gap.is_some() || is_other {
             // After a restart it must neither be found again nor go on.
             self.saved = None;
         }
@@ -620,6 +622,7 @@ impl Watch {
             self.log_gap(&gap);
         }
         self.history.missing_resources = std::mem::take(&mut fetched.missing);
+        self.history.failing_resources = std::mem::take(&mut fetched.failing);
         let completions = self.enter(ledger, fetched, failure.is_none(), wanted, at);
         self.log_trouble(failure.as_ref());
         let reason = failure.as_ref().map(|(_, error)| error.reason());
@@ -732,7 +735,7 @@ impl Watch {
                 tenant: self.tenant.clone(),
                 polled: now,
                 last_success: self.history.last_success,
-                coverage: self.coverage,
+                coverage: self.coverage.clone(),
                 calls: self.history.calls,
             };
             batch.put(PASTS, &self.info.name, "", &past);
@@ -882,6 +885,7 @@ impl Watch {
             budget: self.history.budget,
             credentials_expiry: self.history.credentials_expiry,
             missing_resources: self.history.missing_resources.clone(),
+            failing_resources: self.history.failing_resources.clone(),
             tasks: shown.tasks,
             hidden: shown.hidden,
             states: shown.states,

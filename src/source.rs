@@ -4,23 +4,27 @@
 //! what the list leaves open.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::api::paging::Pages;
-use crate::api::{DecodeError, Filter, Page, Query, Scope, Subject, TaskRef, Unreadable};
+use crate::api::{Filter, Page, Query, Scope, Subject, TaskRef, Unreadable};
 use crate::caller::{Caller, FetchError};
-use crate::cloud::RefusalKind;
-use crate::coverage::Span;
+use crate::cloud::{Refusal, RefusalKind};
+use crate::coverage::{Coverage, Covers, Span};
 use crate::discovery::Discovery;
+use crate::ledger;
 use crate::metrics::Reason;
+use crate::pace::Backoff;
 use crate::progress::Progress;
+use crate::retries::{Away, Pauses, Retries};
 use crate::sabotage::{self, Bug};
-use crate::store::Tracked;
+use crate::store::{FailingResource, Tracked};
 use crate::task::{Origin, Resource, Task, Timestamp};
+use crate::trouble::Notice;
 use crate::watchlist::{Wanted, Watchlist};
 
 /// The most pages that one list query may have.
@@ -38,8 +42,13 @@ const TRUSTED: Duration = Duration::from_hours(1);
 const LIST_PAUSE: Duration = Duration::from_hours(1);
 /// The pause before a task id that has led to no task is asked for again; doubled each time.
 const ID_PAUSE: Duration = Duration::from_secs(10);
-/// What that pause grows to.
-const LONGEST_ID_PAUSE: Duration = Duration::from_mins(5);
+/// What that pause grows to for an id that somebody has just given: it may be too new to be known.
+const LONGEST_NEW_ID_PAUSE: Duration = Duration::from_mins(5);
+/// What the pause grows to for everything else that is asked for again.
+const LONGEST_PAUSE: Duration = Duration::from_mins(15);
+
+/// What to say where the search for the project of a region finds none, or several.
+pub const NO_PROJECT: &str = "the region has no project of its name: give `project_id`";
 
 /// One API, account and region.
 #[derive(Debug)]
@@ -71,12 +80,21 @@ pub struct Learned {
     missing: BTreeSet<Box<str>>,
     /// Whether there is a list to ask.
     list: Listing,
-    /// Whether the list was longer, the last time, than is read.
-    cut: bool,
-    /// Whether the list, the last time, held less than its total says.
-    incomplete: bool,
-    /// Ids on the watchlist that have led to no task: when to ask again, and the pause then.
-    pauses: HashMap<TaskRef, (Instant, Duration)>,
+    /// How much of the list was read the last time.
+    reading: Reading,
+    /// Whether resources are asked for one by one, though one question could ask for several: it
+    /// has been refused.
+    one_by_one: bool,
+    /// Clusters and instances that are asked for one by one: those that fail.
+    resources: Retries<Box<str>>,
+    /// When each of them was last asked.
+    asked: HashMap<Box<str>, Instant>,
+    /// Task ids that have led to no task, or whose question fails.
+    ids: Retries<TaskRef>,
+    /// Whether the source has failed as a whole since the list last went well.
+    was_down: bool,
+    /// How asking by id ended in the last poll.
+    by_id: ById,
     /// The turns of the ids that are still of interest.
     turns: HashMap<Arc<str>, Turn>,
 }
@@ -87,6 +105,18 @@ pub struct Learned {
 struct Turn {
     asked: Option<Instant>,
     noticed: Reverse<Instant>,
+}
+
+/// How asking by id ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum ById {
+    /// Somebody answered, or nobody was asked.
+    #[default]
+    Answered,
+    /// Nobody answered, and not all was asked.
+    Silent,
+    /// The source failed for its ids alone.
+    Failed,
 }
 
 /// What is known of the list operation.
@@ -109,45 +139,65 @@ pub type Settled<'a> = dyn Fn(&str) -> bool + Send + Sync + 'a;
 pub struct Fetched {
     /// Every task seen, each once, ordered by id.
     pub tasks: Vec<Task>,
-    /// Ids that were asked for and that the vendor does not know.
+    /// Ids of tasks that are out of sight: the vendor has answered without them.
     pub gone: Vec<Arc<str>>,
-    /// Ids that there was no time to ask for: nothing new is known of them.
+    /// Ids for which the question failed, though the list went well without them: they are out of
+    /// sight once nothing has been heard of them for too long.
+    pub unanswered: Vec<Arc<str>>,
+    /// Ids of which the vendor says that there is no such task.
+    pub denied: Vec<Arc<str>>,
+    /// Ids that nobody wants to be asked for any more.
+    pub unwanted: Vec<Arc<str>>,
+    /// Ids of which nothing new is known: there was no time to ask, or the question failed.
     pub left_over: Vec<Arc<str>>,
-    /// Whether the list was read to its end, so that what is not in it is not there.
+    /// Whether there was no time to ask for all of it.
+    pub out_of_time: bool,
+    /// Whether the list was read to its end, so that what is neither in it nor left over is not
+    /// there.
     pub complete: bool,
     /// When tasks that it shows began: all of them, whether ended or not. `None` where it failed,
     /// and where the vendor has no list of what has ended.
-    pub covers: Option<Span>,
+    pub covers: Option<Covers>,
     /// Configured clusters or instances that the vendor does not know, ordered.
     pub missing: Vec<Box<str>>,
-    /// The first thing that went wrong, and the operation it went wrong with.
+    /// Clusters, instances and task ids whose last question failed, ordered by id.
+    pub failing: Vec<FailingResource>,
+    /// The first thing that went wrong for the source as a whole, and the operation it went wrong
+    /// with.
     pub failure: Option<(&'static str, FetchError)>,
 }
 
 impl Source {
     /// One poll: lists what the vendor lists, and asks by id for what that leaves open. `known` are
-    /// the tasks of earlier polls whose end has not been seen, vanished ones among them;
-    /// `covered_until` is where earlier polls left off, by the vendor's clock; an id that is
-    /// `settled` needs no further asking. `progress` is told what is seen on the way.
+    /// the tasks of earlier polls whose end has not been seen, vanished ones among them; `coverage`
+    /// is where earlier polls left off, by the vendor's clock; an id that is `settled` needs no
+    /// further asking. `progress` is told what is seen on the way.
     pub async fn fetch(
         &mut self,
         known: &[Tracked],
-        covered_until: Option<Timestamp>,
+        coverage: &Coverage,
         settled: &Settled<'_>,
         progress: Progress,
     ) -> Fetched {
         let mut found = Found { progress, ..Found::default() };
-        self.poll(&mut found, known, covered_until, settled).await;
+        self.poll(&mut found, known, coverage, settled).await;
         for (field, count) in found.unreadable.by_field() {
             self.caller.instruments.unknown_values_found(&self.caller.info.name, field, count);
         }
+        self.log_failing(&found);
+        self.learned.was_down |= found.failure.is_some();
         Fetched {
             complete: found.is_complete(),
-            covers: found.covers.filter(|_| found.failure.is_none()),
+            covers: found.covers,
             missing: self.learned.missing.iter().cloned().collect(),
+            failing: self.learned.failing(),
             tasks: found.tasks.into_values().collect(),
             gone: found.gone,
+            unanswered: found.unanswered,
+            denied: found.denied_ids,
+            unwanted: found.unwanted,
             left_over: found.left_over,
+            out_of_time: found.out_of_time,
             failure: found.failure,
         }
     }
@@ -156,7 +206,7 @@ impl Source {
         &mut self,
         found: &mut Found,
         known: &[Tracked],
-        covered_until: Option<Timestamp>,
+        coverage: &Coverage,
         settled: &Settled<'_>,
     ) {
         if !self.learn_project(found).await || !self.discover(found).await {
@@ -164,13 +214,11 @@ impl Source {
         }
         let begun = Instant::now();
         let wanted = self.watchlist.wanted();
-        self.learned
-            .pauses
-            .retain(|task, _| wanted.get(&task.id).is_some_and(|(wanted, _)| wanted == task));
+        self.forget_unwanted(known, &wanted);
         // Asked by a clock that turned out to be wrong, a list shows what another time would.
         for _ in 0..MAX_LISTINGS {
             let belief = self.caller.vendor_clock.belief();
-            if !self.list(found, known, covered_until, &wanted).await {
+            if !self.list(found, known, coverage, &wanted).await {
                 return;
             }
             if !self.caller.vendor_clock.doubts(belief) {
@@ -178,6 +226,15 @@ impl Source {
             }
         }
         self.ask_by_id(found, known, settled, &wanted, begun.elapsed()).await;
+        found.leave_over_unread(known);
+    }
+
+    /// Forgets when to ask for ids that nobody asks for any more.
+    fn forget_unwanted(&mut self, known: &[Tracked], wanted: &Wanted) {
+        let known: HashSet<TaskRef> = known.iter().map(|it| TaskRef::of(&it.task)).collect();
+        self.learned.ids.retain(|task| {
+            known.contains(task) || wanted.get(&task.id).is_some_and(|(wanted, _)| wanted == task)
+        });
     }
 
     /// Asks for the project once, where the vendor needs one and the configuration has none.
@@ -194,7 +251,7 @@ impl Source {
                 true
             }
             Ok(_) => {
-                found.fail(query.operation.name, DecodeError::Missing("project").into());
+                found.fail(query.operation.name, FetchError::NothingFound(NO_PROJECT));
                 false
             }
             Err(error) => {
@@ -217,8 +274,7 @@ impl Source {
             .discovery
             .refresh(&mut self.caller, &found.progress, first, MAX_PAGES)
             .await;
-        found.cut = !self.learned.discovery.is_whole();
-        found.incomplete = self.learned.discovery.is_incomplete();
+        found.reading.cut = !self.learned.discovery.is_whole();
         let Err(error) = looked else { return true };
         // Vendors limit, and break, each operation by itself. The tasks of what is known need not
         // wait for it.
@@ -233,7 +289,7 @@ impl Source {
         &mut self,
         found: &mut Found,
         known: &[Tracked],
-        covered_until: Option<Timestamp>,
+        coverage: &Coverage,
         wanted: &Wanted,
     ) -> bool {
         if let Listing::Missing(at) = self.learned.list
@@ -242,28 +298,150 @@ impl Source {
             return true;
         }
         let now = self.caller.vendor_now();
-        let since = self.since(now, known, covered_until);
-        let mut queries: VecDeque<Query> = (self.caller.api.list)(&self.scope(now, since)).into();
-        // No query where resources have been looked for means that there are none, and no tasks.
-        let no_resources = queries.is_empty() && self.caller.api.discover.is_some();
-        let since = if no_resources { Some(since) } else { narrowest(&queries) };
-        found.listed = no_resources || !queries.is_empty();
-        let mut failed_before = false;
-        let mut list = Pages::default();
-        while let Some(query) = queries.pop_front() {
-            if query.page > MAX_PAGES {
-                found.cut = true;
+        let may_be_missing = coverage.until().is_none()
+            && !(self.learned.list == Listing::Untried && wanted.is_empty());
+        // Where resources have yet to be found, nothing can be said of their tasks.
+        let covers_all = found.failure.is_none();
+        let mut round = Round::new(now);
+        let units = self.units(now, known, coverage);
+        found.listed = !units.is_empty();
+        if units.is_empty() && self.caller.api.discover.is_some() {
+            // No query where resources have been looked for means that there are none, and no
+            // tasks.
+            found.listed = true;
+            let since = self.since(now, None, None, coverage);
+            round.covered = Some(self.covers(since, now, found.reading.cut));
+        }
+        let is_stuck = units.iter().all(|unit| self.is_failing(unit));
+        let mut units = VecDeque::from(units);
+        while let Some(mut unit) = units.pop_front() {
+            let may_ask = round.may_ask && (is_stuck || self.is_due(&unit));
+            if !may_ask {
+                round.not_reached(&unit);
                 continue;
             }
+            if !is_stuck && self.is_failing(&unit) {
+                // The last ones are those that fail. One that hangs is enough for a poll.
+                round.away.tolerate(1);
+            }
+            match self.ask_unit(found, &mut unit, may_be_missing).await {
+                Ok(Listed::Read(reading)) => self.reached(&mut round, &unit, reading, coverage),
+                Ok(Listed::NoSuchList) => {
+                    found.listed = false;
+                    return true;
+                }
+                Err((operation, error)) if is_about_the_account(&error) => {
+                    found.fail(operation, error);
+                    round.not_reached(&unit);
+                    (round.may_ask, round.is_refused) = (false, true);
+                }
+                Err((_, error)) if !self.learned.one_by_one && self.may_name_one(&error) => {
+                    // From now on each is asked for by itself, so that the others are seen.
+                    self.learned.one_by_one = true;
+                    units = self.units(now, known, coverage).into();
+                }
+                Err((operation, error)) => self.failed(&mut round, &unit, operation, error),
+            }
+        }
+        self.close(found, round, known, covers_all)
+    }
+
+    /// What has to be asked, in the order in which it is: what fails last, and before it what has
+    /// waited longest.
+    fn units(&self, now: Timestamp, known: &[Tracked], coverage: &Coverage) -> Vec<Unit> {
+        let open = self.open_since(known);
+        let list = self.caller.api.list;
+        let since = self.since(now, None, open.values().min().copied(), coverage);
+        let scope = self.scope(now, since);
+        let all = list(&scope);
+        let one_by_one = self.learned.one_by_one && self.asks_for_several();
+        if !one_by_one && !all.iter().all(|query| only_resource(query).is_some()) {
+            return vec![Unit { resource: None, since: narrowest(&all), queries: all }];
+        }
+        let resources = if all.is_empty() { &[] } else { scope.resources };
+        let mut units: Vec<Unit> = resources
+            .iter()
+            .map(|resource| {
+                let open = open.get(&*resource.id).copied();
+                let since = self.since(now, Some(&resource.id), open, coverage);
+                let alone = std::slice::from_ref(resource);
+                let queries = list(&Scope { since, resources: alone, ..scope });
+                Unit { resource: Some(Arc::clone(resource)), since: narrowest(&queries), queries }
+            })
+            .collect();
+        units.sort_by_key(|unit| {
+            let asked = unit.id().and_then(|id| self.learned.asked.get(id));
+            (self.is_failing(unit), asked.copied())
+        });
+        units
+    }
+
+    /// Whether a refusal of a list may be about one of the resources that it was asked for.
+    fn may_name_one(&self, error: &FetchError) -> bool {
+        let kind = error.refusal().map(|refusal| refusal.kind);
+        let is_about_some = matches!(
+            kind,
+            Some(RefusalKind::Forbidden | RefusalKind::NotFound | RefusalKind::Client)
+        );
+        is_about_some && self.asks_for_several()
+    }
+
+    /// Whether one question asks for several configured resources by their ids. Some lists are asked
+    /// for everything, and what is not wanted left out of the answer.
+    fn asks_for_several(&self) -> bool {
+        let now = self.caller.vendor_now();
+        let request = |resource: &Arc<Resource>| {
+            let scope = Scope { resources: std::slice::from_ref(resource), ..self.scope(now, now) };
+            let query = (self.caller.api.list)(&scope).into_iter().next()?;
+            let request = (self.caller.api.request)(&self.caller.target, &query);
+            Some((request.uri().clone(), request.into_body()))
+        };
+        match self.resources.as_slice() {
+            [one, other, ..] => request(one) != request(other),
+            [] | [_] => false,
+        }
+    }
+
+    fn is_failing(&self, unit: &Unit) -> bool {
+        let Some(id) = unit.id() else { return false };
+        self.learned.resources.failure(id).is_some() || self.learned.missing.contains(id)
+    }
+
+    fn is_due(&self, unit: &Unit) -> bool {
+        unit.id().is_none_or(|id| self.learned.resources.is_due(id, Instant::now()))
+    }
+
+    /// Asks all queries of a unit. One that fails does not keep the others from being asked, unless
+    /// they would be answered alike.
+    async fn ask_unit(
+        &mut self,
+        found: &mut Found,
+        unit: &mut Unit,
+        may_be_missing: bool,
+    ) -> Result<Listed, (&'static str, FetchError)> {
+        let mut queries = VecDeque::from(std::mem::take(&mut unit.queries));
+        let mut reading = Reading::default();
+        let mut pages = Pages::default();
+        let mut failure = None;
+        let mut stumbled = false;
+        if let Some(id) = unit.id() {
+            self.learned.asked.insert(id.into(), Instant::now());
+        }
+        while let Some(query) = queries.pop_front() {
+            if query.page > MAX_PAGES {
+                reading.cut = true;
+                continue;
+            }
+            let operation = query.operation.name;
             match found.progress.ask(&mut self.caller, &query).await {
                 Ok(page) => {
                     self.learned.list = Listing::Exists;
-                    failed_before = false;
-                    let page = list.take(&query, page);
-                    found.incomplete |= page.incomplete;
+                    stumbled = false;
+                    let page = pages.take(&query, page);
+                    reading.incomplete |= page.incomplete;
                     // The next page before other queries, while the list is as it was.
-                    let pages = if sabotage::is(Bug::OnePage) { Vec::new() } else { page.next };
-                    for next in pages.into_iter().rev() {
+                    let next = if sabotage::is(Bug::OnePage) { Vec::new() } else { page.next };
+                    for next in next.into_iter().rev() {
                         queries.push_front(next);
                     }
                     let mut tasks = page.tasks;
@@ -275,44 +453,139 @@ impl Source {
                 Err(FetchError::Refused(refusal))
                     if refusal.kind == RefusalKind::NoSuchOperation
                         && self.learned.list != Listing::Exists
-                        && covered_until.is_none()
-                        && !(self.learned.list == Listing::Untried && wanted.is_empty()) =>
+                        && may_be_missing =>
                 {
                     if self.learned.list == Listing::Untried {
                         tracing::warn!(
                             source = self.caller.info.name,
-                            operation = query.operation.name,
+                            operation,
                             "this cloud or region has no such list; only ids that are given are \
                              watched"
                         );
                     }
                     self.learned.list = Listing::Missing(Instant::now());
-                    found.listed = false;
-                    return true;
+                    return Ok(Listed::NoSuchList);
                 }
-                Err(error) if is_not_found(&error) && only_resource(&query).is_some() => {
-                    // What else there was to ask about the resource would be answered alike.
-                    queries.retain(|other| only_resource(other) != only_resource(&query));
-                    found.deny(&query, error);
-                }
+                Err(error) if is_about_the_account(&error) => return Err((operation, error)),
                 Err(error) => {
-                    // The vendor may stumble over one resource alone; twice in a row it is more.
-                    let stumbled = error.reason() == Reason::Server && !failed_before;
-                    let ends = error.ends_the_poll() && !stumbled;
-                    failed_before = true;
-                    found.fail(query.operation.name, error);
+                    let ends = ends_the_unit(&error, stumbled);
+                    stumbled = error.reason() == Reason::Server;
+                    failure.get_or_insert((operation, error));
                     if ends {
-                        return false;
+                        break;
                     }
                 }
             }
         }
-        self.note_cut(found.cut);
-        self.note_incomplete(found.incomplete);
-        self.give_up_denied(found, known);
-        found.covers =
-            since.filter(|_| !found.incomplete).map(|since| self.covers(since, now, found.cut));
-        true
+        match failure {
+            Some(failure) => Err(failure),
+            None => Ok(Listed::Read(reading)),
+        }
+    }
+
+    /// A unit has been read.
+    fn reached(&mut self, round: &mut Round, unit: &Unit, reading: Reading, coverage: &Coverage) {
+        round.reached = true;
+        round.away.answers();
+        round.reading.cut |= reading.cut;
+        round.reading.incomplete |= reading.incomplete;
+        let covered_until = unit.id().map_or(coverage.until(), |id| coverage.of(id));
+        // A list that does not add up now may do so soon. One that never does leaves a gap.
+        let for_long = covered_until.is_some_and(|until| round.now.since(until) > TRUSTED);
+        let covers_nothing = reading.cut || (reading.incomplete && for_long);
+        let mut span = unit
+            .since
+            .filter(|_| !reading.incomplete || for_long)
+            .map(|since| self.covers(since, round.now, covers_nothing));
+        let Some(id) = unit.id() else {
+            round.covered = span;
+            return;
+        };
+        if reading.cut || reading.incomplete {
+            round.in_part.insert(id.into());
+        }
+        if self.learned.missing.contains(id) {
+            // What was not there had no tasks.
+            let from = |span: Span| covered_until.map_or(span.since, |until| until.min(span.since));
+            span = span.map(|span| Span { since: from(span), ..span });
+        }
+        if coverage.is_behind(id) || span.is_none_or(Span::covers_nothing) {
+            round.apart.insert(id.into(), span);
+        } else {
+            round.covered = Span::both(round.covered, span);
+        }
+        if let Some(Notice::Over { lasted, failures }) =
+            self.learned.resources.answered(id, Instant::now())
+        {
+            tracing::info!(
+                source = self.caller.info.name,
+                resource_id = id,
+                failures,
+                lasted_seconds = lasted.as_secs(),
+                "this cluster or instance answers again"
+            );
+        }
+    }
+
+    /// A unit could not be read.
+    fn failed(
+        &mut self,
+        round: &mut Round,
+        unit: &Unit,
+        operation: &'static str,
+        error: FetchError,
+    ) {
+        let now = Instant::now();
+        if round.away.fails(&error) {
+            round.may_ask = false;
+        }
+        if let Some(id) = unit.id() {
+            if is_not_found(&error) {
+                round.apart.insert(id.into(), None);
+                self.learned.resources.retain(|known| **known != *id);
+                round.denied.insert(id.into(), (operation, error));
+                return;
+            }
+            let asked = self.learned.asked.get(id).copied().unwrap_or(now);
+            // It is tried again by the next poll, but one that hangs not all the time.
+            let first = (self.by_id_time / 2).max(now - asked);
+            let pauses = Pauses { first, longest: longest_pause(&error) };
+            self.learned.resources.failed(id.into(), &error, pauses, now);
+            round.not_reached(unit);
+            round.failing.push((id.into(), operation));
+        }
+        round.failure.get_or_insert((operation, error));
+    }
+
+    /// Adds up what asking all units has come to. Returns whether asking on makes sense.
+    fn close(
+        &mut self,
+        found: &mut Found,
+        round: Round,
+        known: &[Tracked],
+        covers_all: bool,
+    ) -> bool {
+        let Reading { cut, incomplete } = round.reading;
+        self.note(Reading { cut: found.reading.cut || cut, incomplete });
+        let is_whole = round.in_part.is_empty();
+        found.reading.cut |= cut && is_whole;
+        found.reading.incomplete |= incomplete && is_whole;
+        found.away = round.away;
+        found.not_read = round.not_read;
+        found.in_part = round.in_part;
+        found.failing_resources = round.failing;
+        found.covers = covers_all
+            .then_some(Covers { span: round.covered, resources: round.apart })
+            .filter(|covers| covers.span.is_some() || !covers.resources.is_empty());
+        self.give_up_denied(found, round.denied, known);
+        if let Some((operation, error)) = round.failure.filter(|_| !round.reached) {
+            found.fail(operation, error);
+        }
+        let scope = self.scope(round.now, round.now);
+        let current: HashSet<Box<str>> = scope.resources.iter().map(|it| it.id.clone()).collect();
+        self.learned.asked.retain(|id, _| current.contains(id));
+        self.learned.resources.retain(|id| current.contains(id));
+        !round.is_refused
     }
 
     /// What a list that was asked at `now` for everything that began after `since` covers.
@@ -322,46 +595,53 @@ impl Source {
         Span { since, until: now }
     }
 
-    /// One line when the list becomes longer than is read.
-    fn note_cut(&mut self, cut: bool) {
-        if cut && !self.learned.cut {
+    /// One line when the list becomes longer than is read, and one when it does not add up any more.
+    fn note(&mut self, reading: Reading) {
+        let source = &self.caller.info.name;
+        let before = std::mem::replace(&mut self.learned.reading, reading);
+        if reading.cut && !before.cut {
             tracing::warn!(
-                source = self.caller.info.name,
+                source,
                 "the list is not read to its end: more than {MAX_PAGES} pages; a shorter lookback, \
                  or several sources with some resources each, would help"
             );
         }
-        self.learned.cut = cut;
-    }
-
-    /// One line when the list no longer adds up.
-    fn note_incomplete(&mut self, incomplete: bool) {
-        if incomplete && !self.learned.incomplete {
+        if reading.incomplete && !before.incomplete {
             tracing::warn!(
-                source = self.caller.info.name,
+                source,
                 "the list does not add up: there is more than its pages show; what it leaves out \
                  is not taken for gone"
             );
         }
-        self.learned.incomplete = incomplete;
     }
 
     /// Resources that the vendor denies have been deleted, and their tasks with them. Configured
     /// ones are named once; where none of them is left, nothing is watched, and the poll fails.
-    fn give_up_denied(&mut self, found: &mut Found, known: &[Tracked]) {
+    fn give_up_denied(
+        &mut self,
+        found: &mut Found,
+        denied: BTreeMap<Box<str>, (&'static str, FetchError)>,
+        known: &[Tracked],
+    ) {
         let source = self.caller.info.name.as_str();
-        let denied = std::mem::take(&mut found.denied);
-        let lost = known.iter().filter(|tracked| {
-            tracked.settled.is_none() && denied.contains_key(&tracked.task.resource.id)
-        });
-        found.gone.extend(lost.map(|tracked| Arc::clone(&tracked.task.id)));
+        for tracked in known.iter().filter(|it| denied.contains_key(&it.task.resource.id)) {
+            let id = &tracked.task.id;
+            found.denied_ids.push(Arc::clone(id));
+            if tracked.settled.is_none() {
+                found.gone.push(Arc::clone(id));
+            }
+        }
         if self.resources.is_empty() {
             for id in denied.keys() {
                 self.learned.discovery.forget(id);
             }
             return;
         }
-        let missing: BTreeSet<Box<str>> = denied.keys().cloned().collect();
+        // What was not asked this time is as it was.
+        let unasked = self.learned.missing.iter().filter(|id| {
+            found.not_read.contains(*id) && self.learned.resources.failure(&**id).is_none()
+        });
+        let missing: BTreeSet<Box<str>> = denied.keys().chain(unasked).cloned().collect();
         for id in missing.difference(&self.learned.missing) {
             tracing::warn!(source, resource_id = &**id, "the vendor does not know this resource");
         }
@@ -386,52 +666,46 @@ impl Source {
         listing: Duration,
     ) {
         let time = self.by_id_time.max(listing);
-        let mut wanted: Vec<(TaskRef, Sought<'_>)> = watchlist
-            .values()
-            .filter(|(task, _)| !settled(&task.id) && !found.tasks.contains_key(&task.id))
-            .map(|(task, origin)| (task.clone(), Sought::Watched(*origin)))
-            .collect();
-        // A list that failed says nothing about what it left out.
-        if found.failure.is_none() {
-            let unfinished = known.iter().filter(|tracked| tracked.settled.is_none());
-            for Tracked { task, .. } in unfinished {
-                if watchlist.contains_key(&task.id) || found.tasks.contains_key(&task.id) {
-                    continue;
-                }
-                match task.origin {
-                    Origin::Listed if found.listed => {
-                        wanted.push((TaskRef::of(task), Sought::Missed(task)));
-                    }
-                    Origin::Listed => {}
-                    // Taken off the watchlist, so not to be asked for any more.
-                    Origin::Configured | Origin::Registered => {
-                        found.gone.push(Arc::clone(&task.id));
-                    }
-                }
-            }
+        self.seen_in_list(found);
+        if found.went_well() && std::mem::take(&mut self.learned.was_down) {
+            // What has failed with the source may go well with it.
+            self.learned.ids.retry_now(Instant::now());
         }
+        let mut wanted = to_ask(found, known, settled, watchlist);
         self.learned.put_in_turn(&mut wanted);
         let begun = Instant::now();
-        let mut stumbled = false;
+        let mut round = IdRound::default();
+        // Where nobody answered, one question is enough to see whether it is still so.
+        let before = std::mem::take(&mut self.learned.by_id);
+        found.away.tolerate(if before == ById::Answered { Away::LIMIT } else { 1 });
+        let is_stuck = before == ById::Failed;
+        let mut may_ask = true;
         for (wanted, sought) in wanted {
-            let Some(query) = (self.caller.api.by_id)(&wanted) else { continue };
-            let operation = query.operation.name;
-            if self.learned.pauses.get(&wanted).is_some_and(|(at, _)| Instant::now() < *at) {
+            let Some(query) = (self.caller.api.by_id)(&wanted) else {
+                self.look_in_list(found, wanted, &sought);
                 continue;
+            };
+            if !is_stuck && self.learned.ids.failure(&wanted).is_some() {
+                // The last ones are those that fail. One that hangs is enough for a poll.
+                found.away.tolerate(1);
             }
-            if begun.elapsed() >= time {
+            let is_due = is_stuck || self.learned.ids.is_due(&wanted, Instant::now());
+            let is_late = begun.elapsed() >= time;
+            found.out_of_time |= is_due && is_late;
+            if !may_ask || !is_due || is_late {
                 found.left_over.push(wanted.id);
                 continue;
             }
             if let Some(turn) = self.learned.turns.get_mut(&wanted.id) {
                 turn.asked = Some(Instant::now());
             }
-            let answer = self.find(query, &wanted.id, &found.progress).await;
-            let server = matches!(&answer, Err(error) if error.reason() == Reason::Server);
-            let stumbled_before = std::mem::replace(&mut stumbled, server);
-            match answer {
+            let (operation, asked) = (query.operation.name, Instant::now());
+            match self.find(query, &wanted.id, &found.progress).await {
                 Ok(Some((mut task, unreadable))) => {
-                    self.learned.pauses.remove(&wanted);
+                    round.answered = true;
+                    found.away.answers();
+                    let notice = self.learned.ids.answered(&wanted, Instant::now());
+                    self.log_id_over(&wanted, notice);
                     match sought {
                         // By id some vendors use other words for the kind than in their list.
                         Sought::Missed(listed) => {
@@ -442,28 +716,44 @@ impl Source {
                     }
                     found.add(vec![task], unreadable);
                 }
-                Ok(None) => self.unknown_id(found, wanted, watchlist),
-                Err(error) if is_unknown_id(&error, found) => {
-                    self.unknown_id(found, wanted, watchlist);
-                }
-                // Anybody may register an id that the vendor refuses in a way of its own. As long
-                // as it has led to no task, that is nobody else's trouble.
-                Err(error)
-                    if matches!(sought, Sought::Watched(Origin::Registered))
-                        && (!error.ends_the_poll() || (stumbled && !stumbled_before))
-                        && found.failure.is_none()
-                        && !known.iter().any(|tracked| tracked.task.id == wanted.id) =>
-                {
-                    self.pause(wanted, &format!("this task cannot be asked for: {error}"));
-                }
-                Err(error) => {
-                    let ends = error.ends_the_poll();
+                Err(error) if is_about_the_account(&error) => {
                     found.fail(operation, error);
-                    if ends {
-                        return;
+                    found.left_over.push(wanted.id);
+                    return;
+                }
+                Err(error) if !is_answer(&error, found) => {
+                    may_ask = !found.away.fails(&error);
+                    self.id_failed(found, wanted, operation, &error, asked.elapsed());
+                    round.failures.push((operation, error));
+                }
+                nothing => {
+                    round.answered = true;
+                    found.away.answers();
+                    if nothing.is_err_and(|error| is_not_found(&error)) {
+                        found.denied_ids.push(Arc::clone(&wanted.id));
                     }
+                    self.unknown_id(found, &wanted, &sought);
                 }
             }
+        }
+        if !may_ask && !round.answered {
+            self.learned.by_id = ById::Silent;
+        }
+        if !found.listed && found.failure.is_none() && round.is_trouble_of_the_source() {
+            self.learned.by_id = ById::Failed;
+            for (operation, error) in round.failures {
+                found.fail(operation, error);
+            }
+        }
+    }
+
+    /// What the list has shown need not be asked for by id, whatever has become of that.
+    fn seen_in_list(&mut self, found: &Found) {
+        let seen = self.learned.ids.keys().filter(|task| found.tasks.contains_key(&task.id));
+        let seen: Vec<TaskRef> = seen.cloned().collect();
+        for task in seen {
+            let notice = self.learned.ids.answered(&task, Instant::now());
+            self.log_id_over(&task, notice);
         }
     }
 
@@ -486,42 +776,138 @@ impl Source {
         Ok(None)
     }
 
-    fn unknown_id(&mut self, found: &mut Found, task: TaskRef, watchlist: &Wanted) {
+    /// The vendor has answered without this task.
+    fn unknown_id(&mut self, found: &mut Found, task: &TaskRef, sought: &Sought<'_>) {
         found.gone.push(Arc::clone(&task.id));
-        // One that was listed is given up by the caller, and not asked for again.
-        if watchlist.contains_key(&task.id) {
-            self.pause(task, "the vendor does not know this task (yet)");
+        let longest = match sought {
+            Sought::Watched(_) => LONGEST_NEW_ID_PAUSE,
+            Sought::Missed(_) => LONGEST_PAUSE,
+        };
+        let pauses = Pauses { first: ID_PAUSE, longest };
+        let (is_first, notice) =
+            self.learned.ids.found_nothing(task.clone(), pauses, Instant::now());
+        self.log_id_over(task, notice);
+        // Of one that was listed there is a line already: it is out of sight.
+        if is_first && matches!(sought, Sought::Watched(_)) {
+            tracing::warn!(
+                source = self.caller.info.name,
+                task_id = &*task.id,
+                "the vendor does not know this task (yet)"
+            );
         }
     }
 
-    /// Asks for an id later, and ever more rarely. Says `why` the first time.
-    fn pause(&mut self, task: TaskRef, why: &str) {
-        let last = self.learned.pauses.get(&task).map(|&(_, pause)| pause);
-        if last.is_none() {
-            tracing::warn!(source = self.caller.info.name, task_id = &*task.id, "{why}");
+    /// A task that cannot be asked for by id, and that the list has left out though it was asked to
+    /// reach back to its beginning: that is asked of it ever more rarely.
+    fn look_in_list(&mut self, found: &Found, task: TaskRef, sought: &Sought<'_>) {
+        let Sought::Missed(listed) = sought else { return };
+        let was_read = found.went_well() && !found.not_read.contains(&listed.resource.id);
+        if was_read && self.learned.ids.is_due(&task, Instant::now()) {
+            let pauses = Pauses { first: ID_PAUSE, longest: LONGEST_PAUSE };
+            self.learned.ids.found_nothing(task, pauses, Instant::now());
         }
-        let pause = last.map_or(ID_PAUSE, |pause| pause.saturating_mul(2).min(LONGEST_ID_PAUSE));
-        self.learned.pauses.insert(task, (Instant::now() + pause, pause));
+    }
+
+    /// The question for an id has failed, which took this long. That is nobody else's trouble.
+    fn id_failed(
+        &mut self,
+        found: &mut Found,
+        task: TaskRef,
+        operation: &'static str,
+        error: &FetchError,
+        took: Duration,
+    ) {
+        let pauses = Pauses { first: ID_PAUSE.max(took), longest: longest_pause(error) };
+        self.learned.ids.failed(task.clone(), error, pauses, Instant::now());
+        found.left_over.push(Arc::clone(&task.id));
+        if found.went_well() {
+            found.unanswered.push(Arc::clone(&task.id));
+        }
+        found.failing_ids.push((task, operation));
+    }
+
+    /// One line for each resource or id that begins to fail, unless the source fails as a whole.
+    fn log_failing(&mut self, found: &Found) {
+        if found.failure.is_some() {
+            return;
+        }
+        let (source, now) = (self.caller.info.name.as_str(), Instant::now());
+        for (id, operation) in &found.failing_resources {
+            let told = self.learned.resources.tell(id, now);
+            if let Some((reason, error)) = told {
+                tracing::warn!(
+                    source,
+                    resource_id = &**id,
+                    operation,
+                    reason,
+                    "this cluster or instance cannot be asked; the others are polled on: {error}"
+                );
+            }
+        }
+        for (task, operation) in &found.failing_ids {
+            let told = self.learned.ids.tell(task, now);
+            if let Some((reason, error)) = told {
+                tracing::warn!(
+                    source,
+                    task_id = &*task.id,
+                    operation,
+                    reason,
+                    "this task cannot be asked for: {error}"
+                );
+            }
+        }
+    }
+
+    fn log_id_over(&self, task: &TaskRef, notice: Option<Notice>) {
+        if let Some(Notice::Over { lasted, failures }) = notice {
+            tracing::info!(
+                source = self.caller.info.name,
+                task_id = &*task.id,
+                failures,
+                lasted_seconds = lasted.as_secs(),
+                "this task can be asked for again"
+            );
+        }
     }
 
     /// From when on finished tasks are of interest: the lookback, or longer ago where a task could
-    /// have finished unseen since the last good poll, or where it can be found by the list alone.
+    /// have finished unseen since the last good poll, or where one that began at `open` is sought.
+    /// No further back than the vendor's list reaches.
     fn since(
         &self,
         now: Timestamp,
-        known: &[Tracked],
-        covered_until: Option<Timestamp>,
+        resource: Option<&str>,
+        open: Option<Timestamp>,
+        coverage: &Coverage,
     ) -> Timestamp {
-        let unfinished = known
-            .iter()
-            .filter(|tracked| (self.caller.api.by_id)(&TaskRef::of(&tracked.task)).is_none())
-            .filter_map(|tracked| tracked.task.started.or(tracked.task.created));
-        unfinished
-            .chain(covered_until.filter(|_| !sabotage::is(Bug::SinceNotWidened)))
+        let covered = resource.map_or(coverage.until(), |id| coverage.of(id));
+        let reach = self.caller.api.list_window.unwrap_or(ledger::MEMORY).max(self.lookback);
+        open.into_iter()
+            .chain(covered.filter(|_| !sabotage::is(Bug::SinceNotWidened)))
             .map(|time| time.saturating_sub(OVERLAP))
             .chain([now.saturating_sub(self.lookback)])
             .min()
             .unwrap_or(now)
+            .max(now.saturating_sub(reach))
+    }
+
+    /// When the first of the tasks began that are sought in the list, by resource: those that have
+    /// vanished or cannot be asked for, when it is time to look for them again, and those that only
+    /// the list can show.
+    fn open_since<'a>(&self, known: &'a [Tracked]) -> HashMap<&'a str, Timestamp> {
+        let now = Instant::now();
+        let mut open: HashMap<&str, Timestamp> = HashMap::new();
+        for Tracked { task, settled, .. } in known {
+            let asked = TaskRef::of(task);
+            let by_list_alone = (self.caller.api.by_id)(&asked).is_none();
+            let is_missed = settled.is_some() || self.learned.ids.failure(&asked).is_some();
+            let is_sought =
+                if is_missed { self.learned.ids.is_due(&asked, now) } else { by_list_alone };
+            let Some(began) = task.started.or(task.created).filter(|_| is_sought) else { continue };
+            let first = open.entry(&task.resource.id).or_insert(began);
+            *first = began.min(*first);
+        }
+        open
     }
 
     fn scope(&self, now: Timestamp, since: Timestamp) -> Scope<'_> {
@@ -532,7 +918,7 @@ impl Source {
 }
 
 impl Learned {
-    /// Orders what is to be asked for by whose turn it is, and forgets the turns of all others.
+    /// Orders what is to be asked for by whose turn it is, what fails last, and forgets the turns of all others.
     fn put_in_turn(&mut self, wanted: &mut [(TaskRef, Sought<'_>)]) {
         let new = Turn { asked: None, noticed: Reverse(Instant::now()) };
         let mut before = std::mem::take(&mut self.turns);
@@ -540,7 +926,132 @@ impl Learned {
             let turn = before.remove(&task.id).unwrap_or(new);
             self.turns.insert(Arc::clone(&task.id), turn);
         }
-        wanted.sort_by_key(|(task, _)| self.turns.get(&task.id).copied());
+        wanted.sort_by_cached_key(|(task, _)| {
+            (self.ids.failure(task).is_some(), self.turns.get(&task.id).copied())
+        });
+    }
+}
+
+impl Learned {
+    /// What fails at present, ordered by id.
+    fn failing(&self) -> Vec<FailingResource> {
+        let resources = self.resources.failures().map(|(id, failure)| (&**id, failure));
+        let ids = self.ids.failures().map(|(task, failure)| (&*task.id, failure));
+        let mut failing: Vec<FailingResource> = resources
+            .chain(ids)
+            .map(|(id, failure)| FailingResource {
+                id: id.into(),
+                reason: failure.reason,
+                message: failure.message.clone(),
+            })
+            .collect();
+        failing.sort_by(|a, b| a.id.cmp(&b.id));
+        failing
+    }
+}
+
+/// What is asked by itself: one resource, or everything where one list covers all of it.
+#[derive(Debug)]
+struct Unit {
+    resource: Option<Arc<Resource>>,
+    /// From when on all the queries ask for what began; `None` where none asks for what has ended.
+    since: Option<Timestamp>,
+    queries: Vec<Query>,
+}
+
+impl Unit {
+    fn id(&self) -> Option<&str> {
+        self.resource.as_ref().map(|resource| &*resource.id)
+    }
+}
+
+/// What a unit has answered.
+enum Listed {
+    Read(Reading),
+    /// That there is no such operation.
+    NoSuchList,
+}
+
+/// How much of a unit's list was read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reading {
+    /// There were more pages than are read.
+    cut: bool,
+    /// The vendor has more than can be asked for: see [`Page::incomplete`].
+    incomplete: bool,
+}
+
+/// What asking all units once has come to so far.
+#[derive(Debug)]
+struct Round {
+    now: Timestamp,
+    may_ask: bool,
+    /// The account is refused, or throttled.
+    is_refused: bool,
+    /// Whether any unit has been read.
+    reached: bool,
+    away: Away,
+    reading: Reading,
+    /// As [`Covers::span`].
+    covered: Option<Span>,
+    /// As [`Covers::resources`].
+    apart: BTreeMap<Box<str>, Option<Span>>,
+    /// Resources that failed, or were not asked.
+    not_read: HashSet<Box<str>>,
+    /// Resources whose lists were not read to the end.
+    in_part: HashSet<Box<str>>,
+    /// Resources that failed, and the operation they failed with.
+    failing: Vec<(Box<str>, &'static str)>,
+    /// Resources that the vendor said there are none of, and how it did.
+    denied: BTreeMap<Box<str>, (&'static str, FetchError)>,
+    /// The first failure.
+    failure: Option<(&'static str, FetchError)>,
+}
+
+impl Round {
+    fn new(now: Timestamp) -> Self {
+        Self {
+            now,
+            may_ask: true,
+            is_refused: false,
+            reached: false,
+            away: Away::default(),
+            reading: Reading::default(),
+            covered: None,
+            apart: BTreeMap::new(),
+            not_read: HashSet::new(),
+            in_part: HashSet::new(),
+            failing: Vec::new(),
+            denied: BTreeMap::new(),
+            failure: None,
+        }
+    }
+
+    fn not_reached(&mut self, unit: &Unit) {
+        if let Some(id) = unit.id() {
+            self.apart.insert(id.into(), None);
+            self.not_read.insert(id.into());
+        }
+    }
+}
+
+/// What asking by id has come to.
+#[derive(Debug, Default)]
+struct IdRound {
+    answered: bool,
+    failures: Vec<(&'static str, FetchError)>,
+}
+
+impl IdRound {
+    /// Whether this is about more than single ids, where there are only ids to ask for.
+    fn is_trouble_of_the_source(&self) -> bool {
+        let is_about_more = |error: &FetchError| match error.refusal().map(|it| it.kind) {
+            None | Some(RefusalKind::Server) => true,
+            // Said of a single id, it may be about that alone.
+            Some(RefusalKind::Forbidden) => self.failures.len() > 1,
+            Some(_) => false,
+        };
+        !self.answered && self.failures.iter().any(|(_, error)| is_about_more(error))
     }
 }
 
@@ -559,18 +1070,27 @@ struct Found {
     /// In order, so that the same answers lead to the same questions.
     tasks: BTreeMap<Arc<str>, Task>,
     gone: Vec<Arc<str>>,
+    unanswered: Vec<Arc<str>>,
+    denied_ids: Vec<Arc<str>>,
+    unwanted: Vec<Arc<str>>,
     left_over: Vec<Arc<str>>,
+    /// Whether there was no time to ask for all ids.
+    out_of_time: bool,
     unreadable: Unreadable,
     /// Whether the list has answered.
     listed: bool,
-    /// Whether there was more of it than is read.
-    cut: bool,
-    /// Whether the vendor has more of it than can be asked for: see [`Page::incomplete`].
-    incomplete: bool,
-    /// As [`Fetched::covers`], if nothing fails.
-    covers: Option<Span>,
-    /// Resources that the vendor said there are none of, and how it did.
-    denied: BTreeMap<Box<str>, (&'static str, FetchError)>,
+    /// How much of it was read, where it is one list.
+    reading: Reading,
+    /// Resources whose lists failed, or were not asked for.
+    not_read: HashSet<Box<str>>,
+    /// Resources whose lists were not read to the end.
+    in_part: HashSet<Box<str>>,
+    failing_resources: Vec<(Box<str>, &'static str)>,
+    failing_ids: Vec<(TaskRef, &'static str)>,
+    /// Whether the vendor answers at all.
+    away: Away,
+    /// As [`Fetched::covers`].
+    covers: Option<Covers>,
     failure: Option<(&'static str, FetchError)>,
 }
 
@@ -597,20 +1117,55 @@ impl Found {
 
     /// Whether, besides, the list was read to its end.
     fn is_complete(&self) -> bool {
-        self.went_well() && !self.cut && !self.incomplete
+        self.went_well() && !self.reading.cut && !self.reading.incomplete
     }
 
-    /// The vendor says that there is no such resource as the one that `query` is about.
-    fn deny(&mut self, query: &Query, error: FetchError) {
-        if let Some(resource) = only_resource(query) {
-            self.denied.insert(resource.id.clone(), (query.operation.name, error));
-        }
+    /// Of what a list could not show nothing new is known, unless it was found by id.
+    fn leave_over_unread(&mut self, known: &[Tracked]) {
+        let unread =
+            |resource: &str| self.not_read.contains(resource) || self.in_part.contains(resource);
+        let left = known.iter().filter(|it| it.settled.is_none() && unread(&it.task.resource.id));
+        self.left_over.extend(left.map(|tracked| Arc::clone(&tracked.task.id)));
     }
 
     /// Keeps the first failure: what comes after is often its consequence.
     fn fail(&mut self, operation: &'static str, error: FetchError) {
         self.failure.get_or_insert((operation, error));
     }
+}
+
+/// What is to be asked for by id, if it can be.
+fn to_ask<'a>(
+    found: &mut Found,
+    known: &'a [Tracked],
+    settled: &Settled<'_>,
+    watchlist: &Wanted,
+) -> Vec<(TaskRef, Sought<'a>)> {
+    let mut wanted: Vec<(TaskRef, Sought<'_>)> = watchlist
+        .values()
+        .filter(|(task, _)| !settled(&task.id) && !found.tasks.contains_key(&task.id))
+        .map(|(task, origin)| (task.clone(), Sought::Watched(*origin)))
+        .collect();
+    for tracked in known {
+        let task = &tracked.task;
+        if watchlist.contains_key(&task.id) || found.tasks.contains_key(&task.id) {
+            continue;
+        }
+        // A list that failed says nothing about what it left out.
+        let was_listed = found.went_well() && !found.not_read.contains(&task.resource.id);
+        match task.origin {
+            Origin::Listed if was_listed || tracked.settled.is_some() => {
+                wanted.push((TaskRef::of(task), Sought::Missed(task)));
+            }
+            Origin::Listed => {}
+            // Taken off the watchlist, so not to be asked for any more.
+            Origin::Configured | Origin::Registered => {
+                found.gone.push(Arc::clone(&task.id));
+                found.unwanted.push(Arc::clone(&task.id));
+            }
+        }
+    }
+    wanted
 }
 
 /// What a query lists; `None` where it lists no tasks.
@@ -622,7 +1177,7 @@ fn filter(query: &Query) -> Option<&Filter> {
 }
 
 /// From when on all the queries ask for what began; `None` where none asks for what has ended.
-fn narrowest(queries: &VecDeque<Query>) -> Option<Timestamp> {
+fn narrowest(queries: &[Query]) -> Option<Timestamp> {
     queries.iter().filter_map(|query| filter(query)?.since).max()
 }
 
@@ -634,14 +1189,47 @@ fn only_resource(query: &Query) -> Option<&Resource> {
     }
 }
 
-/// Whether an answer to the question for an id says that there is no such task. Some vendors have no
-/// better word for that than for a question that is wrong: after a list that went well there is
-/// nothing else that can be wrong with it. An answer without a code need not be the vendor's.
-fn is_unknown_id(error: &FetchError, found: &Found) -> bool {
-    let client = error
-        .refusal()
-        .is_some_and(|refusal| refusal.kind == RefusalKind::Client && refusal.has_code());
-    is_not_found(error) || (client && found.went_well())
+/// Whether the account is in trouble, so that all questions would be answered alike.
+fn is_about_the_account(error: &FetchError) -> bool {
+    match error {
+        FetchError::Credentials(_) | FetchError::Signing(_) | FetchError::Budget(_) => true,
+        FetchError::Transport(_) | FetchError::Decode(_) | FetchError::NothingFound(_) => false,
+        FetchError::Refused(refusal) => match refusal.kind {
+            RefusalKind::Unauthenticated
+            | RefusalKind::CredentialsExpired
+            | RefusalKind::Clock
+            | RefusalKind::Throttled => true,
+            RefusalKind::Forbidden
+            | RefusalKind::Server
+            | RefusalKind::NotFound
+            | RefusalKind::NoSuchOperation
+            | RefusalKind::Client => false,
+        },
+    }
+}
+
+/// Whether the other questions about the same resource would fail alike. The vendor may stumble over
+/// one; twice in a row it is more.
+fn ends_the_unit(error: &FetchError, stumbled_before: bool) -> bool {
+    match error.refusal().map(|refusal| refusal.kind) {
+        Some(RefusalKind::Server) => stumbled_before,
+        Some(RefusalKind::Client | RefusalKind::NoSuchOperation) => false,
+        Some(_) => true,
+        None => matches!(error, FetchError::Transport(_)),
+    }
+}
+
+/// What the pause before a failing question is asked again grows to. Trouble of the vendor passes
+/// sooner than one that a person has to mend.
+fn longest_pause(error: &FetchError) -> Duration {
+    if Away::is_sign(error) { Backoff::LONGEST } else { LONGEST_PAUSE }
+}
+
+/// Whether a refusal says, or may say, that there is no such task. After a list that went well there
+/// is little but the id that can be invalid.
+fn is_answer(error: &FetchError, found: &Found) -> bool {
+    let invalid = error.refusal().is_some_and(Refusal::calls_parameter_invalid);
+    is_not_found(error) || (invalid && found.went_well())
 }
 
 fn is_not_found(error: &FetchError) -> bool {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::budget::Left;
+use crate::metrics::Reason;
 use crate::tally::Tally;
 use crate::task::{Task, TaskState, Timestamp};
 
@@ -45,6 +46,17 @@ pub struct Tracked {
     pub settled: Option<Timestamp>,
 }
 
+/// A cluster, an instance or a task id whose last question failed, while the source goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailingResource {
+    /// The vendor's id.
+    pub id: Box<str>,
+    /// Why, in one word.
+    pub reason: Reason,
+    /// Why, in words, without secrets.
+    pub message: String,
+}
+
 /// What a source looked like at its last poll. Never changed: the next poll makes a new one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
@@ -74,6 +86,8 @@ pub struct Snapshot {
     pub credentials_expiry: Option<Timestamp>,
     /// Configured clusters or instances that the vendor does not know, by id, ordered.
     pub missing_resources: Vec<Box<str>>,
+    /// Clusters, instances and task ids whose last question failed, ordered by id.
+    pub failing_resources: Vec<FailingResource>,
     /// The tasks that are shown, ordered by id.
     pub tasks: Vec<Tracked>,
     /// Those that the limit hides, ordered by id: not listed, but found by their id.
@@ -99,6 +113,7 @@ impl Snapshot {
             budget: None,
             credentials_expiry: None,
             missing_resources: Vec::new(),
+            failing_resources: Vec::new(),
             tasks: Vec::new(),
             hidden: Vec::new(),
             states: [0; TaskState::ALL.len()],

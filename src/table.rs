@@ -54,6 +54,10 @@ pub fn tasks(snapshots: &[Arc<Snapshot>], is_terminal: bool) -> String {
             let reason = snapshot.last_error.as_deref().unwrap_or("not polled yet");
             let _ = writeln!(text, "{name}: {}", printable(reason));
         }
+        for failing in &snapshot.failing_resources {
+            let (id, message) = (printable(&failing.id), printable(&failing.message));
+            let _ = writeln!(text, "{name}: {id}: {message}");
+        }
     }
     text
 }
@@ -211,7 +215,8 @@ mod tests {
     use super::*;
     use crate::check::Verdict;
     use crate::environment::Environment;
-    use crate::store::SourceInfo;
+    use crate::metrics::Reason;
+    use crate::store::{FailingResource, SourceInfo};
     use crate::task::{Resource, Task, TaskError, TaskState, Timestamp};
 
     fn snapshot(tasks: Vec<Task>) -> Snapshot {
@@ -340,6 +345,13 @@ Grant to default (tencent), CAM policy:
         assert_eq!(
             tasks(&[Arc::new(down)], false),
             "no tasks\nmysql-gz: 3 more not shown\nmysql-gz: AuthFailure: no\\nsuch key\n"
+        );
+        let message = "no\npermission".to_owned();
+        let failing = FailingResource { id: "cdb-2".into(), reason: Reason::Auth, message };
+        let partly = Snapshot { failing_resources: vec![failing], ..snapshot(Vec::new()) };
+        assert_eq!(
+            tasks(&[Arc::new(partly)], false),
+            "no tasks\nmysql-gz: cdb-2: no\\npermission\n"
         );
     }
 }

@@ -80,6 +80,11 @@ impl Trouble {
             (Some(kind), Some(spell)) => spell.fail(kind, now).then_some(Notice::Fails),
         }
     }
+
+    /// Whether there is none, and what there was is so long ago that nothing of it matters.
+    pub fn is_quiet(&self, now: Instant) -> bool {
+        self.now.is_none() && self.over.is_none_or(|over| now - over >= CALM)
+    }
 }
 
 impl Spell {

@@ -116,6 +116,13 @@ impl Refusal {
         self.code.parse::<u16>().is_err()
     }
 
+    /// Whether it calls a parameter invalid. Said to a question for one task, which has little else
+    /// that could be wrong, it may mean that there is no such task.
+    pub fn calls_parameter_invalid(&self) -> bool {
+        let starts = ["InvalidParameter", "InvalidTask"];
+        self.kind == RefusalKind::Client && starts.iter().any(|start| self.code.starts_with(start))
+    }
+
     /// The action of `service` that the message says is missing: `cdb:DescribeTasks`. Letters, digits
     /// and `:_-*` only.
     pub fn named_action(&self, service: &str) -> Option<&str> {

@@ -66,9 +66,10 @@ impl Family {
             | Samples::TaskLabels(_)
             | Samples::TaskState(_)
             | Samples::Step(_) => "Tasks",
-            Samples::Source(_) | Samples::SourceLabels(_) | Samples::SourceStates(_) => {
-                "Sources, at the last poll"
-            }
+            Samples::Source(_)
+            | Samples::SourceLabels(_)
+            | Samples::SourceStates(_)
+            | Samples::SourceReasons(_) => "Sources, at the last poll",
             Samples::Registry if self.labels.iter().any(|l| ["source", "cloud"].contains(l)) => {
                 "Counted over time"
             }
@@ -118,6 +119,8 @@ pub enum Samples {
     SourceLabels(for<'a> fn(&'a SourceInfo, &mut Vec<&'a str>)),
     /// For each source a count at each state.
     SourceStates(fn(&Snapshot) -> [u64; TaskState::ALL.len()]),
+    /// For each source a count at each reason that has any.
+    SourceReasons(fn(&Snapshot, Reason) -> u64),
     /// The registry of [`Instruments`].
     Registry,
 }
@@ -267,6 +270,15 @@ pub static FAMILIES: &[Family] = &[
         "Configured clusters or instances that the vendor did not know at the last poll.",
         &["source"],
         Samples::Source(|snapshot| Some((snapshot.missing_resources.len() as u64).into())),
+    ),
+    per_source(
+        "dbtask_source_resources_failing",
+        "Clusters, instances and task ids whose last question failed, by reason; absent for none.",
+        &["source", "reason"],
+        Samples::SourceReasons(|snapshot, reason| {
+            let failing = snapshot.failing_resources.iter();
+            failing.filter(|failing| failing.reason == reason).count() as u64
+        }),
     ),
     per_source(
         "dbtask_source_credentials_expiry_timestamp_seconds",

@@ -18,7 +18,7 @@ use bytes::BytesMut;
 
 use super::lines::{Lines, Name, Span};
 use super::text::{self, MAX_LABEL_BYTES, Value, cut};
-use super::{FAMILIES, Family, Samples};
+use super::{FAMILIES, Family, Reason, Samples};
 use crate::store::{Snapshot, Tracked};
 use crate::task::{Step, TaskState};
 
@@ -95,6 +95,13 @@ impl Table {
             + size_of_val(&*self.rows)
             + size_of_val(&*self.steps)
             + tasks * size_of::<Tracked>()
+    }
+
+    /// Writes the count of the source at one value of a label.
+    fn count(&self, lines: &mut Lines<'_>, name: &Name, label: &str, (value, count): (&str, u64)) {
+        let mut text = BytesMut::new();
+        text::label(&mut text, ",", label, value);
+        lines.line(name, self.source(), Span::from(&*text), count.into());
     }
 
     /// Escapes the labels of a snapshot.
@@ -320,13 +327,19 @@ impl Rendering {
                 head(lines);
                 lines.line(&name, table.source(), Span::from(&*text), Value::Integer(1));
             }
+            Samples::SourceReasons(count) => {
+                let counts = Reason::ALL.map(|it| (it.as_str(), count(&table.snapshot, it)));
+                let some = counts.into_iter().filter(|(_, count)| *count > 0);
+                some.for_each(|it| {
+                    head(lines);
+                    table.count(lines, &name, "reason", it);
+                });
+            }
             Samples::SourceStates(counts) => {
                 head(lines);
-                for (state, count) in TaskState::ALL.into_iter().zip(counts(&table.snapshot)) {
-                    let mut text = BytesMut::new();
-                    text::label(&mut text, ",", "state", state.as_str());
-                    lines.line(&name, table.source(), Span::from(&*text), count.into());
-                }
+                let states = TaskState::ALL.map(TaskState::as_str);
+                let counts = states.into_iter().zip(counts(&table.snapshot));
+                counts.for_each(|it| table.count(lines, &name, "state", it));
             }
         }
         true

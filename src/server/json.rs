@@ -18,7 +18,7 @@ use super::App;
 use super::content::{CHUNK, Content};
 use super::filter::Filter;
 use crate::registration::Registration;
-use crate::store::{Snapshot, Tracked};
+use crate::store::{FailingResource, Snapshot, Tracked};
 use crate::task::{Origin, Ratio, Resource, Step, TaskError, TaskState, Timestamp};
 
 /// Sources, or runs of tasks of one source, that are looked at before others get their turn.
@@ -330,9 +330,23 @@ struct SourceView<'a> {
     daily_budget_remaining: Option<u64>,
     credentials_expiry: Option<Timestamp>,
     missing_resources: &'a [Box<str>],
+    failing_resources: Vec<FailingView<'a>>,
     /// How many there are in each state, the truncated included.
     tasks: BTreeMap<&'static str, u64>,
     tasks_truncated: usize,
+}
+
+#[derive(Serialize)]
+struct FailingView<'a> {
+    id: &'a str,
+    reason: &'static str,
+    message: &'a str,
+}
+
+impl<'a> FailingView<'a> {
+    fn new(failing: &'a FailingResource) -> Self {
+        Self { id: &failing.id, reason: failing.reason.as_str(), message: &failing.message }
+    }
 }
 
 impl<'a> SourceView<'a> {
@@ -356,6 +370,7 @@ impl<'a> SourceView<'a> {
             daily_budget_remaining: snapshot.budget.map(|left| left.remaining),
             credentials_expiry: snapshot.credentials_expiry,
             missing_resources: &snapshot.missing_resources,
+            failing_resources: snapshot.failing_resources.iter().map(FailingView::new).collect(),
             tasks: counts(snapshot).map(|(state, count)| (state.as_str(), count)).collect(),
             tasks_truncated: snapshot.hidden.len(),
         }

@@ -1,9 +1,11 @@
 //! Where tasks may have come and gone unseen, it is said; nowhere else.
 
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dbtask_exporter::api::{DecodeError, Page, Query, Subject, Target, TaskApi};
 use dbtask_exporter::config::Config;
 use dbtask_exporter::simulator::{Fault, FaultKind, Offset};
 use http::{Request, Response};
@@ -270,4 +272,77 @@ async fn a_gap_that_goes_on_over_restarts_is_one_and_no_second_of_it_counts_twic
     assert_eq!(log.lines("come and gone unseen").len(), 1);
     assert!((12 * 60..=21 * 60).contains(&seconds), "{seconds} s in 21 minutes");
     lab.stop().await;
+}
+
+/// The API with an answer for the list of tasks that shows nothing and says that there is more,
+/// while `is_odd`.
+fn not_adding_up(name: &str, decode: Decode) -> &'static TaskApi {
+    let api = TaskApi::named(name).unwrap();
+    Box::leak(Box::new(TaskApi { decode, ..*api }))
+}
+
+type Decode = fn(&Target, &Query, &Response<Bytes>) -> Result<Page, DecodeError>;
+
+static MYSQL_IS_ODD: AtomicBool = AtomicBool::new(false);
+static POLARDB_IS_ODD: AtomicBool = AtomicBool::new(false);
+
+fn decode_mysql(
+    target: &Target,
+    query: &Query,
+    answer: &Response<Bytes>,
+) -> Result<Page, DecodeError> {
+    decode("tencent_cdb", MYSQL_IS_ODD.load(Ordering::Relaxed), target, query, answer)
+}
+
+fn decode_polardb(
+    target: &Target,
+    query: &Query,
+    answer: &Response<Bytes>,
+) -> Result<Page, DecodeError> {
+    decode("alibaba_polardb", POLARDB_IS_ODD.load(Ordering::Relaxed), target, query, answer)
+}
+
+fn decode(
+    api: &str,
+    is_odd: bool,
+    target: &Target,
+    query: &Query,
+    answer: &Response<Bytes>,
+) -> Result<Page, DecodeError> {
+    let page = (TaskApi::named(api).unwrap().decode)(target, query, answer)?;
+    let is_odd = is_odd && matches!(query.subject, Subject::Tasks(_));
+    Ok(if is_odd { Page { incomplete: true, ..Page::default() } } else { page })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_does_not_add_up_makes_nothing_vanish_and_leaves_no_gap_unless_it_goes_on() {
+    let mysql: (_, Decode, _) = ("tencent_cdb", decode_mysql, &MYSQL_IS_ODD);
+    for (api, decode, is_odd) in [mysql, ("alibaba_polardb", decode_polardb, &POLARDB_IS_ODD)] {
+        let log = Log::listen();
+        let lab = Lab::new(&one_task(api, "[{run: {for: 5h}}, {fail: {}}]"), |config| {
+            config.sources[0].api = not_adding_up(api, decode);
+        });
+        lab.minutes(10).await;
+        is_odd.store(true, Ordering::Relaxed);
+        lab.minutes(50).await;
+        assert!(lab.snapshot("one").up, "{api}");
+        let state = if api == "tencent_cdb" { "running" } else { "unknown" };
+        assert_eq!(lab.state("one", "1"), state, "{api}: by its id, or stale");
+        assert_eq!(log.lines("out of sight"), [""; 0], "{api}");
+        assert_eq!(gaps(&lab), (0, 0), "{api}");
+        is_odd.store(false, Ordering::Relaxed);
+        lab.minutes(2).await;
+        assert_eq!((lab.state("one", "1"), gaps(&lab)), ("running", (0, 0)), "{api}");
+        is_odd.store(true, Ordering::Relaxed);
+        lab.minutes(3 * 60).await;
+        let (count, seconds) = gaps(&lab);
+        assert_eq!(count, 1, "{api}");
+        assert!((3600..=3 * 3600 + 120).contains(&seconds), "{api}: {seconds} s");
+        assert_eq!(log.lines("does not add up").len(), 2, "{api}: twice it began");
+        is_odd.store(false, Ordering::Relaxed);
+        lab.minutes(2 * 60).await;
+        assert_eq!(lab.state("one", "1"), "failed", "{api}");
+        assert_eq!(gaps(&lab).0, 1, "{api}");
+        lab.stop().await;
+    }
 }

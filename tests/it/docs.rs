@@ -49,6 +49,20 @@ a discovery that fails is tried again by the next poll, and what was found befor
 unfinished tasks of a cluster that has been deleted become `unknown` and go after
 `retention.finished`. A poll fails for configured resources that do not exist only if none is left.
 
+## What cannot be asked
+
+A cluster, an instance or a task id that is asked for by itself may be refused for its permission or
+its state, fail with 5xx, or never answer. The others are polled at their pace all the same, and
+`dbtask_source_up` stays 1. The one that fails is counted in `dbtask_source_resources_failing`, named in
+the log once, on the status page and in the JSON. It is asked again at the next poll, and then ever more
+rarely: at least every five minutes where the vendor is in trouble, every 15 where a person has to mend
+something. Its unfinished tasks keep their last state until `stale_after`. When it answers again, its
+list goes back to where it was last read, so that what ended meanwhile is counted.
+
+The source is down if nothing of it can be asked, or if the account is refused, throttled or out of
+budget. After three questions in a row that nobody answers, a poll asks no more; the next one begins
+with what has waited longest.
+
 ## What may be missed
 
 `dbtask_source_coverage_gaps_total` counts the times that the list, at the first complete poll after
@@ -59,14 +73,21 @@ exporter asks back to the last complete poll but vouches for the `lookback` only
 that is longer. A list of more than 100 pages is not read to its end, and covers nothing: the gap
 goes on until a list is. A list goes on while a page is full or the vendor's total says that there is
 more, as long as pages bring something new; where the total still says so at the end, the list is not
-whole: one line is logged, nothing counts as gone for not being in it, and it covers nothing. What is asked for by id, and AnalyticDB's jobs, which are shown while they
+whole: one line is logged, nothing counts as gone for not being in it, and it covers nothing; if that goes on for
+an hour, it is a gap. A cluster that could not be asked for longer than its list reaches back has a gap of
+its own. What is asked for by id, and AnalyticDB's jobs, which are shown while they
 go on and no longer, have no such list, and no gaps are counted for them.
 A DDS list that has never answered but with 404 is taken not to exist where ids are given, and asked
 for again every hour; one that has answered before, an earlier process too, is in trouble.
 
-An unfinished task that a complete list leaves out is asked for by its id. PolarDB has no such call
-and is asked 30 days back: a task that runs for longer becomes `unknown`, with a warning in the log,
-and its end is not seen.
+An unfinished task that a complete list leaves out is asked for by its id. If the vendor answers
+without it, it becomes `unknown`, with a warning in the log. From then on it is sought for 35 days, also
+when it is no longer shown: by its id, and by a list that goes back to its beginning, with pauses that
+grow to 15 minutes. Only the vendor's own word that there is no such task, given four times over two
+hours, ends that; any other refusal is no answer. An end that is found late is counted once.
+
+PolarDB cannot be asked for one task, and is asked 30 days back: of a task that runs for longer the
+end is not seen.
 
 ## Not tried
 

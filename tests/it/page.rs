@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dbtask_exporter::budget::Left;
-use dbtask_exporter::store::{Snapshot, SourceInfo};
+use dbtask_exporter::metrics::Reason;
+use dbtask_exporter::store::{FailingResource, Snapshot, SourceInfo};
 use dbtask_exporter::task::{Resource, Step, TaskError, TaskState};
 use tokio::time::Instant;
 
@@ -170,6 +171,11 @@ async fn hostile_text_is_shown_as_text_wherever_it_comes_from() {
     let mut mysql = snapshot(Arc::new(info), vec![hostile]);
     mysql.last_error = Some("server: <script>alert(1)</script>".into());
     mysql.missing_resources = vec!["<s>".into()];
+    mysql.failing_resources = vec![FailingResource {
+        id: "<b>".into(),
+        reason: Reason::Auth,
+        message: "<script>no</script>".into(),
+    }];
     let server = Server::with(vec![mysql]).await;
     let page = server.get("/?q=%22%3E%3Cimg").await;
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
@@ -181,6 +187,7 @@ async fn hostile_text_is_shown_as_text_wherever_it_comes_from() {
     }
     assert!(!text.contains(['\u{202e}', '\u{2066}', '\u{1b}']), "{text}");
     assert!(text.contains(r"\u{202e}gnp.exe"), "{text}");
+    assert!(text.contains("Cannot be asked"), "{text}");
     assert_eq!(
         page.header("content-security-policy"),
         Some(

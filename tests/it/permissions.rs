@@ -27,6 +27,10 @@ The resource is `*`, for a list covers a region. Alibaba documents
 `polardb:DescribeTasks`, which may be narrowed to the clusters that are watched. Huawei's role-based
 policies are shown; identity policies say `dds:task:listAll` in place of `dds:task:list`.
 
+Where a policy leaves out some clusters, the others are polled as ever, and the source is up. What is refused is
+counted in `dbtask_source_resources_failing`, named in the log, on the status page and in the JSON, and asked again at least every 15
+minutes. A policy without the call for one task (`DescribeTaskInfo`, `ShowJobDetail`) leaves the list as it is.
+
 A role that is assumed (`role_arn`, `agency_name`) needs these policies itself; the keys that assume
 it need `sts:AssumeRole` on that role with Alibaba and Tencent, and `Agent Operator` with Huawei.
 ",

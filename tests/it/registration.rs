@@ -814,7 +814,7 @@ async fn a_registered_id_that_the_vendor_refuses_in_any_way_troubles_nothing_els
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_registered_task_that_is_known_and_cannot_be_asked_for_is_a_failed_poll() {
+async fn a_registered_task_that_is_known_and_cannot_be_asked_for_fails_no_poll_and_is_named() {
     let refuse = move |elapsed: Duration, request: &Request<Bytes>| {
         let it = format!("{:?} {:?}", request.uri(), request.body());
         (elapsed > Duration::from_mins(30) && it.contains("TaskId=7")).then(|| {
@@ -825,6 +825,9 @@ async fn a_registered_task_that_is_known_and_cannot_be_asked_for_is_a_failed_pol
     let lab = Lab::through(&adb("[{hang: {}}]"), open_slow, refuse);
     lab.registrations().register("one", "7", Some("am-bp1")).await.unwrap();
     lab.minutes(60).await;
-    assert!(!lab.snapshot("one").up);
+    let snapshot = lab.snapshot("one");
+    assert!(snapshot.up, "{:?}", snapshot.last_error);
+    assert_eq!(&*snapshot.failing_resources[0].id, "7");
+    assert_eq!(registered(&lab), Some(1));
     lab.stop().await;
 }

@@ -8,9 +8,9 @@ use arc_swap::ArcSwapOption;
 use dbtask_exporter::budget::Left;
 use dbtask_exporter::clock::Clock;
 use dbtask_exporter::counts::Counts;
-use dbtask_exporter::metrics::{Exposition, Instruments, Metrics};
+use dbtask_exporter::metrics::{Exposition, Instruments, Metrics, Reason};
 use dbtask_exporter::server::{App, Lifecycle, MAX_CONNECTIONS, Registering, Web, serve};
-use dbtask_exporter::store::{Snapshot, Store};
+use dbtask_exporter::store::{FailingResource, Snapshot, Store};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -249,6 +249,11 @@ async fn sources_are_there_as_json() {
     mysql.calls.add(time(NOW));
     mysql.budget = Some(Left { limit: 1000, remaining: 900 });
     mysql.next_poll = Some(time(NOW + 30));
+    mysql.failing_resources = vec![FailingResource {
+        id: "cdb-2".into(),
+        reason: Reason::Auth,
+        message: "no permission".into(),
+    }];
     let server = Server::with(vec![mysql]).await;
     assert_eq!(
         server.get("/api/v1/sources").await.json(),
@@ -271,6 +276,7 @@ async fn sources_are_there_as_json() {
             "daily_budget_remaining": 900,
             "credentials_expiry": null,
             "missing_resources": [],
+            "failing_resources": [{"id": "cdb-2", "reason": "auth", "message": "no permission"}],
             "tasks": {"pending": 0, "running": 1, "paused": 0, "succeeded": 0, "failed": 0,
                 "canceled": 0, "unknown": 0},
             "tasks_truncated": 0,

@@ -416,9 +416,23 @@ impl std::fmt::Debug for Tampered {
     }
 }
 
+/// What a tamperer answers where there is never to be an answer.
+pub(crate) fn silence() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    response.extensions_mut().insert(Silence);
+    response
+}
+
+#[derive(Clone)]
+struct Silence;
+
 impl Transport for Tampered {
     fn send(&self, request: Request<Bytes>) -> Sending<'_> {
         match (self.tamper)(&request) {
+            Some(answer) if answer.extensions().get::<Silence>().is_some() => Box::pin(async {
+                sleep(Duration::from_secs(20)).await;
+                Err(TransportError::Timeout)
+            }),
             Some(answer) => Box::pin(async { Ok(answer) }),
             None => Box::pin(async {
                 let mut answer = self.cloud.send(request).await?;

@@ -253,7 +253,9 @@ sources:
         },
     );
     lab.minutes(20).await;
-    assert!(!lab.snapshot("one").up);
+    let snapshot = lab.snapshot("one");
+    assert!(snapshot.up, "{:?}", snapshot.last_error);
+    assert_eq!(&*snapshot.failing_resources[0].id, "pc-1");
     assert_eq!(lab.state("one", "2"), "failed");
     lab.stop().await;
 }
@@ -273,11 +275,11 @@ sources:
     let by_id = Some("DescribeTaskInfo".to_owned());
     lab.cloud.inject("one", Fault { operation: by_id, ..Fault::new(FaultKind::Redirect) });
     lab.minutes(5).await;
-    assert!(!lab.snapshot("one").up);
+    assert_eq!(&*lab.snapshot("one").failing_resources[0].id, "7");
     assert_eq!(lab.state("one", "7"), "running");
     lab.cloud.heal("one");
-    lab.minutes(2).await;
-    assert!(lab.snapshot("one").up);
+    lab.minutes(6).await;
+    assert!(lab.snapshot("one").failing_resources.is_empty());
     assert_eq!(lab.state("one", "7"), "running");
     lab.stop().await;
 }

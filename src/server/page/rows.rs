@@ -12,7 +12,7 @@ use crate::task::{Ratio, Step, TaskState, Timestamp};
 const MAX_NAME: usize = 120;
 /// The longest failure text that is shown, in characters; the JSON has all of it.
 const MAX_MESSAGE: usize = 1000;
-/// The most missing resources that are named.
+/// The most missing resources, and the most failing ones, that are named.
 const MAX_MISSING: usize = 10;
 
 /// How far something is.
@@ -191,6 +191,10 @@ pub(super) struct SourceRow {
     pub(super) trouble: Option<(&'static str, String)>,
     /// Configured resources that do not exist.
     pub(super) missing: Option<String>,
+    /// Clusters, instances and task ids that cannot be asked, and why.
+    pub(super) failing: Vec<(String, String)>,
+    /// How many more there are of them.
+    pub(super) more_failing: usize,
     pub(super) credentials_expiry: Option<When>,
 }
 
@@ -238,6 +242,13 @@ impl SourceRow {
                 .as_deref()
                 .map(|error| (meaning(snapshot.last_error_reason), shown(error, MAX_MESSAGE))),
             missing: (!missing.is_empty()).then(|| missing.join(", ")),
+            failing: snapshot
+                .failing_resources
+                .iter()
+                .take(MAX_MISSING)
+                .map(|it| (shown(&it.id, MAX_NAME), shown(&it.message, MAX_MESSAGE)))
+                .collect(),
+            more_failing: snapshot.failing_resources.len().saturating_sub(MAX_MISSING),
             credentials_expiry: snapshot.credentials_expiry.map(when),
         }
     }
