@@ -163,7 +163,8 @@ def sources():
         f"{of_source('dbtask_source_up')} * ignoring (cloud, api, cloud_region, account)"
         f" group_left (cloud, api, cloud_region, account) {info}"
     )
-    return rows(
+    failing = once("source, reason", in_cloud(of_source("dbtask_source_resources_failing")))
+    table = rows(
         "Sources",
         [
             once(labels, up),
@@ -173,6 +174,7 @@ def sources():
             f"sum by ({RELEASE}, source) ({events('source, reason', 'dbtask_source_poll_failures_total', '1h')})",
             per_source("dbtask_source_tasks_truncated"),
             per_source("dbtask_source_resources_missing"),
+            f"sum by ({RELEASE}, source) ({failing}) or 0 * {per_source('dbtask_source_up')}",
             events("source", "dbtask_source_coverage_gaps_total", "24h"),
             f"{per_source('dbtask_source_credentials_expiry_timestamp_seconds')} - time()",
         ],
@@ -185,18 +187,21 @@ def sources():
             Column("E", "Failed polls, 1 h", (*COUNT_CELL, *alarming((1, ORANGE)))),
             Column("F", "Tasks hidden", (*COUNT_CELL, *alarming((1, ORANGE)))),
             Column("G", "Resources missing", (*COUNT_CELL, *alarming((1, ORANGE)))),
-            Column("H", "Coverage gaps, 24 h", (*COUNT_CELL, *alarming((1, ORANGE)))),
-            Column("I", "Credentials end in", SECONDS_CELL),
+            Column("H", "Resources failing", (*COUNT_CELL, *alarming((1, ORANGE)))),
+            Column("I", "Coverage gaps, 24 h", (*COUNT_CELL, *alarming((1, ORANGE)))),
+            Column("J", "Credentials end in", SECONDS_CELL),
             Column("cloud", "Cloud"),
             Column("api", "API"),
             Column("cloud_region", "Region"),
             Column("account", "Account"),
         ],
         "Every source at its last poll. Hidden tasks are those beyond limits.tasks_per_source; a coverage gap is a "
-        "time in which tasks may have come and gone unseen; credentials have an end where they are a session.",
+        "time in which tasks may have come and gone unseen; credentials have an end where they are a session. Failing "
+        "are resources and task ids that the cloud did not tell of when last asked.",
         height=9,
         sort=("Age of data", True),
     )
+    return with_runbook(table, "DbtaskResourceFailing")
 
 
 def freshness() -> list:

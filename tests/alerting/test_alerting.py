@@ -251,7 +251,7 @@ def test_a_failure_reaches_the_webhook_within_30_s_of_the_poll(story, name):
 @pytest.mark.parametrize("name", PROMETHEUS)
 def test_the_page_says_what_failed_where_and_what_to_do(story, name):
     _, alert = story.pages(name)[0]
-    assert {label: value for label, value in alert["labels"].items() if label != "resource_name"} == LABELS
+    assert alert["labels"] == LABELS
     annotations = alert["annotations"]
     assert annotations["summary"] == "A database task has failed."
     assert annotations["runbook_url"] == f"{RUNBOOKS}/DbtaskTaskFailed.md"

@@ -59,6 +59,7 @@ class Troubles(BaseHTTPRequestHandler):
             f'dbtask_source_credentials_expiry_timestamp_seconds{{source="bad"}} {old}',
             'dbtask_api_budget_remaining{source="good"} 0',
             'dbtask_source_tasks_truncated{source="good"} 9',
+            'dbtask_source_resources_failing{source="good",reason="auth"} 1',
             f'dbtask_source_coverage_gaps_total{{source="good"}} {counted}',
             f'dbtask_api_request_failures_total{{source="good",operation="DescribeTasks",reason="throttled"}} {counted}',
             f'dbtask_task_failures_total{{source="good",task_kind="UPGRADE"}} {counted}',

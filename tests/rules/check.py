@@ -19,7 +19,7 @@ REPLICA = {"instance", "pod", "container", "endpoint", "node", "replica", "prome
 # Labels of targets that annotations speak of where they are there.
 PLACE = {"cluster", "namespace"}
 # Labels that may change while an alert lasts: each change would be a new alert.
-CHANGING = {"instance", "resource_name", "origin", "status", "code"}
+CHANGING = {"instance", "resource_name", "origin", "status", "code", "reason"}
 ADDED = {"dbtask_task_info": {"severity"}}
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -92,7 +92,7 @@ def labels_of(node, known):
             return None
         case promql.Call() if node.func.name.startswith("absent"):
             selected = [m for n in walk(node) if isinstance(n, promql.VectorSelector) for m in n.matchers.matchers]
-            return {m.name for m in selected if str(m.op).endswith("Equal")}
+            return {m.name for m in selected if str(m.op).endswith(".Equal")}
         case promql.Call() if node.func.name == "histogram_quantile":
             return labels_of(node.args[1], known) - {"le"}
     found = [labels_of(child, known) for child in children(node)]
@@ -121,7 +121,7 @@ def problems(text, runbooks=ROOT / "docs" / "runbooks"):
             found += [f"{name}: {problem}" for problem in query_problems(trees[name], known)]
             if "alert" in rule:
                 found += [f"{name}: {problem}" for problem in alert_problems(rule, trees[name], runbooks)]
-                found += [f"{name}: {problem}" for problem in template_problems(rule, labels_of(trees[name], known))]
+                found += [f"{name}: {problem}" for problem in template_problems(rule, trees[name], labels_of(trees[name], known))]
     return found
 
 
@@ -204,8 +204,10 @@ def alert_problems(rule, tree, runbooks):
     yield from runbook_problems(runbooks / f"{name}.md")
 
 
-def template_problems(rule, labels):
-    for label in sorted(labels & CHANGING):
+def template_problems(rule, tree, labels):
+    chosen = {m.name for node in walk(tree) if isinstance(node, promql.VectorSelector) for m in node.matchers.matchers
+              if str(m.op).endswith(".Equal")}
+    for label in sorted(labels & CHANGING - chosen):
         yield f"has the label {label}, which may change: each change would be a new alert"
     used = set(re.findall(r"\$labels\.(\w+)", " ".join([*rule.get("annotations", {}).values(), *rule.get("labels", {}).values()])))
     for label in sorted(used - labels - PLACE):

@@ -50,7 +50,7 @@ def test_every_alert_has_a_firing_and_a_quiet_case_and_one_with_two_replicas():
                 counts = seen[check["alertname"]]
                 counts["fires" if check["exp_alerts"] else "quiet"] += 1
                 counts["replicas"] += bool(check["exp_alerts"]) and len(instances) > 1
-    assert len(seen) == 16
+    assert len(seen) == 17
     assert not [name for name, counts in seen.items() if 0 in counts.values()], seen
 
 
@@ -116,6 +116,7 @@ BROKEN = {
     "aggregates by labels": (COUNTED, COUNTED.replace(f"without ({REPLICA})", "by (job, source, task_kind)")),
     "not all that tells replicas apart": (COUNTED, COUNTED.replace(", pod", "")),
     "has the label instance": (COUNTED, "increase(dbtask_task_failures_total[10m])"),
+    "has the label reason": ("prometheus_replica, reason) (last_over_time(dbtask_source_resources_failing", "prometheus_replica) (last_over_time(dbtask_source_resources_failing"),
     "has the label resource_name": (COUNTED, f"max without ({REPLICA}) (last_over_time(dbtask_task_info[10m]))"),
     "joins on labels": (JOINED, "* on (job, instance, source) group_left (cloud, cloud_region)"),
     "ignores instance": (JOINED, JOINED.replace("(task_id", "(instance, task_id")),
