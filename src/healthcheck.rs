@@ -168,6 +168,8 @@ impl Serving {
     /// `None` for a process that does something else than serve.
     fn of(process: &Path) -> Option<Self> {
         let line = fs::read(process.join("cmdline")).ok()?;
+        // A process that is ending has no command line any more.
+        let line = if line.iter().all(|&byte| byte == 0) { return None } else { line };
         let arguments = line.strip_suffix(b"\0")?.split(|&byte| byte == 0).map(OsStr::from_bytes);
         let Cli { command, serve, .. } = Cli::try_parse_from(arguments).ok()?;
         match command {

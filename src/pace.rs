@@ -17,10 +17,11 @@ use crate::sabotage::{self, Bug};
 /// The least calls a second that throttling leaves of a rate: one in two minutes, so that a quota of
 /// one a minute is met with room to spare.
 const LEAST_RATE: f64 = 1.0 / 120.0;
-/// What an answer adds to the calls a second. Calls that are answered one after the other make twice
-/// as many in a minute and a half, and get from the least rate to ten a second in a quarter of an
-/// hour.
+/// What an answer adds to the calls a second, at most: a rate gets from the least to ten a second in 20
+/// minutes. A small rate rises by [`STEP_SHARE`] of itself: by as much as it is, it would be
+/// throttled, and halved, every other time.
 const STEP: f64 = LEAST_RATE;
+const STEP_SHARE: f64 = 0.25;
 
 /// The token bucket of one operation: its calls a second, of which a fifth may come at once. Over
 /// any second that is at most 1.2 times the rate.
@@ -107,7 +108,8 @@ impl Rate {
     /// A call was answered, be it that something else was wrong with it.
     fn rise(&mut self, now: Instant) {
         self.count(now);
-        self.learned = (self.learned + STEP).min(self.published);
+        let step = STEP.min(self.learned * STEP_SHARE);
+        self.learned = (self.learned + step).min(self.published);
     }
 
     /// A call that was sent at `sent` was throttled. Calls that were under way when the rate was
@@ -400,7 +402,7 @@ mod tests {
             account.admit(&FAST).await;
             account.answered(&FAST);
         }
-        assert!(start.elapsed() < Duration::from_mins(16), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_mins(20), "{:?}", start.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

@@ -107,9 +107,11 @@ pub fn time(
 
 /// Whether a time is in a year that no calendar of a vendor reaches: `9999-12-31T23:59:59Z`.
 fn is_never(text: &str) -> bool {
-    let Some((year, _)) = text.trim_start_matches('+').split_once('-') else { return false };
+    let Some((year, rest)) = text.trim_start_matches('+').split_once('-') else { return false };
     let year = year.trim_start_matches('0');
-    year.bytes().all(|byte| byte.is_ascii_digit()) && (year == "9999" || year.len() > 4)
+    let has_month = rest.bytes().take(2).filter(u8::is_ascii_digit).count() == 2;
+    let is_far = year == "9999" || year.len() > 4;
+    has_month && is_far && year.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn parse_time(text: &str, offset: Offset) -> Option<Timestamp> {
