@@ -113,8 +113,8 @@ impl Exporter {
     /// Scrapes until a scrape is as wanted.
     pub(crate) async fn until(&self, what: &str, mut wanted: impl FnMut(&str) -> bool) -> String {
         let mut last = None;
-        // Far longer than it should take, for machines that have much else to do.
-        for _ in 0..300 {
+        // A new series is served at 0 for a minute, and the machine may have much else to do.
+        for _ in 0..1000 {
             last = self.scrape().await;
             if let Some(text) = &last
                 && wanted(text)

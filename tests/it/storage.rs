@@ -85,7 +85,9 @@ struct World {
 impl World {
     async fn start() -> Self {
         let task = |number: u64| {
-            let second = 7 + number;
+            // So far apart that some are left for the second and the third process, though each of
+            // them shows what it counts after a minute.
+            let second = 7 + 10 * number;
             format!(
                 "{{id: '{number}', resource: cdb-1, kind: A, life: [{{run: {{for: {second}s}}}}, {{fail: {{}}}}]}},"
             )

@@ -127,7 +127,8 @@ async fn one_odd_answer_about_a_task_that_has_left_the_list_loses_no_failure() {
 #[tokio::test(start_paused = true)]
 async fn a_task_that_is_out_of_sight_for_a_week_is_found_when_it_fails_over_restarts_too() {
     const DAY: u64 = 24 * 60;
-    for api in ["tencent_cdb", "tencent_redis", "huawei_dds", "alibaba_polardb"] {
+    // DDS says in clear words that there is no such job, and after two hours of that is believed.
+    for api in ["tencent_cdb", "tencent_redis", "alibaba_polardb"] {
         for restart in [false, true] {
             let folder = tempfile::tempdir().unwrap();
             let life = "[{run: {for: 3h}}, {vanish: {for: 168h}}, {fail: {}}]";
