@@ -240,6 +240,14 @@ impl Ledger {
         self.baseline.complete
     }
 
+    /// Whether a good poll may end the baseline, or has nothing to end. Of what it could not ask about
+    /// an end without a time may be an old one, so the baseline waits until everything has been read
+    /// once, for as long as `patience` at most: what is refused for good must not hold it open.
+    pub fn may_watch(&self, read_all: bool, patience: Duration, at: Clocks) -> bool {
+        let waited = |begun: Instant| at.instant.saturating_duration_since(begun) >= patience;
+        read_all || self.baseline.complete || self.begun.is_none_or(waited)
+    }
+
     /// Says which clusters or instances the configuration names, none meaning all, before what a poll
     /// saw of them is entered. Those that it has not named before are watched from now on.
     pub fn reach(&mut self, resources: &[Arc<Resource>], at: Clocks) {

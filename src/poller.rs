@@ -621,9 +621,12 @@ impl Watch {
         if let Some(gap) = gap.filter(|gap| !gap.goes_on) {
             self.log_gap(&gap);
         }
+        let read_all = fetched.failing.is_empty() && !fetched.out_of_time;
+        let complete =
+            failure.is_none() && ledger.may_watch(read_all, self.keeping.stale_after, at);
         self.history.missing_resources = std::mem::take(&mut fetched.missing);
         self.history.failing_resources = std::mem::take(&mut fetched.failing);
-        let completions = self.enter(ledger, fetched, failure.is_none(), wanted, at);
+        let completions = self.enter(ledger, fetched, complete, wanted, at);
         self.log_trouble(failure.as_ref());
         let reason = failure.as_ref().map(|(_, error)| error.reason());
         self.instruments.poll_finished(&self.info.name, reason);

@@ -427,6 +427,31 @@ async fn an_id_that_is_refused_where_there_is_no_list_takes_nothing_down() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_old_failure_of_an_id_that_was_refused_at_first_is_part_of_the_baseline() {
+    // Redis tells no end by id, and its list does not reach back to these two.
+    let (region, resource) = place("tencent_redis");
+    let old = "kind: FLOW_CLEAN, at: -40h, configured: true, life: [{run: {for: 1h}}, {fail: {}}]";
+    let scenario = format!(
+        "sources:\n  - name: one\n    api: tencent_redis\n    region: {region}\n    \
+         resources: [{{id: {resource}}}]\n    tasks:\n      \
+         - {{id: '70001', resource: {resource}, {old}}}\n      \
+         - {{id: '70002', resource: {resource}, {old}}}\n"
+    );
+    for no in TENCENT {
+        let refused = move |elapsed: Duration, request: &Request<Bytes>| {
+            let refuses = elapsed < 6 * MINUTE;
+            (refuses && is_about_second(request, "tencent_redis", By::Ids)).then(|| no.answer())
+        };
+        let lab = Lab::through(&scenario, |_| {}, refused);
+        lab.scrape_by(1);
+        lab.minutes(40).await;
+        assert_eq!(lab.state("one", "70002"), "failed", "{no:?}");
+        assert_eq!(failures(&lab), 0, "{no:?}");
+        lab.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_question_for_several_that_is_refused_for_one_is_asked_for_each() {
     let scenario = "
 sources:
