@@ -8,7 +8,7 @@
 //! - Unfinished tasks come first: nothing is asked after a poll that the vendor or the budget
 //!   stopped, and one text between two polls where calls are few.
 //! - What is to be asked follows from the tasks that are kept, so a restart loses no text.
-//! - A text that is refused is asked for again after growing pauses, [`MOST_REFUSALS`] times in all.
+//! - A text that is refused is asked for again after growing pauses, a few times in all.
 //!   Trouble of the whole API makes all texts of the source wait, and counts against none of them.
 
 use std::cmp::Reverse;
