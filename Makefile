@@ -25,7 +25,7 @@ DAYS ?= 1
 
 simulate: ## Simulated days of the whole exporter: SEEDS=10000 FIRST=0 DAYS=1
 	@cargo test --quiet --locked --profile simulate --features sabotage --test simulate -- \
-		--seeds $(SEEDS) --first $(FIRST) --days $(DAYS)
+		--seeds $(SEEDS) --first $(FIRST) --days $(DAYS) $(if $(RULE),--rule "$(RULE)")
 
 plants: ## The planted bugs, and at which seed the simulation finds each
 	@cargo test --quiet --locked --profile simulate --features sabotage --test simulate -- --plants

@@ -176,7 +176,7 @@ impl Book {
         let entry = self.entries.iter_mut().find(|entry| *entry.tracked.task.id == *id)?;
         let task = &mut entry.tracked.task;
         // It may have begun to run again.
-        if task.state != TaskState::Failed {
+        if task.state != TaskState::Failed || sabotage::is(Bug::TextDropped) {
             return None;
         }
         task.error = Some(error);

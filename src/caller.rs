@@ -124,6 +124,7 @@ impl FetchError {
         match self {
             Self::Credentials(error) => error.reason(),
             Self::Signing(_) => Reason::Auth,
+            Self::Transport(_) if sabotage::is(Bug::SilenceIsAuth) => Reason::Auth,
             Self::Transport(error) => error.reason(),
             Self::Decode(_) => Reason::Decode,
             Self::Budget(_) => Reason::Budget,

@@ -1,5 +1,6 @@
 //! `Clock`: the only place that asks what time it is.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -18,13 +19,26 @@ pub enum Clock {
         epoch: Timestamp,
         /// When it was started.
         since: Instant,
+        /// How many seconds it is ahead of that: a clock that somebody sets, and sets back.
+        ahead: Option<&'static AtomicI64>,
     },
 }
 
 impl Clock {
     /// A clock that shows `epoch` now and moves with tokio's time.
     pub fn starting_at(epoch: Timestamp) -> Self {
-        Self::Virtual { epoch, since: Instant::now() }
+        Self::Virtual { epoch, since: Instant::now(), ahead: None }
+    }
+
+    /// The same clock, so many seconds ahead, if it is virtual.
+    #[must_use]
+    pub fn ahead_by(self, seconds: &'static AtomicI64) -> Self {
+        match self {
+            Self::System => self,
+            Self::Virtual { epoch, since, ahead: _ } => {
+                Self::Virtual { epoch, since, ahead: Some(seconds) }
+            }
+        }
     }
 
     /// The current time.
@@ -32,7 +46,10 @@ impl Clock {
         match *self {
             #[expect(clippy::disallowed_methods, reason = "this is the one place")]
             Self::System => Timestamp::from(jiff::Timestamp::now()),
-            Self::Virtual { epoch, since } => epoch + since.elapsed(),
+            Self::Virtual { epoch, since, ahead } => {
+                let ahead = ahead.map_or(0, |ahead| ahead.load(Ordering::Relaxed));
+                (epoch + since.elapsed()).offset_by(ahead)
+            }
         }
     }
 }

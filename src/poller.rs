@@ -631,7 +631,7 @@ impl Watch {
         let reason = failure.as_ref().map(|(_, error)| error.reason());
         self.instruments.poll_finished(&self.info.name, reason);
         let history = &mut self.history;
-        history.tried = true;
+        history.tried = failure.is_none() || !sabotage::is(Bug::TriedIfGood);
         history.up = failure.is_none();
         history.failed = reason;
         history.last_poll_duration = Some(begun.elapsed());
@@ -758,7 +758,8 @@ impl Watch {
         let Some((operation, error)) = failure else {
             self.backoff.reset();
             self.history.denials = 0;
-            return (begun + interval).max(Instant::now());
+            let seldom = if sabotage::is(Bug::PolledSeldom) { 10 } else { 1 };
+            return (begun + interval * seldom).max(Instant::now());
         };
         match error.reason() {
             // The rate that is learned from it is slow enough.
@@ -871,7 +872,9 @@ impl Watch {
         self.published = Some(Instant::now());
         let now = self.clock.now();
         // By a clock that has been set back since, it was later than it can have been.
-        self.history.last_success = self.history.last_success.map(|time| time.min(now));
+        if !sabotage::is(Bug::FutureShown) {
+            self.history.last_success = self.history.last_success.map(|time| time.min(now));
+        }
         self.book.age(&self.keeping, now);
         let shown = self.book.show(&self.keeping);
         self.store.publish(Snapshot {

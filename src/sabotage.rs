@@ -63,6 +63,16 @@ pub enum Bug {
     DiskGivenUp,
     /// A source that is changed while the process runs takes all ends of tasks for old ones.
     BaselineOnReload,
+    /// A good poll is followed by the next one ten intervals later.
+    PolledSeldom,
+    /// What the vendor says of a failure is asked for and dropped.
+    TextDropped,
+    /// The time of the last good poll stays as it is when the clock is set back.
+    FutureShown,
+    /// No answer at all is called a refusal of the key.
+    SilenceIsAuth,
+    /// Only a poll that goes well is a try.
+    TriedIfGood,
 }
 
 impl Bug {
@@ -96,6 +106,11 @@ impl Bug {
         Self::BackoffGrows,
         Self::DiskGivenUp,
         Self::BaselineOnReload,
+        Self::PolledSeldom,
+        Self::TextDropped,
+        Self::FutureShown,
+        Self::SilenceIsAuth,
+        Self::TriedIfGood,
     ];
 }
 

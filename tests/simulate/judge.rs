@@ -4,15 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
+use dbtask_exporter::api::Scope;
 use dbtask_exporter::cloud::RefusalKind;
 use dbtask_exporter::journal::{Contents, Table};
-use dbtask_exporter::simulator::FaultKind;
+use dbtask_exporter::simulator::{FaultKind, Span};
 use dbtask_exporter::store::{Snapshot, Tracked};
-use dbtask_exporter::task::{TaskState, Timestamp};
+use dbtask_exporter::task::{Resource, TaskState, Timestamp};
 
 use crate::exposition::{self, Samples, escaped};
 use crate::truth::{self, Known, Life, Poll};
-use crate::world::{Event, MINUTE, World, clock};
+use crate::world::{ASSUME_ROLE, DAY, Event, HOUR, MINUTE, Proof, World, clock};
 
 /// Everything that is promised.
 pub(crate) const RULES: &[&str] = &[
@@ -36,6 +37,11 @@ pub(crate) const RULES: &[&str] = &[
     "memory",
     "journal",
     "exposition",
+    "late",
+    "text",
+    "future",
+    "reason",
+    "ready",
 ];
 
 /// A promise that was broken.
@@ -118,6 +124,10 @@ const GAP_EDGE: i64 = 20 * 60 * 1000;
 const PATIENCE: i64 = 300_000;
 /// How long it may take until the journal is written again: nothing is written without a poll.
 const WRITTEN_AGAIN: i64 = 2 * 3_600_000;
+/// How long the words of the vendor may come after what they are about, in seconds.
+const TEXTS: i64 = 10 * MINUTE;
+/// How long it takes at most until every source has been tried once, in seconds.
+const READY: i64 = 3 * MINUTE;
 /// What an exporter says whose journal cannot be written.
 pub(crate) const WRITE_FAILED: &str = "\ndbtask_exporter_journal_last_write_successful 0\n";
 
@@ -128,6 +138,8 @@ pub(crate) struct Judge {
     watches: Vec<Watch>,
     /// In milliseconds.
     now: i64,
+    /// How far our clock is ahead, in seconds.
+    ahead: i64,
     process: Process,
     rates: HashMap<(String, String), VecDeque<i64>>,
     keys: HashMap<String, Key>,
@@ -167,6 +179,8 @@ struct Watch {
     /// The last good answer, in milliseconds.
     answered: i64,
     in_flight: u32,
+    /// Those of them that may be for the words of the vendor.
+    texts_in_flight: u32,
     /// The longest poll, in seconds: what it sees is dated at its end.
     longest: i64,
     /// When requests last ended, and when polls have begun since the last good answer.
@@ -178,7 +192,101 @@ struct Watch {
     backs_off: bool,
     /// Since when it is watched as it is now, in milliseconds.
     configured: i64,
+    /// The last poll called something a refusal that was none; when the next one was due then.
+    called_refused: Option<Timestamp>,
+    /// Since when another one has its name, in seconds.
+    gone: Option<i64>,
+    /// What goes wrong with it in this world.
+    troubles: Vec<Trouble>,
     snapshot: Option<Arc<Snapshot>>,
+}
+
+/// A time in which something is wrong, in seconds.
+#[derive(Clone, Debug)]
+struct Trouble {
+    /// What a cloud does; `None`: our clock is wrong.
+    kind: Option<FaultKind>,
+    from: i64,
+    until: i64,
+    /// The resource or the task that it is about, if it is about one alone.
+    only: Option<String>,
+    /// Whether it is about sessions, and not about tasks.
+    sessions: bool,
+    /// Whether it is over as soon as somebody tries: another key is there.
+    mended: bool,
+    /// How old answers are.
+    lag: i64,
+}
+
+impl Trouble {
+    fn of(event: &Event) -> Option<Self> {
+        let (kind, from, lasts) = match event {
+            Event::Fault(_, fault) => {
+                (Some(fault.kind), fault.from.seconds(), fault.r#for.map(Span::seconds))
+            }
+            Event::Leap(leap) => (None, leap.at, Some(leap.lasts)),
+            Event::WrongKey(wrong) => (Some(FaultKind::Unauthorized), wrong.at, Some(wrong.lasts)),
+            _ => return None,
+        };
+        let mut trouble = Self {
+            kind,
+            from,
+            until: lasts.map_or(i64::MAX, |lasts| from.saturating_add(lasts)),
+            only: None,
+            sessions: false,
+            mended: matches!(event, Event::WrongKey(_)),
+            lag: 0,
+        };
+        if let Event::Fault(_, fault) = event {
+            trouble.only.clone_from(&fault.only);
+            trouble.sessions = fault.operation.as_deref() == Some(ASSUME_ROLE);
+            if fault.kind == FaultKind::Lagging {
+                trouble.lag = fault.delay.seconds();
+            }
+            if fault.kind == FaultKind::LostSession {
+                // Another session is had at once.
+                trouble.until = from;
+            }
+        }
+        Some(trouble)
+    }
+
+    fn meets(&self, from: i64, until: i64, recovery: i64) -> bool {
+        self.from <= until && from <= self.until.saturating_add(recovery)
+    }
+
+    /// How long it may take after it until polls are as they should be; `None` where they are all
+    /// the time.
+    fn recovery(&self) -> Option<i64> {
+        match self.kind {
+            Some(
+                FaultKind::SkewedClock
+                | FaultKind::Lagging
+                | FaultKind::MissingRows
+                | FaultKind::ShortPages
+                | FaultKind::WrongTotal,
+            ) => None,
+            Some(FaultKind::LostSession) => Some(5 * MINUTE),
+            // A list that is not there is asked for again after an hour.
+            Some(FaultKind::MissingList) => Some(65 * MINUTE),
+            Some(_) if self.mended => Some(2 * MINUTE),
+            Some(_) if self.sessions => Some(12 * MINUTE),
+            Some(_) | None => Some(32 * MINUTE),
+        }
+    }
+
+    /// Whether keys, sessions or permissions are refused.
+    fn is_refusal(&self) -> bool {
+        matches!(
+            self.kind,
+            Some(
+                FaultKind::Unauthorized
+                    | FaultKind::ExpiredToken
+                    | FaultKind::Forbidden
+                    | FaultKind::LostSession
+            )
+        )
+    }
 }
 
 /// One life of the process.
@@ -202,6 +310,14 @@ struct Key {
 
 impl Judge {
     pub(crate) fn new(world: &World, epoch: Timestamp) -> Self {
+        let troubles = |account: &str| {
+            let of_account = |event: &&Event| match event {
+                Event::Fault(m, _) => world.sources[*m].account == account,
+                Event::WrongKey(wrong) => world.sources[wrong.source].account == account,
+                _ => true,
+            };
+            world.events.iter().filter(of_account).filter_map(Trouble::of).collect()
+        };
         let watches = world.sources.iter().map(|source| Watch {
             present: false,
             resources: Vec::new(),
@@ -213,12 +329,16 @@ impl Judge {
             last_success: None,
             answered: 0,
             in_flight: 0,
+            texts_in_flight: 0,
             longest: 0,
             quiet_since: i64::MIN / 2,
             troubled: VecDeque::new(),
             gaps: Vec::new(),
             backs_off: true,
             configured: 0,
+            called_refused: None,
+            gone: None,
+            troubles: troubles(&source.account),
             snapshot: None,
         });
         Self {
@@ -227,6 +347,7 @@ impl Judge {
             lives: truth::lives(world),
             watches: watches.collect(),
             now: 0,
+            ahead: 0,
             process: Process::default(),
             rates: HashMap::new(),
             keys: HashMap::new(),
@@ -254,13 +375,86 @@ impl Judge {
         self.now / 1000
     }
 
+    /// What our clock shows, in seconds.
+    fn shown_by_clock(&self) -> i64 {
+        self.epoch + self.second() + self.ahead
+    }
+
+    /// Another key is in the file of a source's account.
+    pub(crate) fn key_changed(&mut self, source: usize) {
+        let planned = &self.world.sources[source];
+        self.keys.remove(&format!("{}/{}", planned.api.cloud, planned.account));
+    }
+
+    /// So many sources have not been tried.
+    pub(crate) fn ready(&mut self, awaited: usize) {
+        let second = self.second();
+        let watches = self.watches.iter().filter(|watch| watch.present);
+        let configured = watches.clone().map(|watch| watch.configured / 1000).max();
+        let silent = |it: &Trouble| {
+            matches!(it.kind, Some(FaultKind::Hang | FaultKind::Slow))
+                && it.meets(second - READY, second, 0)
+        };
+        let is_slow = watches.flat_map(|watch| &watch.troubles).any(silent);
+        if awaited > 0 && !is_slow && configured.is_some_and(|since| second - since > READY) {
+            self.broken("ready", format!("{awaited} sources have not been tried for {READY} s"));
+        }
+    }
+
+    /// Our clock is so far ahead from now on.
+    pub(crate) fn leaps(&mut self, ahead: i64) {
+        self.ahead = ahead;
+    }
+
+    /// Whether our clock is wrong, or was not so long ago, in seconds.
+    fn is_adrift(&self, n: usize, recovery: i64) -> bool {
+        let second = self.second();
+        let mut troubles = self.watches[n].troubles.iter();
+        troubles.any(|it| it.kind.is_none() && it.meets(second, second, recovery))
+    }
+
     fn broken(&mut self, rule: &'static str, text: String) {
         debug_assert!(RULES.contains(&rule), "{rule}");
+        if self.world.rule.is_some_and(|only| only != rule) {
+            return;
+        }
         self.verdict.get_or_insert(Violation { rule, at: self.now, text });
     }
 
     fn name(&self, source: usize) -> &str {
-        &self.world.sources[source].name
+        self.world.name(source)
+    }
+
+    /// A source takes the place and the name of another one: what was known of that goes on.
+    /// Returns whether it does.
+    fn moves(&mut self, n: usize) -> bool {
+        let Some(old) = self.world.sources[n].stands_in.filter(|_| !self.watches[n].tried) else {
+            return false;
+        };
+        let now = self.now;
+        let gone = &mut self.watches[old].gone;
+        *gone = Some(gone.unwrap_or(now / 1000));
+        // What an earlier process left is shown until an account answers.
+        self.watches[n].answered = now;
+        let kinds = self.process.born.iter().filter(|((of, _), _)| *of == old);
+        let born: Vec<_> =
+            kinds.map(|((_, kind), &(ever, _))| ((n, kind.clone()), (ever, now))).collect();
+        self.process.born.extend(born);
+        true
+    }
+
+    /// A process that is told of another account at its start may begin its counters anew, too.
+    fn begins_anew(&mut self, n: usize) {
+        let label = format!("source=\"{}\"", self.world.name(n));
+        let old = self.world.sources[n].stands_in;
+        self.lasting.retain(|series, _| !series.contains(&label));
+        self.process.inherited.retain(|series, _| !series.contains(&label));
+        self.lives.iter_mut().filter(|it| Some(it.source) == old).for_each(Life::forgotten);
+        if let Some(old) = old {
+            for (_, certain) in &mut self.watches[old].gaps {
+                *certain = false;
+            }
+        }
     }
 
     fn note(&mut self, text: &[u8]) {
@@ -298,7 +492,7 @@ impl Judge {
         for (watch, watched) in self.watches.iter_mut().zip(watched) {
             watch.present = watched.is_some();
             watch.snapshot = None;
-            watch.in_flight = 0;
+            (watch.in_flight, watch.texts_in_flight) = (0, 0);
             watch.troubled.clear();
             watch.backs_off = true;
             watch.quiet_since = i64::MIN / 2;
@@ -319,6 +513,11 @@ impl Judge {
                 watch.since = (earliest, second);
             }
         }
+        for (n, watched) in watched.iter().enumerate() {
+            if watched.is_some() && self.moves(n) {
+                self.begins_anew(n);
+            }
+        }
         self.rates.clear();
         self.keys.clear();
         self.hot_until = self.now + SETTLED + 60_000;
@@ -328,6 +527,9 @@ impl Judge {
     pub(crate) fn reloaded(&mut self, watched: &[Watched]) {
         let second = self.second();
         for (n, watched) in watched.iter().enumerate() {
+            if watched.is_some() {
+                self.moves(n);
+            }
             let watch = &mut self.watches[n];
             let Some((resources, interval)) = watched else {
                 (watch.present, watch.snapshot) = (false, None);
@@ -342,7 +544,7 @@ impl Judge {
                 {
                     *here = self.now;
                 }
-                let label = format!("source=\"{}\"", self.world.sources[n].name);
+                let label = format!("source=\"{}\"", self.world.name(n));
                 let shown = self.lasting.iter().filter(|(series, _)| series.contains(&label));
                 let shown: Vec<_> = shown.map(|(series, &value)| (series.clone(), value)).collect();
                 self.process.inherited.extend(shown);
@@ -382,8 +584,14 @@ impl Judge {
         struct Run {
             last_seen: Timestamp,
         }
+        if self.world.leaps() {
+            return;
+        }
         for n in 0..self.watches.len() {
             let (source, planned) = (self.name(n).to_owned(), &self.world.sources[n]);
+            if planned.stands_in.is_some() {
+                continue;
+            }
             let Some(past) = contents.peek::<Past>(Table("poll"), &source) else { continue };
             let kept = [planned.finished, planned.failed];
             let tasks = contents.take::<Task>(Table("task"), &source).into_iter();
@@ -393,10 +601,13 @@ impl Judge {
                 Some((id, until, past.polled))
             });
             let runs = contents.take::<Run>(Table("run"), &source).into_iter();
-            // By the vendor's clock; and nothing is forgotten in a poll in which that has leapt.
-            let late = self.world.skew(n).abs() + 3600;
-            let runs = runs.filter_map(|(id, run)| {
-                Some((id, run.last_seen.as_second() + 35 * 24 * 3600 + late, past.last_success?))
+            // What is asked for by its id does not grow old. Ages are by the vendor's clock; and
+            // nothing is forgotten in a poll in which that has leapt.
+            let given =
+                |id: &str| self.lives.iter().any(|it| it.source == n && it.by_id && it.id == id);
+            let late = self.world.skew(n).abs() + HOUR;
+            let runs = runs.filter(|(id, _)| !given(id)).filter_map(|(id, run)| {
+                Some((id, run.last_seen.as_second() + 35 * DAY + late, past.last_success?))
             });
             let old = tasks.chain(runs).find(|(_, until, then)| then.as_second() > until + 5);
             if let Some((id, until, then)) = old {
@@ -439,7 +650,12 @@ impl Judge {
             (self.world.sources[source].account.clone(), self.name(source).to_owned());
         let watch = &mut self.watches[source];
         watch.in_flight += 1;
-        if watch.in_flight > 1 {
+        // The words of the vendor are asked for beside the polls, one after the other.
+        let api = self.world.sources[source].api;
+        let planned = &self.world.sources[source];
+        let is_text = api.error_by_id && planned.by_id_operation() == Some(operation);
+        watch.texts_in_flight += u32::from(is_text);
+        if watch.in_flight > 1 + watch.texts_in_flight.min(1) {
             return self.broken("two polls at once", format!("{name}: two requests at once"));
         }
         if now - watch.quiet_since >= 900 {
@@ -456,9 +672,9 @@ impl Judge {
                 );
             }
         }
-        let api = self.world.sources[source].api;
         let cloud_account = format!("{}/{account}", api.cloud);
-        if let Some(key) = self.keys.get(&cloud_account)
+        if let Some(key) =
+            self.keys.get(&cloud_account).filter(|_| self.is_by_key(source, operation))
             && key.refusals >= 4
             && now - key.last < 359_000
         {
@@ -468,6 +684,9 @@ impl Judge {
                 (now - key.last) / 1000
             );
             return self.broken("guard", text);
+        }
+        if operation == ASSUME_ROLE {
+            return;
         }
         if let Some(budget) = self.world.sources[source].daily_budget {
             let day = (self.epoch + now / 1000) / (24 * 3600);
@@ -494,12 +713,16 @@ impl Judge {
         }
     }
 
-    pub(crate) fn answered(&mut self, source: usize, answer: Answer) {
+    pub(crate) fn answered(&mut self, source: usize, operation: &str, answer: Answer) {
         let now = self.now;
+        self.over(source, operation);
+        let is_by_key = self.is_by_key(source, operation);
         let planned = &self.world.sources[source];
         let key =
             self.keys.entry(format!("{}/{}", planned.api.cloud, planned.account)).or_default();
         match answer {
+            // Each session has a key of its own.
+            _ if !is_by_key => {}
             Answer::Good | Answer::Refused(RefusalKind::Forbidden | RefusalKind::NotFound) => {
                 key.refusals = 0;
             }
@@ -509,7 +732,6 @@ impl Judge {
             Answer::Refused(_) | Answer::None => {}
         }
         let watch = &mut self.watches[source];
-        watch.in_flight = watch.in_flight.saturating_sub(1);
         watch.quiet_since = now;
         match answer {
             Answer::Good => {
@@ -522,10 +744,22 @@ impl Judge {
         }
     }
 
+    /// Whether a request is signed with the key of the account, and not with that of a session.
+    fn is_by_key(&self, source: usize, operation: &str) -> bool {
+        operation == ASSUME_ROLE || !matches!(self.world.sources[source].proof, Proof::Role(_))
+    }
+
     /// The process died while it waited for an answer.
-    pub(crate) fn abandoned(&mut self, source: usize) {
+    pub(crate) fn abandoned(&mut self, source: usize, operation: &str) {
+        self.over(source, operation);
+    }
+
+    fn over(&mut self, source: usize, operation: &str) {
+        let planned = &self.world.sources[source];
+        let is_text = planned.api.error_by_id && planned.by_id_operation() == Some(operation);
         let watch = &mut self.watches[source];
         watch.in_flight = watch.in_flight.saturating_sub(1);
+        watch.texts_in_flight = watch.texts_in_flight.saturating_sub(u32::from(is_text));
     }
 
     // Snapshots.
@@ -536,8 +770,9 @@ impl Judge {
             return;
         }
         for snapshot in snapshots {
-            let named = |source: &crate::world::Watched| source.name == snapshot.source.name;
-            let Some(n) = self.world.sources.iter().position(named) else { continue };
+            let named =
+                |&n: &usize| self.watches[n].present && self.name(n) == snapshot.source.name;
+            let Some(n) = (0..self.watches.len()).find(named) else { continue };
             let old = self.watches[n].snapshot.replace(Arc::clone(snapshot));
             let is_new = old.as_ref().is_none_or(|old| !Arc::ptr_eq(old, snapshot));
             if !is_new && !all {
@@ -548,21 +783,35 @@ impl Judge {
             self.watches[n].longest = self.watches[n].longest.max(took);
             let poll = is_new.then(|| self.good_poll(n, snapshot)).flatten();
             self.shown(n, snapshot, poll);
+            if is_new {
+                self.past(n, snapshot);
+                self.reason(n, snapshot);
+            }
             if all {
                 self.alive(n, snapshot);
+                self.in_time(n, snapshot);
             }
         }
     }
 
     /// The good poll that this snapshot tells of for the first time.
     fn good_poll(&mut self, n: usize, snapshot: &Snapshot) -> Option<Poll> {
-        let now = self.now;
+        let (now, shown, leaps) = (self.now, self.shown_by_clock(), self.world.leaps());
         let watch = &mut self.watches[n];
         let success = snapshot.last_success.filter(|_| snapshot.up && snapshot.tried)?;
-        if watch.last_success.is_some_and(|last| last >= success) {
+        if watch.last_success == Some(success) {
+            return None;
+        }
+        // A time that had to be put right is no poll.
+        let is_fresh = shown - success.as_second() <= 1 && now - watch.answered < 2000;
+        if leaps && !is_fresh {
             return None;
         }
         watch.last_success = Some(success);
+        // Which takes more than one poll.
+        if self.world.sources[n].quota.is_some() {
+            return None;
+        }
         let took = snapshot.last_poll_duration.unwrap_or_default();
         let poll =
             Poll { begun: now - i64::try_from(took.as_millis()).unwrap_or(0) - 1, ended: now };
@@ -570,7 +819,6 @@ impl Judge {
         let planned = &self.world.sources[n];
         let known = Known {
             since: watch.since.1,
-            last: watch.last,
             baseline: watch.baseline,
             lookback: planned.lookback,
             skew: self.world.skew(n),
@@ -580,6 +828,8 @@ impl Judge {
         for life in self.lives.iter_mut().filter(|life| life.source == n) {
             if watch.resources.contains(&life.resource) {
                 life.polled(poll, &known, has_start);
+            } else {
+                life.ignored(poll);
             }
         }
         // Where the vendor documents no window, no more is claimed than the lookback.
@@ -592,8 +842,14 @@ impl Judge {
         {
             let window = window * 1000;
             let unseen = poll.begun - window - last.ended;
-            if unseen > -GAP_EDGE {
-                watch.gaps.push((poll.ended, unseen > GAP_EDGE));
+            // What is not told whole, or asked for by a clock that is wrong, may leave a gap.
+            let odd =
+                |kind| matches!(kind, Some(FaultKind::ShortPages | FaultKind::WrongTotal) | None);
+            let (begun, ended) = (poll.begun / 1000, poll.ended / 1000);
+            let is_odd =
+                watch.troubles.iter().any(|it| odd(it.kind) && it.meets(begun, ended, MINUTE));
+            if unseen > -GAP_EDGE || is_odd {
+                watch.gaps.push((poll.ended, unseen > GAP_EDGE && !is_odd));
             }
         }
         watch.last = Some(poll);
@@ -604,9 +860,11 @@ impl Judge {
     /// Checks what is shown of each task.
     fn shown(&mut self, n: usize, snapshot: &Snapshot, poll: Option<Poll>) {
         let second = self.second();
+        let lag = self.watches[n].troubles.iter().map(|it| it.lag).max().unwrap_or(0);
         let stale_after = self.world.sources[n].stale_after.max(3 * self.watches[n].interval)
             + self.watches[n].longest;
-        let silent = self.now - self.watches[n].answered > (stale_after + 3) * 1000;
+        let silent = self.now - self.watches[n].answered > (stale_after + 3) * 1000
+            && !self.is_adrift(n, 2 * stale_after);
         let mut shown = BTreeSet::new();
         if snapshot.tasks.len() > self.world.sources[n].limit {
             let text = format!("{}: {} tasks are shown", self.name(n), snapshot.tasks.len());
@@ -636,7 +894,7 @@ impl Judge {
             {
                 self.hot_until = self.hot_until.max(self.now + SETTLED + 120_000);
             }
-            if let Err((rule, text)) = self.task(n, tracked, poll, stale_after) {
+            if let Err((rule, text)) = self.task(n, tracked, poll, stale_after + lag) {
                 let text = format!("{}: task {} {text}", self.name(n), tracked.task.id);
                 return self.broken(rule, text);
             }
@@ -655,10 +913,11 @@ impl Judge {
             life.source == n
                 && !life.is_job
                 && !life.by_id
+                && !life.may_be_unasked(poll)
                 && self.watches[n].resources.contains(&life.resource)
                 && stage.is_some_and(|stage| {
                     stage.state == Some(TaskState::Running)
-                        && stage.from < poll.begun / 1000 - truth::unnoticed(self.world.skew(n))
+                        && stage.from < poll.begun / 1000 - truth::clock_edge(self.world.skew(n))
                         && stage.until > poll.ended / 1000 + 1
                         && second - stage.created < 29 * 24 * 3600
                 })
@@ -683,8 +942,10 @@ impl Judge {
         if let Some(settled) = tracked.settled {
             let retention =
                 if state == TaskState::Failed { planned.failed } else { planned.finished };
-            let late = self.epoch + second - settled.as_second() - retention;
-            if late > 3 {
+            let late = self.shown_by_clock() - settled.as_second() - retention;
+            // Nobody tells it that its clock has been set.
+            let interval = self.watches[n].interval.max(planned.idle_interval);
+            if late > 3 && !self.is_adrift(n, 2 * interval + MINUTE) {
                 let state = state.as_str();
                 return Err(("retention", format!("is shown as {state} {late} s too long")));
             }
@@ -694,7 +955,7 @@ impl Judge {
             // A job of a cluster, whose id is made.
             return Ok(());
         };
-        if state != TaskState::Unknown {
+        if state != TaskState::Unknown && !self.is_adrift(n, 2 * stale_after) {
             let oldest = if state.is_final() { i64::MIN } else { second - stale_after - 3 };
             if !life.was(state, oldest, second) {
                 return Err((
@@ -703,7 +964,7 @@ impl Judge {
                 ));
             }
         }
-        if let (true, Some(settled)) = (state.is_final(), tracked.settled) {
+        if let (true, Some(settled)) = (state.is_final() && !self.world.leaps(), tracked.settled) {
             let since = settled.as_second() - self.epoch;
             let ended = life.ends.iter().rfind(|end| end.state == state && end.at <= since);
             if let Some(ended) = ended {
@@ -718,7 +979,7 @@ impl Judge {
         let Some(poll) = poll else { return Ok(()) };
         let (begun, ended) = (poll.begun / 1000, poll.ended / 1000 + 1);
         let Some(present) = life.stage(begun) else { return Ok(()) };
-        let begun = begun - truth::unnoticed(self.world.skew(n));
+        let begun = begun - truth::clock_edge(self.world.skew(n));
         let old = present
             .started
             .or(Some(present.created))
@@ -726,6 +987,7 @@ impl Judge {
         if present.from >= begun
             || present.until <= ended
             || old
+            || life.may_be_unasked(poll)
             || !self.watches[n].resources.contains(&life.resource)
         {
             return Ok(());
@@ -742,11 +1004,24 @@ impl Judge {
         Err(("state", format!("is shown as {} by a good poll while it is {real}", state.as_str())))
     }
 
+    /// Whether something is wrong between two seconds, or was shortly before, that is more than one
+    /// resource of several.
+    fn is_excused(&self, n: usize, from: i64, until: i64) -> bool {
+        let watch = &self.watches[n];
+        let interval = watch.interval.max(self.world.sources[n].idle_interval);
+        watch.troubles.iter().filter(|it| it.only.is_none()).any(|it| {
+            it.recovery().is_some_and(|recovery| it.meets(from, until, recovery + 3 * interval))
+        })
+    }
+
     /// After trouble is over for long enough, polls succeed again.
     fn alive(&mut self, n: usize, snapshot: &Snapshot) {
         let (planned, watch) = (&self.world.sources[n], &self.watches[n]);
-        let needs = 32 * MINUTE + 3 * watch.interval.max(planned.idle_interval);
         let second = self.second();
+        // So long at least, whatever goes wrong, a good poll may take to come.
+        let needs = 32 * MINUTE + 3 * watch.interval.max(planned.idle_interval);
+        let lost = watch.troubles.iter().any(|it| it.kind == Some(FaultKind::LostSession));
+        let needs = if lost { 5 * MINUTE + 3 * watch.interval } else { needs };
         if snapshot.up || second - watch.configured / 1000 < needs {
             return;
         }
@@ -757,25 +1032,142 @@ impl Judge {
         let asks = self.lives.iter().any(|life| {
             life.source == n && life.watched.is_some() && (was_up || life.is_asked(second - kept))
         });
-        if (planned.is_otc() && !asks) || planned.daily_budget.is_some() {
+        if (planned.is_otc() && !asks) || planned.daily_budget.is_some() || planned.quota.is_some()
+        {
             return;
         }
-        let account = &planned.account;
-        let trouble = self.world.events.iter().any(|event| match event {
-            Event::Fault(m, fault) => {
-                let from = fault.from.seconds();
-                let until = fault.r#for.map_or(from, |lasts| from + lasts.seconds());
-                self.world.sources[*m].account == *account
-                    && fault.kind != FaultKind::SkewedClock
-                    && from <= second
-                    && second < until + needs
-            }
-            _ => false,
-        });
-        if !trouble {
+        // One of several does not take the others down.
+        let alone = watch.resources.len() < 2 || planned.is_otc();
+        let all_there_is =
+            |it: &Trouble| alone && it.only.is_some() && it.meets(second, second, needs);
+        if !self.is_excused(n, second, second) && !watch.troubles.iter().any(all_there_is) {
             let error = snapshot.last_error.clone().unwrap_or_default();
             let text = format!("{}: down without trouble: {error}", planned.name);
             self.broken("down", text);
+        }
+    }
+
+    /// Nothing that is shown lies in the future.
+    fn past(&mut self, n: usize, snapshot: &Snapshot) {
+        let now = self.shown_by_clock() + 1;
+        let of_task = |it: &Tracked| [Some(it.last_seen), Some(it.progress_changed), it.settled];
+        let of_tasks = snapshot.tasks.iter().chain(&snapshot.hidden).flat_map(of_task);
+        let shown = of_tasks.chain([snapshot.last_success]).flatten();
+        if let Some(latest) = shown.max().filter(|latest| latest.as_second() > now) {
+            let ahead = latest.as_second() - now;
+            let text = format!("{}: {latest} is shown, which is in {ahead} s", self.name(n));
+            self.broken("future", text);
+        }
+    }
+
+    /// Only what is refused is called so.
+    fn reason(&mut self, n: usize, snapshot: &Snapshot) {
+        let second = self.second();
+        let refused = |it: &Trouble| it.is_refusal() && it.meets(second, second, 16 * MINUTE);
+        let is_wrong = snapshot.last_error_reason == Some("auth")
+            && !self.watches[n].troubles.iter().any(refused);
+        // A session may end while a request is under way.
+        let before = self.watches[n].called_refused.filter(|_| is_wrong);
+        self.watches[n].called_refused = before.or_else(|| snapshot.next_poll.filter(|_| is_wrong));
+        if before.is_some_and(|next| Some(next) != snapshot.next_poll) {
+            let error = snapshot.last_error.clone().unwrap_or_default();
+            let text = format!("{}: nothing is refused, and it says so: {error}", self.name(n));
+            self.broken("reason", text);
+        }
+    }
+
+    /// How long it may take until an end is shown, if nothing is in the way, in seconds.
+    fn bound(&self, n: usize) -> i64 {
+        let (planned, watch) = (&self.world.sources[n], &self.watches[n]);
+        let resource = |id: &String| Arc::new(Resource::new(id.as_str()));
+        let resources: Vec<Arc<Resource>> = match planned.named_resources(1) {
+            [] => Vec::new(),
+            _ => watch.resources.iter().map(resource).collect(),
+        };
+        let now = Timestamp::from_second(self.epoch).expect("a good time");
+        let scope = Scope { now, since: now, resources: &resources, tags: &[] };
+        let given = self.lives.iter().filter(|life| life.source == n && life.by_id).count();
+        let calls = (planned.api.list)(&scope).len() + given + 4;
+        let calls = i64::try_from(calls).unwrap_or(i64::MAX);
+        // A quota is learned, and shared by what a poll asks; some is lost by asking for too much.
+        let round = planned.quota.map_or(0, |quota| {
+            let minutes = u64::try_from(calls).unwrap_or(0).div_ceil(u64::from(quota));
+            10 * MINUTE + 4 * MINUTE * i64::try_from(minutes).unwrap_or(0)
+        });
+        let hangs =
+            watch.troubles.iter().any(|it| it.only.is_some() && it.kind == Some(FaultKind::Hang));
+        let interval = watch.interval.max(planned.idle_interval);
+        2 * interval + 25 + calls / 2 + round + if hangs { 150 } else { 0 }
+    }
+
+    /// An end is shown soon, and so is what the vendor says of a failure.
+    fn in_time(&mut self, n: usize, snapshot: &Snapshot) {
+        let (planned, watch) = (&self.world.sources[n], &self.watches[n]);
+        if planned.daily_budget.is_some() || !snapshot.tried && planned.quota.is_some() {
+            return;
+        }
+        let second = self.second();
+        let step = if self.world.days == 1 { MINUTE } else { 10 * MINUTE };
+        // A quota has to be learned first.
+        let learns = if planned.quota.is_some() { 2 * HOUR } else { 5 };
+        let begun = watch.configured / 1000 + learns;
+        let bound = self.bound(n);
+        let has_text = planned.api.name != "alibaba_adb" && planned.quota.is_none();
+        let mut wrong = None;
+        let lives = self.lives.iter().filter(|life| {
+            life.source == n && !life.is_job && watch.resources.contains(&life.resource)
+        });
+        for life in lives {
+            let Some(watched) = life.watched.filter(|&it| it == i64::MIN || second - it < 6 * DAY)
+            else {
+                continue;
+            };
+            for end in &life.ends {
+                let from = end.at.max(begun).max(watched);
+                let bound = bound + if life.by_id { truth::UNKNOWN_ID_PAUSE } else { 0 };
+                let age = second - from - bound;
+                // Each is looked at once.
+                let is_due = (0..step).contains(&age);
+                let is_text_due = has_text
+                    && end.state == TaskState::Failed
+                    && (TEXTS..TEXTS + step).contains(&age);
+                let retention =
+                    if end.state == TaskState::Failed { planned.failed } else { planned.finished };
+                let settled = self.settled.get(&(n, life.id.clone(), end.at));
+                let settled = settled.map_or(end.at, |it| it.as_second() - self.epoch);
+                if !(is_due || is_text_due) || settled + retention < second + 5 {
+                    continue;
+                }
+                let asked_from = second - planned.lookback + 2 * MINUTE;
+                let span = Poll { begun: from * 1000, ended: second * 1000 };
+                let by_id = life.by_id || !end.is_listed(asked_from);
+                // What was dated by a clock that was far behind is shown no more.
+                let adrift = |it: &Trouble| it.kind.is_none() && it.meets(end.at, second, 0);
+                if !end.is_known(asked_from, second)
+                    || watch.troubles.iter().any(adrift)
+                    || life.is_veiled(span)
+                    || by_id && life.may_be_unasked(span)
+                    || self.is_excused(n, from, second)
+                {
+                    continue;
+                }
+                let (id, state) = (&life.id, end.state.as_str());
+                let shown = snapshot.task(id).map(|it| &it.task);
+                let waited = second - from;
+                if is_due && shown.is_none_or(|it| it.state != end.state) {
+                    let is = shown.map_or("not", |it| it.state.as_str());
+                    let text = format!("task {id} is {state} for {waited} s, and shown as {is}");
+                    wrong.get_or_insert(("late", text));
+                }
+                if is_text_due && shown.is_some_and(|it| it.error.is_none()) {
+                    let text = format!("task {id} is {state} for {waited} s, and nobody says why");
+                    wrong.get_or_insert(("text", text));
+                }
+            }
+        }
+        if let Some((rule, text)) = wrong {
+            let text = format!("{}: {text}", self.name(n));
+            self.broken(rule, text);
         }
     }
 
@@ -810,7 +1202,8 @@ impl Judge {
             Err(error) => return self.broken("exposition", error),
         };
         // Who has no calls left may have nothing to write for long.
-        let polls = self.world.sources.iter().all(|source| source.daily_budget.is_none());
+        let polls = self.world.sources.iter().all(|source| source.daily_budget.is_none())
+            && self.watches.iter().any(|it| it.present && self.now - it.configured > WRITTEN_AGAIN);
         if polls && self.now - self.disk_broke > WRITTEN_AGAIN && text.contains(WRITE_FAILED) {
             self.broken("journal", "it is not written, and the disk is in order".to_owned());
         }
@@ -867,19 +1260,19 @@ impl Judge {
                 self.unsure.insert(n);
                 continue;
             }
-            let label = format!("source=\"{}\"", self.world.sources[n].name);
+            let label = format!("source=\"{}\"", self.world.name(n));
             let of_source = samples.iter().filter(|(series, _)| series.contains(&label));
             let shown = of_source.map(|(series, &value)| (series.to_string(), value));
             self.process.inherited.extend(shown);
         }
         let mut early = None;
-        for (n, source) in self.world.sources.iter().enumerate() {
+        for n in 0..self.watches.len() {
             if !self.watches[n].present {
                 continue;
             }
             let born = self.process.born.iter().filter(|((of, _), _)| *of == n);
             for ((_, kind), &(ever, born)) in born {
-                let (name, kind) = (&source.name, escaped(kind));
+                let (name, kind) = (self.world.name(n), escaped(kind));
                 for family in ["failures", "completions"] {
                     let series = format!(
                         "dbtask_task_{family}_total{{source=\"{name}\",task_kind=\"{kind}\"}}"
@@ -928,48 +1321,65 @@ impl Judge {
             if !watch.present {
                 continue;
             }
-            let gaps = format!("dbtask_source_coverage_gaps_total{{source=\"{}\"}}", source.name);
+            // What was counted of the one whose place it took is counted still.
+            let is_of = |m: usize| m == n || source.stands_in == Some(m);
+            let name = self.world.name(n);
+            let gaps = format!("dbtask_source_coverage_gaps_total{{source=\"{name}\"}}");
             let value = samples.get(gaps.as_str()).copied().unwrap_or(0.0);
             let by = if now - watch.configured >= SETTLED { now - SETTLED } else { -1 };
-            let least = watch.gaps.iter().filter(|(at, certain)| *certain && *at <= by).count();
-            if !(f64_of(least)..=f64_of(watch.gaps.len())).contains(&value) {
-                let text = format!("{gaps} is {value}, and there were {:?}", watch.gaps);
+            let there: Vec<(i64, bool)> = (0..self.watches.len())
+                .filter(|&m| is_of(m))
+                .flat_map(|m| self.watches[m].gaps.iter().copied())
+                .collect();
+            let least = there.iter().filter(|(at, certain)| *certain && *at <= by).count();
+            let is_known = source.quota.is_none();
+            if is_known && !(f64_of(least)..=f64_of(there.len())).contains(&value) {
+                let text = format!("{gaps} is {value}, and there were {there:?}");
                 wrong.get_or_insert(("gap", text));
             }
             let kinds: BTreeSet<&str> = self
                 .lives
                 .iter()
-                .filter(|life| life.source == n)
+                .filter(|life| is_of(life.source))
                 .map(|life| life.kind.as_str())
                 .collect();
             for kind in kinds {
-                let (name, label) = (&source.name, escaped(kind));
+                let label = escaped(kind);
                 for (family, outcome) in
                     [("failures", Some(TaskState::Failed)), ("completions", None)]
                 {
-                    let ends = self.lives.iter().filter(|it| it.source == n && it.kind == kind);
-                    let ends: Vec<_> = ends
-                        .flat_map(|life| &life.ends)
-                        .filter(|end| outcome.is_none_or(|state| end.state == state))
+                    let lives = self.lives.iter().filter(|it| is_of(it.source) && it.kind == kind);
+                    let ends: Vec<_> = lives
+                        .flat_map(|life| life.ends.iter().map(move |end| (life, end)))
+                        .filter(|(_, end)| outcome.is_none_or(|state| end.state == state))
                         .collect();
                     // What had to be seen before this process must have been shown a while after
                     // it began; what it saw itself, a while after it saw it.
-                    let must = ends.iter().filter(|end| end.must(by)).count();
-                    let skew = self.world.skew(n);
-                    let may =
-                        ends.iter().filter(|end| end.may(watch.since.0, skew, second)).count();
+                    let must = ends.iter().filter(|(_, end)| end.must(by)).count();
+                    let may = ends.iter().filter(|(life, end)| {
+                        let watch = &self.watches[life.source];
+                        let until = watch.gone.unwrap_or(second);
+                        // Of an account that never answered there is nothing that the tasks of
+                        // the one after it could be taken for.
+                        let before = self.world.sources[life.source].stands_in;
+                        let before = before.map(|old| &self.watches[old]);
+                        let since = before.filter(|old| old.last.is_none()).unwrap_or(watch);
+                        end.may(
+                            since.since.0.min(watch.since.0),
+                            self.world.skew(life.source),
+                            until,
+                        )
+                    });
+                    let may = may.count();
                     let series = format!(
                         "dbtask_task_{family}_total{{source=\"{name}\",task_kind=\"{label}\"}}"
                     );
                     let value = samples.get(series.as_str()).copied().unwrap_or(0.0);
                     let (must, may) = (f64_of(must), f64_of(may));
                     if value < must {
-                        let lives =
-                            self.lives.iter().filter(|it| it.source == n && it.kind == kind);
-                        let told: Vec<String> = lives
-                            .flat_map(|life| life.ends.iter().map(move |end| (life, end)))
+                        let told: Vec<String> = ends
+                            .iter()
                             .filter(|(_, end)| end.must(by))
-                            .filter(|(_, end)| outcome.is_none_or(|state| end.state == state))
                             .map(|(life, end)| format!("{} at {}", life.id, clock(end.at)))
                             .collect();
                         let told = told.join(", ");
@@ -1012,7 +1422,8 @@ impl Judge {
         for life in &self.lives {
             for end in &life.ends {
                 if end.state == TaskState::Failed && end.at <= second {
-                    failures.push((self.name(life.source).to_owned(), life.id.clone(), end.at));
+                    let source = self.world.sources[life.source].name.clone();
+                    failures.push((source, life.id.clone(), end.at));
                 }
             }
         }

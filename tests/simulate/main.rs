@@ -35,12 +35,13 @@ use std::sync::{Mutex, PoisonError};
 use clap::Parser;
 use dbtask_exporter::sabotage;
 
-use crate::judge::Tally;
+use crate::judge::{RULES, Tally};
 use crate::play::{Outcome, play};
 use crate::world::World;
 
 /// Simulated worlds. Without options: the days, months and plants of `make test`.
 #[derive(Debug, Parser)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 struct Options {
     /// How many seeds.
     #[arg(long)]
@@ -51,6 +52,15 @@ struct Options {
     /// How long each world lasts, in days.
     #[arg(long, default_value_t = 1)]
     days: i64,
+    /// Only look whether this promise is kept: a word of `docs/testing.md`.
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(RULES))]
+    rule: Option<String>,
+    /// Do not make histories shorter: for many seeds on a slow machine.
+    #[arg(long)]
+    whole: bool,
+    /// Simulate, too, what is not mended yet.
+    #[arg(long)]
+    ahead: bool,
     /// Only look for the planted bugs, from the first seed on.
     #[arg(long)]
     plants: bool,
@@ -70,14 +80,17 @@ const TWICE: u64 = 6;
 fn main() -> ExitCode {
     sabotage::quiet();
     let options = Options::parse();
+    if options.ahead {
+        world::look_ahead();
+    }
     let mut results = Results::default();
     if options.plants {
         plants::look_for_all(&mut results, false);
     } else if let Some(seeds) = options.seeds {
-        days(&mut results, options.first..options.first + seeds, options.days, options.tell);
+        days(&mut results, options.first..options.first + seeds, options.days, &options);
     } else {
-        days(&mut results, 0..DAYS, 1, false);
-        days(&mut results, 0..MONTHS, MONTH, false);
+        days(&mut results, 0..DAYS, 1, &options);
+        days(&mut results, 0..MONTHS, MONTH, &options);
         the_same_seed_is_the_same_history(&mut results);
         plants::look_for_all(&mut results, true);
     }
@@ -107,15 +120,16 @@ impl Results {
 }
 
 /// Plays the worlds of these seeds.
-fn days(results: &mut Results, seeds: std::ops::Range<u64>, days: i64, tell: bool) {
+fn days(results: &mut Results, seeds: std::ops::Range<u64>, days: i64, options: &Options) {
+    let rule = RULES.iter().copied().find(|&rule| options.rule.as_deref() == Some(rule));
     let begun = tokio::time::Instant::now();
     let seeds: Vec<u64> = seeds.collect();
     let outcomes = in_parallel(&seeds, |&seed| {
-        let world = World::new(seed, days);
+        let world = World { rule, ..World::new(seed, days) };
         let outcome = play(&world);
         if outcome.violation.is_some() {
-            report(&world, &outcome);
-        } else if tell {
+            report(&world, &outcome, options.whole);
+        } else if options.tell {
             println!("{}\n{:?}", world.lines().join("\n"), outcome.tally);
         }
         outcome
@@ -135,8 +149,12 @@ fn days(results: &mut Results, seeds: std::ops::Range<u64>, days: i64, tell: boo
 }
 
 /// Prints the shortest history that breaks the same promise.
-fn report(world: &World, outcome: &Outcome) {
+fn report(world: &World, outcome: &Outcome, whole: bool) {
     let Some(violation) = &outcome.violation else { return };
+    if whole {
+        println!("seed {} breaks a promise: {violation}", world.seed);
+        return;
+    }
     let (world, violation) = shrink::shortest(world, violation);
     println!(
         "\nseed {} breaks a promise: {violation}\n{}\nagain: make simulate SEEDS=1 FIRST={} DAYS={}\n",

@@ -52,6 +52,11 @@ const PLANTS: &[Plant] = &[
     plant(Bug::BackoffGrows, "down", 7),
     plant(Bug::DiskGivenUp, "journal", 2),
     plant(Bug::BaselineOnReload, "settled", 1),
+    plant(Bug::PolledSeldom, "late", 0),
+    plant(Bug::TextDropped, "text", 0),
+    plant(Bug::FutureShown, "future", 0),
+    plant(Bug::SilenceIsAuth, "reason", 0),
+    plant(Bug::TriedIfGood, "ready", 0),
 ];
 
 /// How long the worlds last in which the bug can be met.

@@ -1,16 +1,18 @@
 //! Plays a world in virtual time: the whole exporter over the simulated clouds, on one thread.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use dbtask_exporter::clock::Clock;
-use dbtask_exporter::cloud::{Cloud, RefusalKind};
+use dbtask_exporter::cloud::{Cloud, Credentials, RefusalKind};
 use dbtask_exporter::config::{Config, RegistrationConfig};
+use dbtask_exporter::credentials::{Configured, Origin, Provider, Secret};
 use dbtask_exporter::environment::Environment;
 use dbtask_exporter::exporter::{Control, Exporter, NotTaken, Setting};
 use dbtask_exporter::journal::Journal;
@@ -22,12 +24,13 @@ use dbtask_exporter::simulator::SimulatedCloud;
 use dbtask_exporter::task::{Resource, Timestamp};
 use dbtask_exporter::transport::{Sending, Transport, TransportError};
 use http::{HeaderMap, Request};
+use secrecy::ExposeSecret as _;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::judge::{self, Answer, Judge, Tally, Violation, Watched};
-use crate::world::{Change, DAY, Down, Event, How, Registration, World};
+use crate::judge::{self, Answer, Judge, Tally, Violation};
+use crate::world::{Change, DAY, Down, Event, How, Proof, Registration, Watched, World};
 
 /// How a world went.
 #[derive(Debug)]
@@ -65,10 +68,15 @@ struct Stage {
     config: Config,
     present: Vec<bool>,
     narrow: Vec<bool>,
+    moved: Vec<bool>,
     judge: Arc<Mutex<Judge>>,
     process: Option<Process>,
     /// Whether the process will end itself at some operation of the journal.
     armed: bool,
+    /// How far our clock is ahead.
+    ahead: &'static AtomicI64,
+    /// For the journal and for keys.
+    folder: PathBuf,
 }
 
 /// A running exporter.
@@ -97,6 +105,10 @@ enum Act {
     Disk(usize, bool),
     /// Another configuration: an index of the world's events.
     Reload(usize),
+    /// Our clock is set, or set right again: an index of the world's events.
+    Leap(usize, bool),
+    /// The file with a key holds a wrong one, or the right one again: an index of the world's events.
+    WrongKey(usize, bool),
 }
 
 impl Stage {
@@ -124,7 +136,19 @@ impl Stage {
             max_tasks: 1000,
             ttl: seconds(7 * DAY),
         });
-        let storage = world.has_journal.then_some(folder);
+        let storage = world.has_journal.then(|| folder.clone());
+        let mut in_files: BTreeMap<PathBuf, Arc<Provider>> = BTreeMap::new();
+        for (source, plan) in config.sources.iter_mut().zip(&world.sources) {
+            if plan.proof == Proof::File {
+                let file = key_file(&folder, plan);
+                let known = in_files.entry(file.clone());
+                let keys = cloud.credentials(&plan.name).expect("an account");
+                source.credentials =
+                    Arc::clone(known.or_insert_with(|| Arc::new(in_file(plan, &keys, file))));
+            }
+        }
+        let ahead: &AtomicI64 = Box::leak(Box::default());
+        let clock = clock.ahead_by(ahead);
         Self {
             start,
             cloud: Arc::new(cloud),
@@ -133,14 +157,22 @@ impl Stage {
             config,
             present: vec![true; world.sources.len()],
             narrow: vec![false; world.sources.len()],
+            moved: vec![false; world.sources.len()],
             judge: Arc::new(Mutex::new(Judge::new(world, epoch))),
             process: None,
             armed: false,
+            ahead,
+            folder,
             world: world.clone(),
         }
     }
 
     async fn play(mut self) -> Outcome {
+        for (source, plan) in self.world.sources.iter().enumerate() {
+            if plan.proof == Proof::File {
+                self.write_key(source, false);
+            }
+        }
         let mut agenda = self.agenda();
         let end = self.world.length * 1000;
         while let Some(Reverse((at, act))) = agenda.pop() {
@@ -173,6 +205,24 @@ impl Stage {
                         self.reload(reload.change).await;
                     }
                 }
+                Act::Leap(index, begins) => {
+                    if let Some(Event::Leap(leap)) = self.world.events.get(index) {
+                        let (by, back) = (leap.by, at + leap.lasts * 1000);
+                        self.leap(if begins { by } else { 0 });
+                        if begins {
+                            agenda.push(Reverse((back, Act::Leap(index, false))));
+                        }
+                    }
+                }
+                Act::WrongKey(index, is) => {
+                    if let Some(&Event::WrongKey(wrong)) = self.world.events.get(index) {
+                        self.write_key(wrong.source, is);
+                        if is {
+                            let back = at + wrong.lasts * 1000;
+                            agenda.push(Reverse((back, Act::WrongKey(index, false))));
+                        }
+                    }
+                }
                 Act::Scrape(index) => {
                     if let Some(Event::Scraper(scraper)) = self.world.events.get(index) {
                         let (client, until) = (scraper.client, scraper.until);
@@ -201,7 +251,7 @@ impl Stage {
     }
 
     fn agenda(&self) -> BinaryHeap<Reverse<(i64, Act)>> {
-        let mut agenda = BinaryHeap::from([Reverse((0, Act::Start)), Reverse((30_500, Act::Step))]);
+        let mut agenda = BinaryHeap::from([Reverse((1, Act::Start)), Reverse((30_500, Act::Step))]);
         for (index, event) in self.world.events.iter().enumerate() {
             // Never at the second at which something else happens.
             let at = event.at() * 1000 + 337 + i64::try_from(index % 500).unwrap_or(0);
@@ -216,6 +266,11 @@ impl Stage {
                     }
                 }
                 Event::Reload(_) => agenda.push(Reverse((at, Act::Reload(index)))),
+                Event::Leap(_) => agenda.push(Reverse((at, Act::Leap(index, true)))),
+                Event::WrongKey(wrong) => {
+                    let at = if wrong.at == 0 { 0 } else { at };
+                    agenda.push(Reverse((at, Act::WrongKey(index, true))));
+                }
                 Event::Task(..) | Event::Fault(..) => {}
             }
         }
@@ -236,7 +291,7 @@ impl Stage {
             // From now on nobody knows whether it is asked for.
             self.lock().registered(registration.source, &registration.id, false);
         }
-        let source = self.world.sources[registration.source].name.clone();
+        let source = self.world.name(registration.source).to_owned();
         let (n, id) = (registration.source, registration.id.clone());
         // On a task of its own, as a server does: the process may die of it.
         let call = tokio::spawn(async move {
@@ -256,6 +311,23 @@ impl Stage {
             self.lock().registered(n, &id, true);
         }
         done
+    }
+
+    /// Puts the right or a wrong key into the file of an account.
+    fn write_key(&self, source: usize, is_wrong: bool) {
+        let key = match self.cloud.credentials(&self.world.sources[source].name) {
+            Some(Credentials::Keys(keys)) if !is_wrong => keys.secret_access_key,
+            _ => "another-key".into(),
+        };
+        let file = key_file(&self.folder, &self.world.sources[source]);
+        std::fs::write(file, key.expose_secret()).expect("a file for the key");
+        self.lock().key_changed(source);
+    }
+
+    /// Sets our clock.
+    fn leap(&mut self, ahead: i64) {
+        self.ahead.store(ahead, Ordering::Relaxed);
+        self.lock().leaps(ahead);
     }
 
     /// Takes the journal's file away under a running process, or puts it back.
@@ -303,11 +375,16 @@ impl Stage {
             self.lock().left(&mut contents);
         }
         let (config, watched) = self.configured();
-        let names: Vec<String> = self.world.sources.iter().map(|plan| plan.name.clone()).collect();
+        let accounts: Vec<String> =
+            self.config.sources.iter().map(|source| source.account.clone()).collect();
+        let names: Vec<String> =
+            (0..self.world.sources.len()).map(|n| self.world.name(n).to_owned()).collect();
         let (cloud, judge, start) = (Arc::clone(&self.cloud), Arc::clone(&self.judge), self.start);
         let exporter = Exporter::assemble(&config, &self.setting, move |source| {
+            let mut known = names.iter().zip(&accounts);
+            let meant = known.position(|known| known == (&source.name, &source.account));
             Ok(Arc::new(Wire {
-                source: names.iter().position(|name| *name == source.name).unwrap_or(0),
+                source: meant.unwrap_or(0),
                 cloud: Arc::clone(&cloud),
                 vendor: source.api.cloud,
                 start,
@@ -335,28 +412,32 @@ impl Stage {
 
     /// The configuration as the operator has it now, and what is watched then: resources and
     /// interval of each source.
-    fn configured(&self) -> (Config, Vec<Watched>) {
-        let mut config = self.config.clone();
-        let mut watched = Vec::new();
+    fn configured(&self) -> (Config, Vec<judge::Watched>) {
+        let mut sources = Vec::new();
+        let mut watched = vec![None; self.world.sources.len()];
         for (n, plan) in self.world.sources.iter().enumerate() {
+            if plan.stands_in.is_some() || !self.present[n] {
+                continue;
+            }
+            let at = self.world.stand_in(n).filter(|_| self.moved[n]).unwrap_or(n);
+            let mut source = self.config.sources[at].clone();
+            source.name.clone_from(&plan.name);
+            source.poll = self.config.sources[n].poll;
             let resources: Vec<String> = plan
                 .resources
                 .iter()
                 .take(if self.narrow[n] { 1 } else { usize::MAX })
                 .cloned()
                 .collect();
-            let source = &mut config.sources[n];
             if self.narrow[n] || !plan.takes_all {
                 let resource = |id: &String| Arc::new(Resource::new(id.as_str()));
                 source.resources = resources.iter().map(resource).collect();
             }
             let interval = i64::try_from(source.poll.interval.as_secs()).unwrap_or(0);
-            watched.push(self.present[n].then_some((resources, interval)));
+            watched[at] = Some((resources, interval));
+            sources.push(source);
         }
-        let names: Vec<String> = self.world.sources.iter().map(|plan| plan.name.clone()).collect();
-        config.sources.retain(|source| {
-            names.iter().position(|name| *name == source.name).is_some_and(|n| self.present[n])
-        });
+        let config = Config { sources, ..self.config.clone() };
         (config, watched)
     }
 
@@ -429,6 +510,7 @@ impl Stage {
             }
             Some(Change::Toggle(n)) => self.present[n] = !self.present[n],
             Some(Change::Narrow(n)) => self.narrow[n] = !self.narrow[n],
+            Some(Change::Move(n)) => self.moved[n] = true,
             None => {}
         }
     }
@@ -446,6 +528,8 @@ impl Stage {
         let Some(process) = &self.process else { return };
         let snapshots = process.app.store.snapshots();
         self.lock().look(&snapshots, true);
+        let awaited = process.app.store.awaited();
+        self.lock().ready(awaited);
         if at / 1000 % 900 < 60 || self.world.days > 1 && at / 1000 % 7200 < 600 {
             self.read(process, None);
         }
@@ -499,6 +583,20 @@ impl Stage {
     }
 }
 
+/// The file with the secret key of a source's account.
+fn key_file(folder: &Path, plan: &Watched) -> PathBuf {
+    folder.join(format!("{}-{}.key", plan.api.cloud, plan.account))
+}
+
+/// The keys of an account, the secret one in a file.
+fn in_file(plan: &Watched, keys: &Credentials, file: PathBuf) -> Provider {
+    let Credentials::Keys(keys) = keys else { panic!("{} has no keys", plan.name) };
+    let secret = |origin| Secret { key: "key".to_owned(), origin };
+    let id = secret(Origin::Inline(keys.access_key_id.as_str().into()));
+    let keys = Configured::Keys { id, secret: secret(Origin::File(file)), token: None };
+    Provider::configured(plan.api.cloud, keys, Environment::default())
+}
+
 /// What a scraper gets.
 fn served(metrics: &Metrics) -> String {
     let mut text = Vec::new();
@@ -544,8 +642,9 @@ impl Wire {
 impl Transport for Wire {
     fn send(&self, request: Request<Bytes>) -> Sending<'_> {
         Box::pin(async move {
-            self.judge().sent(self.source, operation(self.vendor, &request));
-            let mut under_way = UnderWay { wire: self, over: false };
+            let operation = operation(self.vendor, &request).to_owned();
+            self.judge().sent(self.source, &operation);
+            let mut under_way = UnderWay { wire: self, operation: operation.clone(), over: false };
             tokio::time::sleep(Duration::from_millis(fastrand::u64(10..400))).await;
             let answer = self.cloud.send(request).await;
             under_way.over = true;
@@ -559,7 +658,7 @@ impl Transport for Wire {
                     None => Answer::Good,
                 },
             };
-            self.judge().answered(self.source, seen);
+            self.judge().answered(self.source, &operation, seen);
             answer
         })
     }
@@ -568,13 +667,14 @@ impl Transport for Wire {
 /// A request whose answer has not come.
 struct UnderWay<'a> {
     wire: &'a Wire,
+    operation: String,
     over: bool,
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         if !self.over {
-            self.wire.judge().abandoned(self.wire.source);
+            self.wire.judge().abandoned(self.wire.source, &self.operation);
         }
     }
 }

@@ -62,6 +62,10 @@ impl Search {
         for n in (0..self.world.sources.len()).rev() {
             if self.world.sources.len() > 1 {
                 let mut fewer = self.world.clone();
+                if fewer.sources.iter().any(|it| it.stands_in.is_some()) {
+                    // One of the two would be without the other.
+                    continue;
+                }
                 fewer.sources.remove(n);
                 fewer.events.retain_mut(|event| without(event, n));
                 self.consider(fewer);
@@ -86,6 +90,7 @@ fn without(event: &mut Event, n: usize) -> bool {
     let source = match event {
         Event::Task(source, _) | Event::Fault(source, _) => source,
         Event::Register(registration) => &mut registration.source,
+        Event::WrongKey(wrong) => &mut wrong.source,
         Event::Down(down) => match &mut down.change {
             Some(change) => change.source(),
             None => return true,
@@ -94,7 +99,7 @@ fn without(event: &mut Event, n: usize) -> bool {
             Some(change) => change.source(),
             None => return true,
         },
-        Event::Scraper(_) | Event::Disk(_) => return true,
+        Event::Scraper(_) | Event::Disk(_) | Event::Leap(_) => return true,
     };
     if *source == n {
         if let Event::Down(down) = event {

@@ -10,21 +10,24 @@
 //!   unfinished, because nothing was remembered by then (a first start);
 //! - the end of a second run was seen with no sign of the second run but itself (no unfinished
 //!   sighting, and the API gives no start, or an end time was not filled in);
-//! - it was registered, had led to no task yet, and the cloud was broken for questions by id, which
-//!   then fails no poll;
+//! - the answers about it were odd, which fails no poll: it was left out, said not to exist, refused,
+//!   or shown as it had been; and an hour afterwards, where it has to be asked for by its id;
 //! - it was seen first without an end time, before the source had been read to its end;
-//! - it ended so shortly before the start that the cloud's clock, which is wrong, calls it after.
+//! - it ended within half a minute of the start, and the cloud's clock is another than ours.
 
-use std::sync::Arc;
+use dbtask_exporter::simulator::{Fault, FaultKind, Phase, Span, TaskScript};
+use dbtask_exporter::task::TaskState;
 
-use dbtask_exporter::api::TaskRef;
-use dbtask_exporter::simulator::{FaultKind, Phase, Span, TaskScript};
-use dbtask_exporter::task::{Resource, TaskState};
-
-use crate::world::{Event, HOUR, Watched, World, lasts};
+use crate::world::{Event, HOUR, MINUTE, Watched, World, lasts};
 
 /// The longest that an id that has led to no task is not asked for again.
-const UNKNOWN_ID_PAUSE: i64 = 301;
+pub(crate) const UNKNOWN_ID_PAUSE: i64 = 301;
+/// The longest that what could not be had is not tried again.
+const TRIED_AGAIN: i64 = 16 * MINUTE;
+/// The longest that a task is not asked for again that was said not to exist.
+const ASKED_AGAIN: i64 = 65 * MINUTE;
+/// A task that is not to be seen for longer may be given up.
+const GIVEN_UP: i64 = 45 * MINUTE;
 /// How far before the last good poll lists are asked for.
 const OVERLAP: i64 = 600;
 /// Vendors' lists reach back thirty days; what is near the edge may be seen or not.
@@ -41,12 +44,28 @@ pub(crate) struct Life {
     pub(crate) by_id: bool,
     /// Since when it is asked for, in seconds; `None` while nobody has asked for that.
     pub(crate) watched: Option<i64>,
-    /// When asking for it by its id may fail, in seconds.
-    troubles: Vec<(i64, i64)>,
+    /// When the answers about it are not what they should be, and until when that may matter to
+    /// who has to ask for it by its id; in seconds.
+    veils: Vec<Veil>,
+    /// The same for asking for it by its id alone.
+    troubles: Vec<Veil>,
+    /// The last good poll that was told of its resource, in milliseconds.
+    heard: Option<i64>,
     /// The job that a cluster carries, shown under an id that is made.
     pub(crate) is_job: bool,
     pub(crate) stages: Vec<Stage>,
     pub(crate) ends: Vec<Ended>,
+}
+
+/// A time in which an answer may not be what it should.
+#[derive(Clone, Copy, Debug)]
+struct Veil {
+    from: i64,
+    until: i64,
+    /// When it may be asked for again by its id.
+    asked: i64,
+    /// Whether nothing at all is said meanwhile of what it is about, and that is known.
+    refused: bool,
 }
 
 /// Part of a life, in seconds; the end is the first that is not part of it.
@@ -102,7 +121,6 @@ pub(crate) struct Poll {
 pub(crate) struct Known {
     /// In seconds: since when it is watched, at the latest.
     pub(crate) since: i64,
-    pub(crate) last: Option<Poll>,
     /// When the source had first been read to its end, in milliseconds.
     pub(crate) baseline: Option<i64>,
     pub(crate) lookback: i64,
@@ -142,6 +160,7 @@ impl Life {
             from = until;
         }
         let mut ends: Vec<Ended> = Vec::new();
+        let remembered = if by_id { script.keep.seconds() - HOUR } else { WINDOW };
         for ((stage, phase), index) in stages.iter().zip(&script.life).zip(0..) {
             let Some(state) = stage.state.filter(|state| state.is_final()) else { continue };
             let late = match phase {
@@ -162,7 +181,7 @@ impl Life {
             ends.push(Ended {
                 state,
                 at: stage.from,
-                until: stage.until.min(stage.from + WINDOW),
+                until: stage.until.min(stage.from + remembered),
                 known_at: stage.from + late.map_or(0, Span::seconds),
                 created: stage.created,
                 started: if api == "huawei_dds" {
@@ -171,53 +190,90 @@ impl Life {
                     stage.started.unwrap_or(stage.from)
                 },
                 unfinished: run.iter().filter(shown).map(|it| (it.from, it.until)).collect(),
-                vanished: run.iter().any(|before| before.state.is_none()),
+                vanished: run.iter().any(|it| it.state.is_none() && it.until - it.from > GIVEN_UP),
                 is_first: ends.is_empty(),
                 seen: Seen::default(),
             });
         }
         let (id, kind, resource) =
             (script.id.clone(), script.kind.clone(), script.resource.clone());
-        let troubles = Vec::new();
-        Self { source, id, kind, resource, by_id, watched, troubles, is_job, stages, ends }
+        let vanished = stages.iter().filter(|stage| stage.state.is_none());
+        let veils = vanished.map(|it| Veil::new(it.from, it.until, ASKED_AGAIN)).collect();
+        Self {
+            source,
+            id,
+            kind,
+            resource,
+            by_id,
+            watched,
+            veils,
+            troubles: Vec::new(),
+            heard: None,
+            is_job,
+            stages,
+            ends,
+        }
     }
 
-    /// Notes when questions for it by its id may fail.
-    fn troubled_by(&mut self, world: &World) {
-        let task = TaskRef {
-            id: self.id.as_str().into(),
-            resource: Some(Arc::new(Resource::new(self.resource.as_str()))),
-            started: None,
-        };
-        let query = (world.sources[self.source].api.by_id)(&task);
-        let Some(operation) = query.map(|query| query.operation.name) else { return };
-        self.troubles = world
-            .events
-            .iter()
-            .filter_map(|event| match event {
-                Event::Fault(n, fault) if *n == self.source => Some(fault),
-                _ => None,
-            })
-            .filter(|fault| !matches!(fault.kind, FaultKind::Slow | FaultKind::SkewedClock))
-            .filter(|fault| fault.operation.as_deref().is_none_or(|only| only == operation))
-            .map(|fault| {
-                let from = fault.from.seconds();
-                (from, fault.r#for.map_or(i64::MAX, |lasts| from + lasts.seconds()))
-            })
-            .collect();
+    /// Notes when what is said of it, or the answer to a question for its id, may be wrong.
+    fn veil(&mut self, world: &World) {
+        let source = &world.sources[self.source];
+        for event in &world.events {
+            match event {
+                Event::Fault(n, fault) if *n == self.source => self.veil_by(fault, source),
+                Event::Leap(leap) => {
+                    self.veils.push(Veil::new(leap.at, leap.at + leap.lasts, TRIED_AGAIN));
+                }
+                _ => {}
+            }
+        }
     }
 
-    /// Whether a poll may have gone well without an answer for this task: it was registered, has
-    /// led to no task as far as must be, and could not be asked for.
-    fn is_spared(&self, watched: i64, poll: Poll) -> bool {
-        let is_registered = self.by_id && watched != i64::MIN;
-        let seen = self.ends.iter().any(|end| end.seen.unfinished || end.seen.ended);
-        is_registered
-            && !seen
-            && self.troubles.iter().any(|&(from, until)| {
-                let asked_again = until.saturating_add(UNKNOWN_ID_PAUSE).saturating_mul(1000);
-                from * 1000 <= poll.ended && poll.begun <= asked_again
-            })
+    fn veil_by(&mut self, fault: &Fault, source: &Watched) {
+        let from = fault.from.seconds();
+        let until = fault.r#for.map_or(i64::MAX, |lasts| from.saturating_add(lasts.seconds()));
+        let only = fault.only.as_ref();
+        let concerns = only.is_none_or(|it| *it == self.resource || *it == self.id);
+        let by_id = source.by_id_operation();
+        match fault.kind {
+            FaultKind::SkewedClock | FaultKind::WrongTotal | FaultKind::LostSession => {}
+            FaultKind::Slow if !fault.is_too_slow() => {}
+            FaultKind::Lagging => self.veils.push(Veil::new(from, until, 0)),
+            FaultKind::MissingRows | FaultKind::ShortPages => {
+                if fault.hides(&self.id) {
+                    self.veils.push(Veil::new(from, until, ASKED_AGAIN));
+                }
+            }
+            _ if !concerns => {}
+            kind => {
+                let odd = matches!(kind, FaultKind::Odd | FaultKind::NotFound) || only.is_some();
+                let pause = if odd { ASKED_AGAIN } else { TRIED_AGAIN };
+                if fault.operation.as_deref().is_none_or(|asked| Some(asked) == by_id) {
+                    self.troubles.push(Veil::new(from, until, pause));
+                }
+                // What is refused is told of nothing, and the rest of the poll goes on; it does so
+                // later where it was throttled.
+                let parts = !source.named_resources(1).is_empty();
+                if parts || only.is_some() || kind == FaultKind::Throttle {
+                    let veil = Veil::new(from, until.saturating_add(TRIED_AGAIN), pause);
+                    self.veils.push(Veil { refused: kind != FaultKind::NotFound, ..veil });
+                }
+            }
+        }
+    }
+
+    /// Whether a good poll may have been told something wrong of it.
+    pub(crate) fn is_veiled(&self, poll: Poll) -> bool {
+        self.veils_of(poll).next().is_some()
+    }
+
+    fn veils_of(&self, poll: Poll) -> impl Iterator<Item = &Veil> {
+        self.veils.iter().filter(move |veil| veil.meets(poll, veil.until))
+    }
+
+    /// Whether a good poll may have had no answer to the question for its id, or not have asked.
+    pub(crate) fn may_be_unasked(&self, poll: Poll) -> bool {
+        self.veils.iter().chain(&self.troubles).any(|veil| veil.meets(poll, veil.asked))
     }
 
     /// The stage at a second.
@@ -242,20 +298,23 @@ impl Life {
 
     /// A good poll has happened, with this task's resource watched.
     pub(crate) fn polled(&mut self, poll: Poll, known: &Known, has_start: bool) {
-        let Some(watched) = self.watched.filter(|&watched| !self.is_spared(watched, poll)) else {
+        let unasked = self.may_be_unasked(poll);
+        let refused = self.veils_of(poll).any(|veil| veil.refused);
+        let heard = if refused { self.heard } else { self.heard.replace(poll.ended) };
+        let Some(watched) = self.watched.filter(|_| !self.is_veiled(poll)) else { return };
+        if self.by_id && unasked {
             return;
-        };
+        }
         let pause = if self.by_id { UNKNOWN_ID_PAUSE } else { 0 };
-        let late = unnoticed(known.skew);
+        let late = clock_edge(known.skew);
         let within = |from: i64, until: i64| {
             (from.max(watched.saturating_add(pause)) + 1 + late).saturating_mul(1000) <= poll.begun
                 && poll.ended <= until.saturating_sub(1).saturating_mul(1000)
         };
         let begun = poll.begun / 1000;
         let asked_from = (begun - known.lookback)
-            .min(known.last.map_or(i64::MAX, |last| last.ended / 1000 - OVERLAP))
+            .min(heard.map_or(i64::MAX, |heard| heard / 1000 - OVERLAP))
             .max(begun - WINDOW);
-        let skew = known.skew.abs();
         let mut before: Option<Seen> = None;
         for end in &mut self.ends {
             let recent = begun - end.created < WINDOW;
@@ -270,17 +329,16 @@ impl Life {
                     end.seen.unfinished || within(end.at + pause, end.until)
                 } else {
                     // Once it has been seen to end, nobody asks for it any more.
-                    (end.seen.unfinished && !end.vanished && recent && !end.seen.ended) || listed
+                    let asked = end.seen.unfinished && !end.vanished && !end.seen.ended && !unasked;
+                    (asked && recent) || listed
                 };
                 end.seen.ended |= asked;
                 let is_new = end.is_first
                     || end.seen.unfinished
                     || (has_start && known_end && before.is_some_and(|run| run.known_end));
                 let read_before = known.baseline.is_some_and(|baseline| baseline <= end.at * 1000);
-                let after_baseline = end.at > known.since + skew + 1
-                    && (end.seen.unfinished
-                        || read_before
-                        || (end.known_at == end.at && known.skew <= 0));
+                let after_baseline = end.at > known.since + late + 1
+                    && (end.seen.unfinished || read_before || end.known_at == end.at);
                 if asked {
                     end.seen.known_end |= known_end;
                 }
@@ -292,8 +350,18 @@ impl Life {
         }
     }
 
+    /// A good poll has happened while nobody asked about this task's resource.
+    pub(crate) fn ignored(&mut self, poll: Poll) {
+        self.heard = Some(poll.ended);
+        // What is out of sight for long is forgotten, and what follows is news only if it is listed.
+        for end in &mut self.ends {
+            end.seen.unfinished = false;
+        }
+    }
+
     /// The exporter has forgotten everything.
     pub(crate) fn forgotten(&mut self) {
+        self.heard = None;
         for end in &mut self.ends {
             end.seen = Seen::default();
         }
@@ -308,15 +376,40 @@ impl Ended {
 
     /// Whether it may be counted at `now`, both in seconds.
     pub(crate) fn may(&self, since: i64, skew: i64, now: i64) -> bool {
-        let watched = self.at >= since - 1 - skew.abs() || self.known_at >= since - 1;
+        let watched = self.at >= since - 1 - clock_edge(skew) || self.known_at >= since - 1;
         watched && self.at <= now
+    }
+
+    /// Whether a list of what began from `asked_from` on has it.
+    pub(crate) fn is_listed(&self, asked_from: i64) -> bool {
+        self.started >= asked_from
+    }
+
+    /// Whether the run is one that an exporter knows of at `second`, which lists what began from
+    /// `asked_from` on.
+    pub(crate) fn is_known(&self, asked_from: i64, second: i64) -> bool {
+        self.is_first
+            && (self.seen.unfinished || self.is_listed(asked_from))
+            && (self.at..self.until).contains(&second)
+            && !self.vanished
     }
 }
 
-/// How far ahead a cloud's clock is without anybody being told. Lists are asked for up to now, so
-/// that what is new is listed so much later.
-pub(crate) fn unnoticed(skew: i64) -> i64 {
-    if (0..=15 * 60).contains(&skew) { skew } else { 0 }
+impl Veil {
+    fn new(from: i64, until: i64, pause: i64) -> Self {
+        Self { from, until, asked: until.saturating_add(pause), refused: false }
+    }
+
+    fn meets(self, poll: Poll, until: i64) -> bool {
+        self.from.saturating_mul(1000) <= poll.ended
+            && poll.begun <= until.saturating_add(1).saturating_mul(1000)
+    }
+}
+
+/// How exactly the times of a cloud are known, in seconds, whose clock is so far ahead: answers are
+/// stamped in whole seconds, and may be long under way.
+pub(crate) fn clock_edge(skew: i64) -> i64 {
+    if skew == 0 { 0 } else { 30 }
 }
 
 /// The lives of all tasks of a world.
@@ -331,11 +424,13 @@ pub(crate) fn lives(world: &World) -> Vec<Life> {
             | Event::Scraper(_)
             | Event::Disk(_)
             | Event::Down(_)
-            | Event::Reload(_) => None,
+            | Event::Reload(_)
+            | Event::Leap(_)
+            | Event::WrongKey(_) => None,
         })
         .collect();
-    for life in lives.iter_mut().filter(|life| life.by_id) {
-        life.troubled_by(world);
+    for life in &mut lives {
+        life.veil(world);
     }
     // A cluster carries its newest job only.
     let births: Vec<(usize, String, i64)> = lives

@@ -2,21 +2,61 @@
 //! make its history shorter is an [`Event`].
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use dbtask_exporter::api::{APIS, Format, TaskApi};
+use dbtask_exporter::api::{APIS, Format, TaskApi, TaskRef};
+use dbtask_exporter::cloud::Cloud;
 use dbtask_exporter::simulator::{
-    End, Fault, FaultKind, Gone, Offset, Phase, ResourceScript, Run, Scenario, SourceScript, Span,
-    Stay, TaskScript,
+    Account, Curve, End, Fault, FaultKind, Gone, Offset, Phase, ResourceScript, Run, Scenario,
+    SourceScript, Span, Stay, TaskScript,
 };
-use dbtask_exporter::task::TaskState;
+use dbtask_exporter::task::{Resource, TaskState};
 use fastrand::Rng;
 
 pub(crate) const MINUTE: i64 = 60;
 pub(crate) const HOUR: i64 = 60 * MINUTE;
 pub(crate) const DAY: i64 = 24 * HOUR;
 
-/// How many of the faults break answers; those that follow make them odd.
-const BROKEN: usize = 16;
+/// Whether worlds have in them, too, what an exporter does not master yet: sessions and keys in
+/// files in trouble, many sources of one refused key, trouble with one resource or id, odd answers
+/// by id, quotas, and clocks that differ by less than vendors refuse.
+static AHEAD: AtomicBool = AtomicBool::new(false);
+
+/// Lets worlds have in them what an exporter does not master yet.
+pub(crate) fn look_ahead() {
+    AHEAD.store(true, Ordering::Relaxed);
+}
+
+fn looks_ahead() -> bool {
+    AHEAD.load(Ordering::Relaxed)
+}
+
+/// What the vendors say of every task that fails.
+pub(crate) const MESSAGE: &str = "the disk said \"no\"";
+/// The operation that hands out sessions.
+pub(crate) const ASSUME_ROLE: &str = "AssumeRole";
+
+const ALIBABA_REGIONS: [&str; 8] = [
+    "cn-hangzhou",
+    "cn-beijing",
+    "cn-shanghai",
+    "cn-shenzhen",
+    "cn-qingdao",
+    "cn-chengdu",
+    "cn-guangzhou",
+    "cn-hongkong",
+];
+const TENCENT_REGIONS: [&str; 8] = [
+    "ap-guangzhou",
+    "ap-shanghai",
+    "ap-beijing",
+    "ap-bangkok",
+    "ap-chengdu",
+    "ap-hongkong",
+    "ap-mumbai",
+    "ap-tokyo",
+];
 
 /// Everything that happens under one seed. Times are seconds since the start.
 #[derive(Clone, Debug)]
@@ -26,6 +66,8 @@ pub(crate) struct World {
     /// How long it lasts.
     pub(crate) length: i64,
     pub(crate) has_journal: bool,
+    /// The only promise that counts; `None`: all of them.
+    pub(crate) rule: Option<&'static str>,
     pub(crate) sources: Vec<Watched>,
     pub(crate) events: Vec<Event>,
 }
@@ -52,6 +94,26 @@ pub(crate) struct Watched {
     pub(crate) limit: usize,
     /// Calls a day that its account may make.
     pub(crate) daily_budget: Option<u64>,
+    /// Calls a minute that its cloud takes of each operation.
+    pub(crate) quota: Option<u32>,
+    /// How its account proves who it is.
+    pub(crate) proof: Proof,
+    /// Which source it takes the place and the name of, once the operator moves that one to another
+    /// account.
+    pub(crate) stands_in: Option<usize>,
+}
+
+/// How an account proves who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// By its keys.
+    Keys,
+    /// By sessions of a role that last so many seconds.
+    Role(i64),
+    /// By a token, so that its requests carry no time.
+    Token,
+    /// By keys, one of which is in a file that may hold another one for a while.
+    File,
 }
 
 /// Something that happens, and that a shorter history may do without.
@@ -71,6 +133,10 @@ pub(crate) enum Event {
     Down(Down),
     /// The operator gives the running process another configuration.
     Reload(Reload),
+    /// Our clock is wrong for a while.
+    Leap(Leap),
+    /// The file with the key of an account holds another one for a while.
+    WrongKey(WrongKey),
 }
 
 /// A task that is registered.
@@ -97,6 +163,23 @@ pub(crate) struct Scraper {
 pub(crate) struct DiskTrouble {
     pub(crate) at: i64,
     pub(crate) lasts: i64,
+}
+
+/// A time in which the account of a source has a wrong key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WrongKey {
+    pub(crate) source: usize,
+    pub(crate) at: i64,
+    pub(crate) lasts: i64,
+}
+
+/// A time in which our clock is wrong.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leap {
+    pub(crate) at: i64,
+    pub(crate) lasts: i64,
+    /// How far it is ahead.
+    pub(crate) by: i64,
 }
 
 /// An end of the process.
@@ -138,13 +221,18 @@ pub(crate) enum Change {
     Toggle(usize),
     /// Only the first resource, or all again.
     Narrow(usize),
+    /// The source polls another account from now on.
+    Move(usize),
 }
 
 impl Change {
     /// The source whose configuration changes.
     pub(crate) fn source(&mut self) -> &mut usize {
         match self {
-            Self::Interval(source, _) | Self::Toggle(source) | Self::Narrow(source) => source,
+            Self::Interval(source, _)
+            | Self::Toggle(source)
+            | Self::Narrow(source)
+            | Self::Move(source) => source,
         }
     }
 }
@@ -153,40 +241,66 @@ impl World {
     /// The world of a seed.
     pub(crate) fn new(seed: u64, days: i64) -> Self {
         let mut rng = Rng::with_seed(seed ^ (days.cast_unsigned() << 40));
-        let length = days * DAY;
+        // A few hours of polls that follow each other quickly.
+        let rushes = days == 1 && rng.u8(..12) == 0;
+        // Many sources of one account.
+        let many = looks_ahead() && days == 1 && !rushes && rng.u8(..20) == 0;
+        let short = rushes || many;
+        let length = if short { rng.i64(2 * HOUR..4 * HOUR) } else { days * DAY };
         let mut world = Self {
             seed,
             days,
             length,
             has_journal: rng.u8(..100) < 85,
+            rule: None,
             sources: Vec::new(),
             events: Vec::new(),
         };
-        let shared = rng.u8(..4) == 0;
-        for n in 0..rng.usize(1..=3) {
+        let shared = many || rng.u8(..4) == 0;
+        let in_file = looks_ahead() && rng.u8(..8) == 0;
+        for n in 0..if many { rng.usize(5..=8) } else { rng.usize(1..=3) } {
             let same = world.sources.first().map(|first: &Watched| first.api);
-            let same = same.filter(|_| shared && rng.bool());
-            let source = watched(n, same, shared, days, &mut rng);
-            world.tasks_of(n, &source, &mut rng);
+            let same = same.filter(|_| many || shared && rng.bool());
+            // Its list lacks what has to be asked for task by task.
+            let same =
+                same.or_else(|| (rushes && rng.bool()).then(|| TaskApi::named("tencent_redis"))?);
+            let mut source = watched(n, same, shared, days, &mut rng);
+            if in_file {
+                source.proof = Proof::File;
+            }
+            if rushes {
+                source.interval = rng.i64(5..=15);
+                source.idle_interval = source.interval;
+            }
+            world.tasks_of(n, &source, rushes, &mut rng);
             world.faults_of(n, &source, &mut rng);
             world.sources.push(source);
         }
-        world.long_refusals(&mut rng);
+        if !many && rng.u8(..8) == 0 {
+            world.another_account(&mut rng);
+        }
+        world.long_refusals(many, &mut rng);
+        if in_file {
+            world.wrong_keys(&mut rng);
+        }
         world.scrapers(&mut rng);
         world.downs(&mut rng);
         world.disks(&mut rng);
         world.reloads(&mut rng);
+        world.leap(&mut rng);
         world
     }
 
-    fn tasks_of(&mut self, n: usize, source: &Watched, rng: &mut Rng) {
+    fn tasks_of(&mut self, n: usize, source: &Watched, rushes: bool, rng: &mut Rng) {
         let per_day = rng.i64(2..=10);
         let count = if self.days == 1 { per_day + 2 } else { per_day.min(4) * self.days };
         // A cluster of AnalyticDB carries one job, so jobs come one after another.
         let mut job_after: Vec<i64> = vec![-2 * HOUR; source.resources.len()];
         for number in 0..count {
             let resource = rng.usize(..source.resources.len());
-            let mut at = rng.i64(-3 * HOUR..self.length);
+            // Much happens at the beginning.
+            let latest = if rng.u8(..4) == 0 { HOUR.min(self.length) } else { self.length };
+            let mut at = rng.i64(-3 * HOUR..latest);
             let by_id = source.only_by_id(&mut *rng);
             let is_job = source.api.name == "alibaba_adb" && !by_id;
             if is_job {
@@ -218,7 +332,8 @@ impl World {
                 life,
                 steps: Vec::new(),
                 configured: by_id,
-                keep: span(30 * DAY),
+                // What is asked for by its id may be remembered for longer than lists reach back.
+                keep: span(if by_id && rng.bool() { 400 * DAY } else { 30 * DAY }),
             };
             if by_id && self.has_journal && rng.bool() {
                 let (id, resource) = (script.id.clone(), script.resource.clone());
@@ -230,15 +345,54 @@ impl World {
             }
             self.events.push(Event::Task(n, script));
         }
-        if source.api.name != "alibaba_adb" && !source.is_otc() && rng.u8(..15) == 0 {
-            self.crowd_of(n, source, rng);
+        let crowds = if rushes { rng.bool() } else { rng.u8(..15) == 0 };
+        if source.api.name != "alibaba_adb" && !source.is_otc() && crowds {
+            self.crowd_of(n, source, rushes, rng);
         }
     }
 
-    /// More tasks at once than a page holds.
-    fn crowd_of(&mut self, n: usize, source: &Watched, rng: &mut Rng) {
-        let at = rng.i64(0..self.length - 2 * HOUR);
-        let count = if source.api.name == "alibaba_polardb" { 40 } else { 105 };
+    /// The first source is moved to another account, with tasks of its own.
+    fn another_account(&mut self, rng: &mut Rng) {
+        let n = self.sources.len();
+        let first = &self.sources[0];
+        let other = Watched {
+            name: format!("{}-other", first.name),
+            account: format!("{}-other", first.account),
+            proof: Proof::Keys,
+            stands_in: Some(0),
+            ..first.clone()
+        };
+        self.tasks_of(n, &other, false, rng);
+        for event in &mut self.events {
+            if let Event::Task(m, task) = event {
+                let is_job = task.id.starts_with("job-");
+                let given = other.is_otc() || other.api.name == "alibaba_adb";
+                task.configured |= *m == n && given && !is_job;
+            }
+        }
+        self.events.retain(|event| match event {
+            Event::Register(registration) => registration.source != n,
+            _ => true,
+        });
+        self.faults_of(n, &other, rng);
+        self.sources.push(other);
+        let (at, change) = (rng.i64(HOUR..self.length), Some(Change::Move(0)));
+        self.events.push(if rng.bool() {
+            Event::Reload(Reload { at, change })
+        } else {
+            Event::Down(Down { at, lasts: rng.i64(1..HOUR), how: How::Killed, change })
+        });
+    }
+
+    /// More tasks at once than a page holds. In a rush all of them fail at the same time.
+    fn crowd_of(&mut self, n: usize, source: &Watched, rushes: bool, rng: &mut Rng) {
+        let at = rng.i64(0..self.length - HOUR);
+        let count = if rushes { rng.usize(200..=400) } else { 105 };
+        let together = rushes.then(|| {
+            let lasts = Some(span(rng.i64(5 * MINUTE..30 * MINUTE)));
+            let run = Run { r#for: lasts, word: None, to: 1.0, curve: Curve::default() };
+            vec![Phase::Run(run), Phase::Fail(end(None))]
+        });
         for number in 0..count {
             let script = TaskScript {
                 id: match source.api.name {
@@ -248,67 +402,189 @@ impl World {
                 resource: source.resources[0].clone(),
                 kind: "FLOW_CLEAN".to_owned(),
                 at: Offset(at),
-                life: vec![work(rng), ending(source, None, rng)],
+                life: match &together {
+                    Some(life) => life.clone(),
+                    None => vec![work(rng), ending(source, None, rng)],
+                },
                 steps: Vec::new(),
                 configured: false,
-                keep: span(30 * DAY),
+                keep: span(if rushes { HOUR } else { 30 * DAY }),
             };
             self.events.push(Event::Task(n, script));
         }
     }
 
     fn faults_of(&mut self, n: usize, source: &Watched, rng: &mut Rng) {
-        for _ in 0..rng.i64(0..=4) * self.days.min(8) {
-            let kind = FaultKind::ALL[rng.usize(..BROKEN)];
-            // Only Huawei's list may be missing, and that of OTC always is.
-            let missing = kind == FaultKind::MissingList;
-            if kind == FaultKind::SkewedClock
-                || missing && (source.api.name != "huawei_dds" || source.is_otc())
-            {
-                continue;
+        for _ in 0..rng.i64(0..=5) * self.days.min(8) {
+            let kind = FaultKind::ALL[rng.usize(..FaultKind::ALL.len())];
+            if let Some(mut fault) = self.fault_of(source, kind, rng) {
+                if rng.bool() {
+                    self.when_a_task_ends(n, &mut fault, rng);
+                }
+                self.events.push(Event::Fault(n, fault));
             }
-            let lasts = match rng.u8(..10) {
-                0..5 => rng.i64(MINUTE..30 * MINUTE),
-                5..9 => rng.i64(30 * MINUTE..4 * HOUR),
-                _ => rng.i64(4 * HOUR..30 * HOUR),
-            };
-            let from = rng.i64(0..self.length);
-            let mut fault = Fault::new(kind);
-            fault.from = span(from);
-            fault.r#for = Some(span(lasts));
-            if rng.bool() {
-                fault.share = f64::from(rng.u32(10..95)) / 100.0;
-            }
-            fault.delay = span(*rng.choice(&[1, 5, 15, 19, 25]).unwrap_or(&5));
-            fault.status = *rng.choice(&[500, 502, 503, 200]).unwrap_or(&503);
-            if fault.status == 200 && kind == FaultKind::ServerError {
-                fault.status = 500;
-            }
-            if rng.u8(..5) == 0 {
-                let operations = source.api.operations;
-                fault.operation = Some(operations[rng.usize(..operations.len())].name.to_owned());
-            }
+        }
+        self.one_trouble_of(n, source, rng);
+        if let (Proof::Role(_), true) = (source.proof, rng.bool()) {
+            // What hands out sessions is a service of its own, with trouble of its own.
+            let kinds = [FaultKind::Throttle, FaultKind::ServerError, FaultKind::Hang];
+            let mut fault = Fault::new(kinds[rng.usize(..kinds.len())]);
+            fault.from = span(rng.i64(0..self.length));
+            fault.r#for = Some(span(rng.i64(MINUTE..2 * HOUR)));
+            fault.operation = Some(ASSUME_ROLE.to_owned());
             self.events.push(Event::Fault(n, fault));
         }
         // A clock that is wrong from the beginning to the end.
-        if rng.u8(..8) == 0 {
+        let loses_sessions = |it: &Event| {
+            matches!(it, Event::Fault(m, fault)
+            if *m == n && fault.kind == FaultKind::LostSession)
+        };
+        if rng.u8(..8) == 0 && !self.events.iter().any(loses_sessions) {
             let mut fault = Fault::new(FaultKind::SkewedClock);
-            let most = if rng.bool() { 3 * HOUR } else { 15 * MINUTE };
-            fault.offset = Offset(rng.i64(-most..most));
+            let most = if rng.u8(..4) == 0 { 3 * HOUR } else { 15 * MINUTE };
+            let least = if looks_ahead() { 0 } else { 16 * MINUTE };
+            let offset = rng.i64(-most..most);
+            if offset.abs() >= least {
+                fault.offset = Offset(offset);
+                self.events.push(Event::Fault(n, fault));
+            }
+        }
+        self.ends_are_known_where_replicas_lag(n);
+    }
+
+    /// Moves a fault to where a task ends.
+    fn when_a_task_ends(&self, n: usize, fault: &mut Fault, rng: &mut Rng) {
+        let ends = self.events.iter().filter_map(|event| match event {
+            Event::Task(m, task) if *m == n => {
+                Some(task.at.0 + task.life.iter().filter_map(lasts).sum::<i64>())
+            }
+            _ => None,
+        });
+        let ends: Vec<i64> = ends.filter(|end| (0..self.length).contains(end)).collect();
+        if let (Some(&end), Some(lasts)) = (rng.choice(&ends), fault.r#for) {
+            fault.from = span((end - rng.i64(0..lasts.seconds())).max(0));
+        }
+    }
+
+    /// A fault of this kind, if the source can meet it.
+    fn fault_of(&self, source: &Watched, kind: FaultKind, rng: &mut Rng) -> Option<Fault> {
+        let lasts = match rng.u8(..10) {
+            0..5 => rng.i64(MINUTE..30 * MINUTE),
+            5..9 => rng.i64(30 * MINUTE..4 * HOUR),
+            _ => rng.i64(4 * HOUR..30 * HOUR),
+        };
+        let mut fault = Fault::new(kind);
+        fault.from = span(rng.i64(0..self.length));
+        fault.r#for = Some(span(lasts));
+        if rng.bool() {
+            fault.share = f64::from(rng.u32(10..95)) / 100.0;
+        }
+        fault.delay = span(*rng.choice(&[1, 5, 15, 19, 25]).unwrap_or(&5));
+        fault.status = *rng.choice(&[500, 502, 503, 200]).unwrap_or(&503);
+        if fault.status == 200 && kind == FaultKind::ServerError {
+            fault.status = 500;
+        }
+        if rng.u8(..5) == 0 {
+            let operations = source.api.operations;
+            fault.operation = Some(operations[rng.usize(..operations.len())].name.to_owned());
+        }
+        match kind {
+            FaultKind::Odd | FaultKind::NotFound | FaultKind::MissingRows if !looks_ahead() => {
+                return None;
+            }
+            FaultKind::SkewedClock => return None,
+            // Only Huawei's list may be missing, and that of OTC always is.
+            FaultKind::MissingList if source.api.name != "huawei_dds" || source.is_otc() => {
+                return None;
+            }
+            FaultKind::LostSession => {
+                // Once, for all the sessions that there are; a clock that is set has no part in it.
+                fault.r#for = Some(span(4 * HOUR));
+                (fault.share, fault.operation) = (1.0, None);
+                return matches!(source.proof, Proof::Role(_)).then_some(fault);
+            }
+            // What is not there for hours, by the vendor's clear word, is given up.
+            FaultKind::NotFound | FaultKind::MissingRows => {
+                fault.r#for = Some(span(lasts.min(rng.i64(MINUTE..45 * MINUTE))));
+            }
+            FaultKind::Lagging => {
+                fault.delay = span(rng.i64(MINUTE..8 * MINUTE));
+                fault.share = f64::from(rng.u32(20..80)) / 100.0;
+                fault.r#for = Some(span(lasts.min(2 * HOUR)));
+            }
+            FaultKind::Odd if rng.u8(..4) > 0 => {
+                fault.operation = source.by_id_operation().map(str::to_owned);
+            }
+            _ => {}
+        }
+        if kind == FaultKind::NotFound {
+            let resources = source.named_resources(1);
+            fault.only = Some(rng.choice(resources)?.clone());
+            fault.operation = None;
+        }
+        Some(fault)
+    }
+
+    /// One cluster, or one task that is given by its id, is refused for hours; the others are not.
+    fn one_trouble_of(&mut self, n: usize, source: &Watched, rng: &mut Rng) {
+        if !looks_ahead() || rng.u8(..5) > 0 {
+            return;
+        }
+        let given = self.events.iter().filter_map(|event| match event {
+            Event::Task(m, task) if *m == n && !task.id.starts_with("job-") => Some(&task.id),
+            _ => None,
+        });
+        let given: Vec<&String> = given.collect();
+        let by_id = source.is_otc() || source.api.name == "alibaba_adb";
+        let only = match source.named_resources(2) {
+            [] if by_id => rng.choice(given).cloned(),
+            resources => rng.choice(resources).cloned(),
+        };
+        let kinds = [
+            FaultKind::Forbidden,
+            FaultKind::ServerError,
+            FaultKind::Hang,
+            FaultKind::Odd,
+            FaultKind::Malformed,
+        ];
+        let mut fault = Fault::new(kinds[rng.usize(..kinds.len())]);
+        fault.from = span(rng.i64(0..self.length));
+        fault.r#for = Some(span(rng.i64(HOUR..10 * HOUR)));
+        fault.only = only;
+        if fault.only.is_some() {
             self.events.push(Event::Fault(n, fault));
+        }
+    }
+
+    /// A task that goes on, after an end without its time, cannot be told from one that is run again.
+    fn ends_are_known_where_replicas_lag(&mut self, n: usize) {
+        let lags = |it: &Event| {
+            matches!(it, Event::Fault(m, fault)
+            if *m == n && fault.kind == FaultKind::Lagging)
+        };
+        if !self.events.iter().any(lags) {
+            return;
+        }
+        for event in &mut self.events {
+            let Event::Task(m, task) = event else { continue };
+            for phase in task.life.iter_mut().filter(|_| *m == n) {
+                if let Phase::Finish(end) | Phase::Fail(end) | Phase::Cancel(end) = phase {
+                    end.end_known_after = None;
+                }
+            }
         }
     }
 
     /// Some worlds have a cloud that refuses everything for hours, or a key that is refused to all
     /// its sources.
-    fn long_refusals(&mut self, rng: &mut Rng) {
-        let from = rng.i64(0..self.length);
+    fn long_refusals(&mut self, many: bool, rng: &mut Rng) {
+        let from = if many { 0 } else { rng.i64(0..self.length) };
         let mut refuse = |n: usize, kind, lasts: i64| {
             let mut fault = Fault::new(kind);
             (fault.from, fault.r#for) = (span(from), Some(span(lasts)));
             self.events.push(Event::Fault(n, fault));
         };
-        match rng.u8(..12) {
+        match if many { rng.u8(..4) } else { rng.u8(..12) } {
             0 if self.days == 1 => {
                 let kinds = [FaultKind::Throttle, FaultKind::ServerError, FaultKind::Reset];
                 let kind = kinds[rng.usize(..kinds.len())];
@@ -320,6 +596,19 @@ impl World {
                 (0..self.sources.len()).for_each(|n| refuse(n, FaultKind::Unauthorized, lasts));
             }
             _ => {}
+        }
+    }
+
+    /// The keys of some accounts are replaced by wrong ones, and by the right ones again.
+    fn wrong_keys(&mut self, rng: &mut Rng) {
+        for source in 0..self.sources.len() {
+            let first =
+                self.sources.iter().position(|it| it.account == self.sources[source].account);
+            if first == Some(source) && rng.u8(..4) > 0 {
+                let at = if rng.u8(..4) == 0 { 0 } else { rng.i64(0..self.length) };
+                let lasts = rng.i64(MINUTE..2 * HOUR);
+                self.events.push(Event::WrongKey(WrongKey { source, at, lasts }));
+            }
         }
     }
 
@@ -372,7 +661,7 @@ impl World {
 
     /// What an operator changes.
     fn any_change(&self, rng: &mut Rng) -> Change {
-        let source = rng.usize(..self.sources.len());
+        let source = rng.usize(..self.sources.len() - usize::from(self.stand_in(0).is_some()));
         match rng.u8(..3) {
             0 => Change::Interval(source, rng.i64(MINUTE..20 * MINUTE)),
             1 => Change::Toggle(source),
@@ -399,6 +688,29 @@ impl World {
         }
     }
 
+    /// One world in fifteen has a clock that leaps, and comes back.
+    fn leap(&mut self, rng: &mut Rng) {
+        let limited = self.sources.iter().any(|source| source.daily_budget.is_some());
+        if limited || rng.u8(..15) > 0 {
+            return;
+        }
+        for _ in 0..rng.i64(1..=3) {
+            let at = rng.i64(0..self.length);
+            let most = *rng.choice(&[10 * MINUTE, 6 * HOUR, 40 * DAY]).unwrap_or(&HOUR);
+            let by = rng.i64(-most..most);
+            self.events.push(Event::Leap(Leap { at, lasts: rng.i64(MINUTE..30 * MINUTE), by }));
+        }
+        // A registration ends by our clock.
+        self.events.retain(|event| !matches!(event, Event::Register(_)));
+        for event in &mut self.events {
+            if let Event::Task(n, task) = event {
+                let source = &self.sources[*n];
+                let is_job = task.id.starts_with("job-");
+                task.configured |= source.is_otc() || (source.api.name == "alibaba_adb" && !is_job);
+            }
+        }
+    }
+
     fn disks(&mut self, rng: &mut Rng) {
         if self.has_journal && rng.u8(..4) == 0 {
             for _ in 0..rng.u8(1..=3) {
@@ -419,10 +731,28 @@ impl World {
                 | Event::Scraper(_)
                 | Event::Disk(_)
                 | Event::Down(_)
-                | Event::Reload(_) => {}
+                | Event::Reload(_)
+                | Event::Leap(_)
+                | Event::WrongKey(_) => {}
             }
         }
-        Scenario { seed: Some(self.seed), accounts: Vec::new(), sources }
+        let accounts = self.sources.iter().filter_map(Watched::script_of_account).collect();
+        Scenario { seed: Some(self.seed), accounts, sources }
+    }
+
+    /// What takes the place of a source, if the operator moves it.
+    pub(crate) fn stand_in(&self, source: usize) -> Option<usize> {
+        self.sources.iter().position(|it| it.stands_in == Some(source))
+    }
+
+    /// The name of a source in the configuration.
+    pub(crate) fn name(&self, source: usize) -> &str {
+        &self.sources[self.sources[source].stands_in.unwrap_or(source)].name
+    }
+
+    /// Whether our clock leaps.
+    pub(crate) fn leaps(&self) -> bool {
+        self.events.iter().any(|event| matches!(event, Event::Leap(_)))
     }
 
     /// How far the clock of a source's cloud is ahead.
@@ -458,13 +788,55 @@ impl Watched {
             spawn: Vec::new(),
             faults: Vec::new(),
             rate_limits: std::collections::BTreeMap::new(),
-            calls_a_minute: None,
+            calls_a_minute: self.quota,
         }
+    }
+
+    /// What there is to say of its account; `None` if it has keys.
+    fn script_of_account(&self) -> Option<Account> {
+        let (session, auth_token, role) = match (self.proof, self.api.cloud) {
+            (Proof::Keys | Proof::File, _) => return None,
+            (Proof::Token, _) => (None, Some(format!("token-of-{}", self.account)), None),
+            (Proof::Role(lasts), Cloud::Tencent) => {
+                (Some(span(lasts)), None, Some("qcs::cam::uin/1:roleName/dbtask"))
+            }
+            (Proof::Role(lasts), _) => (Some(span(lasts)), None, Some("acs:ram::1:role/dbtask")),
+        };
+        Some(Account {
+            name: self.account.clone(),
+            access_key_id: None,
+            secret_access_key: None,
+            security_token: None,
+            auth_token,
+            session,
+            role: role.map(str::to_owned),
+            daily_budget: None,
+        })
+    }
+
+    /// The operation that asks for one task, where there is one.
+    pub(crate) fn by_id_operation(&self) -> Option<&'static str> {
+        let task = TaskRef {
+            id: "7".into(),
+            resource: Some(Arc::new(Resource::new(self.resources[0].as_str()))),
+            started: None,
+        };
+        (self.api.by_id)(&task).map(|query| query.operation.name)
+    }
+
+    /// The resources, if there are so many that each is asked for by itself.
+    pub(crate) fn named_resources(&self, least: usize) -> &[String] {
+        let names = match self.api.name {
+            "alibaba_polardb" => true,
+            "tencent_cdb" | "tencent_redis" => !self.takes_all,
+            _ => false,
+        };
+        if names && self.resources.len() >= least { &self.resources } else { &[] }
     }
 
     /// Whether its cloud has no list of tasks.
     pub(crate) fn is_otc(&self) -> bool {
-        self.region.starts_with("eu-")
+        is_otc(&self.region)
     }
 
     fn only_by_id(&self, rng: &mut Rng) -> bool {
@@ -474,6 +846,10 @@ impl Watched {
     fn has(&self, state: TaskState) -> bool {
         self.api.statuses.iter().any(|&(_, known)| known == state)
     }
+}
+
+fn is_otc(region: &str) -> bool {
+    region.starts_with("eu-")
 }
 
 fn watched(
@@ -494,37 +870,45 @@ fn watched(
     let region = match api.name {
         "huawei_dds" if n < 2 && rng.u8(..4) == 0 => ["eu-de", "eu-nl"][n].to_owned(),
         "huawei_dds" => format!("cn-north-{}", n + 1),
-        "alibaba_adb" | "alibaba_polardb" => {
-            ["cn-hangzhou", "cn-beijing", "cn-shanghai"][n % 3].to_owned()
-        }
-        _ => ["ap-guangzhou", "ap-shanghai", "ap-beijing"][n % 3].to_owned(),
+        "alibaba_adb" | "alibaba_polardb" => ALIBABA_REGIONS[n % ALIBABA_REGIONS.len()].to_owned(),
+        _ => TENCENT_REGIONS[n % TENCENT_REGIONS.len()].to_owned(),
     };
     let intervals: &[i64] =
         if days == 1 { &[60, 120, 180, 300, 300, 600] } else { &[900, 1800, 1800, 3600] };
     let interval = *rng.choice(intervals).unwrap_or(&300);
     let daily_budget = (days == 1 && !shared && rng.u8(..10) == 0).then(|| rng.u64(30..2000));
     let resources = (1..=rng.usize(1..=3)).map(|r| format!("{letter}-{n}{r}")).collect();
+    let proof = match api.cloud {
+        _ if shared || daily_budget.is_some() || rng.u8(..4) > 0 => Proof::Keys,
+        Cloud::Huawei => Proof::Token,
+        _ if !looks_ahead() => Proof::Keys,
+        Cloud::Alibaba | Cloud::Tencent => Proof::Role(rng.i64(15 * MINUTE..2 * HOUR)),
+    };
+    let quota =
+        (looks_ahead() && days == 1 && daily_budget.is_none() && !shared && rng.u8(..8) == 0)
+            .then(|| *rng.choice(&[1, 2, 3, 5, 10, 20, 60]).unwrap_or(&60));
+    // OTC is another operator's cloud, with keys of its own. What PolarDB is asked names no region,
+    // so one address can simulate one region of it.
+    let alone = !shared || api.name == "alibaba_polardb" || is_otc(&region);
     Watched {
         name: format!("{}-{n}", api.name),
         api,
         region,
-        // What PolarDB is asked names no region, so one address can simulate one region of it.
-        account: if shared && api.name != "alibaba_polardb" {
-            "shared".to_owned()
-        } else {
-            format!("account-{n}")
-        },
+        account: if alone { format!("account-{n}") } else { "shared".to_owned() },
         format: if letter.len() == 2 && rng.bool() { Format::Xml } else { Format::Json },
         resources,
         takes_all: rng.bool(),
         interval,
         idle_interval: interval * rng.i64(1..=3),
-        lookback: rng.i64(1..=24) * HOUR,
+        lookback: if rng.bool() { HOUR } else { rng.i64(1..=24) * HOUR },
         stale_after: (3 * interval).max(15 * MINUTE),
         finished: rng.i64(1..=3) * HOUR,
         failed: rng.i64(1..=24) * HOUR,
         limit: if rng.u8(..6) == 0 { rng.usize(1..12) } else { 500 },
         daily_budget,
+        quota,
+        proof,
+        stands_in: None,
     }
 }
 
@@ -578,19 +962,23 @@ fn work(rng: &mut Rng) -> Phase {
         4..9 => rng.i64(15 * MINUTE..2 * HOUR),
         _ => rng.i64(2 * HOUR..10 * HOUR),
     };
-    let curve = dbtask_exporter::simulator::Curve::default();
-    Phase::Run(Run { r#for: Some(span(lasts)), word: None, to: 1.0, curve })
+    Phase::Run(Run { r#for: Some(span(lasts)), word: None, to: 1.0, curve: Curve::default() })
+}
+
+/// The end of a task that lasts so long.
+fn end(lasts: Option<i64>) -> End {
+    End {
+        r#for: lasts.map(span),
+        word: None,
+        code: "7".to_owned(),
+        message: MESSAGE.to_owned(),
+        end_known_after: None,
+    }
 }
 
 fn ending(source: &Watched, lasts: Option<i64>, rng: &mut Rng) -> Phase {
     let late = rng.u8(..5) == 0;
-    let end = End {
-        r#for: lasts.map(span),
-        word: None,
-        code: "7".to_owned(),
-        message: "the disk said \"no\"".to_owned(),
-        end_known_after: late.then(|| span(rng.i64(10..40 * MINUTE))),
-    };
+    let end = End { end_known_after: late.then(|| span(rng.i64(10..40 * MINUTE))), ..end(lasts) };
     match rng.u8(..10) {
         0..3 => Phase::Finish(end),
         3..4 if source.has(TaskState::Canceled) => Phase::Cancel(end),
@@ -661,9 +1049,11 @@ impl World {
                 let lasts = fault.r#for.map_or("ever".to_owned(), |lasts| lasts.to_string());
                 let operation = fault.operation.as_deref().unwrap_or("any operation");
                 let (kind, share) = (fault.kind, fault.share * 100.0);
+                let only = fault.only.as_ref().map(|it| format!(" that names {it}"));
+                let operation = format!("{operation}{}", only.unwrap_or_default());
                 let more = match kind {
                     FaultKind::SkewedClock => format!(" of {} s", fault.offset.0),
-                    FaultKind::Slow => format!(" by {}", fault.delay),
+                    FaultKind::Slow | FaultKind::Lagging => format!(" by {}", fault.delay),
                     FaultKind::ServerError | FaultKind::Html => format!(" {}", fault.status),
                     _ => String::new(),
                 };
@@ -684,6 +1074,12 @@ impl World {
                 format!("reload: {}", self.told(*change))
             }
             Event::Reload(Reload { change: None, .. }) => "reload: broken".to_owned(),
+            Event::WrongKey(WrongKey { source, lasts, .. }) => {
+                format!("{}: the key in the file is wrong for {}", name(*source), clock(*lasts))
+            }
+            Event::Leap(Leap { lasts, by, .. }) => {
+                format!("our clock is {} ahead for {}", clock(*by), clock(*lasts))
+            }
         }
     }
 }
@@ -695,6 +1091,7 @@ impl World {
             Change::Interval(n, interval) => format!("{} is polled every {interval} s", name(n)),
             Change::Toggle(n) => format!("{} is taken out or put in", name(n)),
             Change::Narrow(n) => format!("{} has one resource or all", name(n)),
+            Change::Move(n) => format!("{} polls another account", name(n)),
         }
     }
 }
@@ -709,6 +1106,8 @@ impl Event {
             Self::Disk(trouble) => trouble.at,
             Self::Down(down) => down.at,
             Self::Reload(reload) => reload.at,
+            Self::Leap(leap) => leap.at,
+            Self::WrongKey(wrong) => wrong.at,
         }
     }
 }
@@ -738,7 +1137,7 @@ impl fmt::Display for Watched {
         write!(
             f,
             "source {} in {} of {}: {} resources{}, interval {} s, idle {} s, lookback {} h, \
-             stale after {} s, retention {} h and {} h, {} tasks shown, {:?}{}",
+             stale after {} s, retention {} h and {} h, {} tasks shown, {:?}, {:?}{}{}",
             self.name,
             self.region,
             self.account,
@@ -752,7 +1151,9 @@ impl fmt::Display for Watched {
             self.failed / HOUR,
             self.limit,
             self.format,
+            self.proof,
             self.daily_budget.map_or(String::new(), |calls| format!(", {calls} calls a day")),
+            self.quota.map_or(String::new(), |calls| format!(", {calls} calls a minute")),
         )
     }
 }
