@@ -150,7 +150,7 @@ def test_the_numbers_of_states_mean_the_states(world, dashboard):
         meanings = panel["fieldConfig"]["defaults"]["mappings"][0]["options"]
         for task in tasks_of(world.prometheus, "demo")[:5]:
             expression = expand(target["expr"], job="demo", task_id=task)
-            told = f"({expression}) and on (source, task_id) (dbtask_task_state{{state=%r}} == 1)"
+            told = f"({expression}) and on (source, task_id) (dbtask_task_state{{job='demo', state=%r}} == 1)"
             for number, meaning in meanings.items():
                 for _, values in world.prometheus.ask(told % meaning["text"], over_time=False):
                     assert values == [float(number)], meaning
