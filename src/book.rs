@@ -21,6 +21,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dbtask_clouds::model::{Step, Task, TaskError, TaskState, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::estimate::Progression;
@@ -29,7 +30,6 @@ use crate::ledger::{self, Ledger};
 use crate::sabotage::{self, Bug};
 use crate::source::Fetched;
 use crate::store::Tracked;
-use crate::task::{Step, Task, TaskError, TaskState, Timestamp};
 use crate::transition::{Told, Transition};
 
 /// How long things are kept, and how many are shown.
@@ -461,11 +461,11 @@ fn keep(new: &mut Arc<str>, old: &Arc<str>) {
 mod tests {
     use std::sync::OnceLock;
 
+    use dbtask_clouds::model::{Ratio, Resource};
     use tokio::time::Instant;
 
     use super::*;
     use crate::ledger::Clocks;
-    use crate::task::{Ratio, Resource};
 
     const KEEPING: Keeping = Keeping {
         stale_after: Duration::from_mins(15),

@@ -18,11 +18,11 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use dbtask_clouds::model::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::task::Timestamp;
 
 const DAY: Duration = Duration::from_hours(24);
 /// How near to its end a call counts for the next day, or span, too.

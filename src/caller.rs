@@ -7,22 +7,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dbtask_clouds::api::{Operation, Page, Query, Target, TaskApi};
+use dbtask_clouds::cloud::Credentials;
+use dbtask_clouds::document::DecodeError;
+use dbtask_clouds::model::Timestamp;
+use dbtask_clouds::redaction::{Redactor, Secrets};
+use dbtask_clouds::refusal::{Refusal, RefusalKind};
+use dbtask_clouds::signing::{Signing, SigningError};
 use http::Response;
 use tokio::time::{Instant, timeout};
 
-use crate::api::{DecodeError, Operation, Page, Query, Target, TaskApi};
 use crate::budget::{Left, Need, Slowed, Spent};
 use crate::clock::Clock;
-use crate::cloud::{Credentials, Refusal, RefusalKind, Signing, SigningError};
 use crate::credentials::{CredentialsError, Issued, Lead, Outside, Provider};
 use crate::guard::{Guarded, Guards, Key, Turn};
 use crate::metrics::{Instruments, Reason};
 use crate::pace::Account;
-use crate::redaction::{Redactor, Secrets};
 use crate::sabotage::{self, Bug};
 use crate::store::SourceInfo;
 use crate::tally::Tally;
-use crate::task::Timestamp;
 use crate::transport::{Transport, TransportError};
 use crate::vendor_clock::VendorClock;
 

@@ -7,18 +7,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dbtask_clouds::api::{Operation, Query, Scope};
+use dbtask_clouds::cloud::Cloud;
+use dbtask_clouds::policy::{Policy, policies};
+use dbtask_clouds::refusal::{Refusal, RefusalKind};
 use futures_util::future::join_all;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::api::{Operation, Query, Scope};
 use crate::caller::{Attempt, Caller, FetchError};
-use crate::cloud::{Cloud, Refusal, RefusalKind};
 use crate::config::{Config, SourceConfig};
 use crate::credentials::CredentialsError;
 use crate::guard;
 use crate::metrics::Reason;
-use crate::policy::{Policy, policies};
 use crate::source::{NO_PROJECT, Source};
 use crate::store::SourceInfo;
 use crate::transport::TransportError;

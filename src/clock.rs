@@ -3,9 +3,8 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use dbtask_clouds::model::Timestamp;
 use tokio::time::Instant;
-
-use crate::task::Timestamp;
 
 /// Wall-clock time, real or virtual.
 #[derive(Clone, Copy, Debug)]

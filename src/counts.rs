@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use dbtask_clouds::model::{TaskState, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -27,7 +28,6 @@ use crate::metrics::{Amount, Instruments};
 use crate::sabotage::{self, Bug};
 use crate::scrapes::{Scraper, Scrapes};
 use crate::store::SourceInfo;
-use crate::task::{TaskState, Timestamp};
 
 /// One row a series: a [`Count`].
 const COUNTS: Table = Table("count");

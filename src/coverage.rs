@@ -9,9 +9,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use dbtask_clouds::model::Timestamp;
 use serde::{Deserialize, Serialize};
-
-use crate::task::Timestamp;
 
 /// A time by the vendor's clock: a poll has seen every task that began in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

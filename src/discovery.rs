@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dbtask_clouds::api::Query;
+use dbtask_clouds::model::Resource;
+use dbtask_clouds::paging::Pages;
 use tokio::time::Instant;
 
-use crate::api::Query;
-use crate::api::paging::Pages;
 use crate::caller::{Caller, FetchError};
 use crate::metrics::Reason;
 use crate::progress::Progress;
-use crate::task::Resource;
 
 /// What has been found so far.
 #[derive(Debug, Default)]

@@ -15,9 +15,8 @@
 
 use std::time::Duration;
 
+use dbtask_clouds::model::{Ratio, Task, TaskState, Timestamp};
 use serde::{Deserialize, Serialize};
-
-use crate::task::{Ratio, Task, TaskState, Timestamp};
 
 /// The fewest distinct values that make a pace.
 const MIN_POINTS: usize = 3;

@@ -12,12 +12,13 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use dbtask_clouds::cloud::{Cloud, Credentials};
+use dbtask_clouds::refusal::RefusalKind;
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use crate::cloud::{Cloud, Credentials, RefusalKind};
 use crate::sabotage::{self, Bug};
 
 /// Refusals of one secret after which its tries become rare. One less than [`MOST`], so that a secret

@@ -22,12 +22,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dbtask_clouds::model::{Origin, Resource, Task, TaskState, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::journal::{Batch, Contents, Table};
 use crate::sabotage::{self, Bug};
-use crate::task::{Origin, Resource, Task, TaskState, Timestamp};
 
 /// How long a task is remembered after it was last seen: longer than any vendor's list
 /// reaches back, so that it rarely comes into view again once it is forgotten.

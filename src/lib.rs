@@ -4,28 +4,22 @@
 //!
 //! ```text
 //! config ─► Source ─► [ request ─► sign ─► send ─► decode ]* ─► tasks ─► Ledger, Book ─► Snapshot
-//!                       api/      cloud/ transport  api/                  (poller)         store
+//!                      clouds    clouds transport clouds                 (poller)         store
 //!                                                                                            │
 //!               Prometheus ◄─ server ◄─ exposition ◄────────── metrics ◄─────────────────────┘
 //! ```
 //!
-//! Arrows never turn back. `task` imports nothing of ours; `api` and `cloud` know neither network
-//! nor clock; `metrics` knows no vendor; `server` knows no metric.
+//! Arrows never turn back. What is pure is a package of its own, [`dbtask_clouds`]: it knows neither
+//! network nor clock. `metrics` knows no vendor; `server` knows no metric.
 //!
 //! # Layout
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | [`task`] | `Task`, the one model that every cloud is mapped to |
-//! | [`api`] | What is said: one file per vendor API, and `APIS`, the list of them. Pure |
-//! | [`cloud`] | How it is said: requests, signatures and refusals of each vendor. Pure |
-//! | [`policy`] | What a vendor has to be told to allow, as documents to paste. Pure |
-//! | [`document`] | JSON and XML as one tree |
 //! | [`config`] | What the operator writes, checked into a list of sources |
 //! | [`credentials`] | Where keys come from |
 //! | [`reading`] | Reads small files in bounded time |
 //! | [`files`] | Small files that may change while the exporter runs |
-//! | [`redaction`] | Takes what we have sent, and nobody may see, out of what others say |
 //! | [`transport`] | `Transport`, the crate's only trait, and the network behind it |
 //! | [`proxy`] | Which proxy of the environment a host is asked through. Pure |
 //! | [`clock`] | The only place that asks what time it is |
@@ -75,20 +69,17 @@
     )
 )]
 
-pub mod api;
 pub mod book;
 pub mod budget;
 pub mod caller;
 pub mod check;
 pub mod cli;
 pub mod clock;
-pub mod cloud;
 pub mod config;
 pub mod counts;
 pub mod coverage;
 pub mod credentials;
 pub mod discovery;
-pub mod document;
 pub mod environment;
 pub mod estimate;
 pub mod exporter;
@@ -101,13 +92,11 @@ pub mod listen;
 pub mod log;
 pub mod metrics;
 pub mod pace;
-pub mod policy;
 pub mod poller;
 pub mod printable;
 pub mod progress;
 pub mod proxy;
 pub mod reading;
-pub mod redaction;
 pub mod registration;
 pub mod reload;
 pub mod retries;
@@ -119,7 +108,6 @@ pub mod source;
 pub mod store;
 pub mod table;
 pub mod tally;
-pub mod task;
 pub mod tasks_file;
 pub mod tenant;
 pub mod texts;

@@ -7,9 +7,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use dbtask_clouds::api::Operation;
 use tokio::time::Instant;
 
-use crate::api::Operation;
 use crate::budget::{Budget, Left, Mark, Moment, Need, Slowed, Spare, Spent};
 use crate::clock::Clock;
 use crate::sabotage::{self, Bug};
@@ -325,10 +325,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use dbtask_clouds::model::Timestamp;
     use tokio::time::Instant;
 
     use super::*;
-    use crate::task::Timestamp;
 
     static SLOW: Operation = Operation { name: "Slow", permission: "x:Slow", per_second: 2 };
     static FAST: Operation = Operation { name: "Fast", permission: "x:Fast", per_second: 10 };

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use dbtask_clouds::model::{Task, TaskState, Timestamp};
 use futures_util::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -25,7 +26,6 @@ use crate::sabotage::{self, Bug};
 use crate::source::{Fetched, Source};
 use crate::store::{FailingResource, Snapshot, SourceInfo, Store, Tracked};
 use crate::tally::Tally;
-use crate::task::{Task, TaskState, Timestamp};
 use crate::tenant::Tenant;
 use crate::texts::{Allowance, Text, Texts};
 use crate::transition::Transition;

@@ -6,13 +6,13 @@
 
 use std::time::Duration;
 
+use dbtask_clouds::api::{Page, Query};
+use dbtask_clouds::model::Task;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
-use crate::api::{Page, Query};
 use crate::caller::{Caller, FetchError};
 use crate::metrics::Reason;
-use crate::task::Task;
 use crate::tenant::Tenant;
 
 /// What has happened in a poll that goes on.

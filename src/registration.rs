@@ -14,16 +14,17 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use dbtask_clouds::api::{TaskApi, TaskRef};
+use dbtask_clouds::ids as given;
+use dbtask_clouds::model::{Resource, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{TaskApi, TaskRef, given};
 use crate::clock::Clock;
 use crate::journal::{Batch, Contents, Journal, Table};
 use crate::metrics::Instruments;
 use crate::sabotage::{self, Bug};
 use crate::store::{Snapshot, Store, Tracked};
-use crate::task::{Resource, Timestamp};
 use crate::watchlist::Watchlist;
 
 /// One row an id: an [`Entry`].

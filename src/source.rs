@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dbtask_clouds::api::{Filter, Page, Query, Scope, Subject, TaskRef, Unreadable};
+use dbtask_clouds::model::{Origin, Resource, Task, Timestamp};
+use dbtask_clouds::paging::Pages;
+use dbtask_clouds::refusal::{Refusal, RefusalKind};
 use tokio::time::Instant;
 
-use crate::api::paging::Pages;
-use crate::api::{Filter, Page, Query, Scope, Subject, TaskRef, Unreadable};
 use crate::caller::{Caller, FetchError};
-use crate::cloud::{Refusal, RefusalKind};
 use crate::coverage::{Coverage, Covers, Span};
 use crate::discovery::Discovery;
 use crate::ledger;
@@ -23,7 +24,6 @@ use crate::progress::Progress;
 use crate::retries::{Away, Pauses, Retries};
 use crate::sabotage::{self, Bug};
 use crate::store::{FailingResource, Tracked};
-use crate::task::{Origin, Resource, Task, Timestamp};
 use crate::trouble::Notice;
 use crate::watchlist::{Wanted, Watchlist};
 

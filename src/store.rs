@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use dbtask_clouds::model::{Task, TaskState, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::budget::Left;
 use crate::metrics::Reason;
 use crate::tally::Tally;
-use crate::task::{Task, TaskState, Timestamp};
 
 /// What names a source to people and to Prometheus; fixed while the source exists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

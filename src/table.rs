@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dbtask_clouds::model::Ratio;
+use dbtask_clouds::policy::Policy;
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::check::{self, Finding};
 use crate::config::{Config, SourceConfig};
-use crate::policy::Policy;
 use crate::printable::printable;
 use crate::store::{Snapshot, Tracked};
-use crate::task::Ratio;
 
 /// Cells of a progress bar.
 const BAR: usize = 10;
@@ -212,12 +212,13 @@ fn aligned<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String 
 
 #[cfg(test)]
 mod tests {
+    use dbtask_clouds::model::{Resource, Task, TaskError, TaskState, Timestamp};
+
     use super::*;
     use crate::check::Verdict;
     use crate::environment::Environment;
     use crate::metrics::Reason;
     use crate::store::{FailingResource, SourceInfo};
-    use crate::task::{Resource, Task, TaskError, TaskState, Timestamp};
 
     fn snapshot(tasks: Vec<Task>) -> Snapshot {
         let source = SourceInfo { name: "mysql-gz".to_owned(), ..SourceInfo::default() };
@@ -303,7 +304,7 @@ mysql-gz  \u{1b}[2J  -         -         failed   -         -          -        
         };
         let finding = Finding {
             source: Arc::new(source),
-            operation: crate::api::TaskApi::named("tencent_cdb").unwrap().operations[0],
+            operation: dbtask_clouds::catalog::named("tencent_cdb").unwrap().operations[0],
             reachable: Verdict::Yes,
             clock: Verdict::Yes,
             skew: Some(-75),

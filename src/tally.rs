@@ -2,9 +2,8 @@
 
 use std::cmp::Ordering;
 
+use dbtask_clouds::model::Timestamp;
 use serde::{Deserialize, Serialize};
-
-use crate::task::Timestamp;
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 

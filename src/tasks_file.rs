@@ -6,10 +6,10 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use dbtask_clouds::api::TaskRef;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::TaskRef;
 use crate::clock::Clock;
 use crate::config::{ConfigError, MAX_FILE_BYTES, SourceConfig};
 use crate::files::FileWatch;

@@ -11,10 +11,10 @@
 //!
 //! What is not known on both sides tells nothing.
 
+use dbtask_clouds::signing::digest;
 use serde::{Deserialize, Serialize};
 
 use crate::caller::Caller;
-use crate::cloud::digest;
 
 /// Whose tasks a source shows, as far as that is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,15 +19,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dbtask_clouds::api::{Query, TaskRef};
+use dbtask_clouds::model::{Task, TaskError, TaskState, Timestamp};
+use dbtask_clouds::refusal::RefusalKind;
 use tokio::time::Instant;
 
-use crate::api::{Query, TaskRef};
 use crate::budget::Spare;
 use crate::caller::{Caller, FetchError};
-use crate::cloud::RefusalKind;
 use crate::store::Tracked;
 use crate::tally::Tally;
-use crate::task::{Task, TaskError, TaskState, Timestamp};
 
 /// How often one text is asked for if each answer is a refusal.
 const MOST_REFUSALS: u32 = 5;

@@ -3,9 +3,8 @@
 //! To `unknown` and back is told once between two other states: a vendor that has a word for a task
 //! now and then, or shows it now and then, does not fill the log.
 
+use dbtask_clouds::model::{Task, TaskState};
 use serde::{Deserialize, Serialize};
-
-use crate::task::{Task, TaskState};
 
 /// A task in its new state.
 #[derive(Clone, Debug, PartialEq)]

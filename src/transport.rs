@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
+use dbtask_clouds::redaction::{Redactor, Secrets};
 use http::uri::Authority;
 use http::{Request, Response};
 use secrecy::{ExposeSecret, SecretString};
@@ -23,7 +24,6 @@ use crate::files::{FileContent, FileVersion, version};
 use crate::metrics::Reason;
 use crate::proxy::EnvironmentProxies;
 use crate::reading::read_apart;
-use crate::redaction::{Redactor, Secrets};
 
 /// Sends one request and waits for the whole answer. Implemented by the network and by the
 /// simulated cloud.

@@ -10,12 +10,12 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use dbtask_clouds::model::Timestamp;
 use http::Response;
 use http::header::{AGE, DATE};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::task::Timestamp;
 
 /// How many answers decide.
 const ANSWERS: usize = 5;

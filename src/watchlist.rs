@@ -6,10 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use dbtask_clouds::api::TaskRef;
+use dbtask_clouds::model::Origin;
 use tokio::sync::Notify;
-
-use crate::api::TaskRef;
-use crate::task::Origin;
 
 /// What to ask for by its id, and where that comes from.
 pub type Wanted = BTreeMap<Arc<str>, (TaskRef, Origin)>;

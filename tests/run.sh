@@ -7,13 +7,13 @@ cd "$(dirname "$0")/.."
 logs=target/test-logs
 mkdir -p $logs
 
-format() { cargo fmt --check; }
+format() { cargo fmt --all --check; }
 clippy() {
-    cargo clippy --quiet --all-targets --all-features --locked -- -D warnings &&
+    cargo clippy --quiet --workspace --all-targets --all-features --locked -- -D warnings &&
         cargo clippy --quiet --test simulate --features sabotage --locked -- -D warnings
 }
-rustdoc() { RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --locked --document-private-items; }
-tests() { cargo test --locked; }
+rustdoc() { RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --locked --document-private-items; }
+tests() { cargo test --locked --workspace; }
 simulate() {
     cargo test --quiet --locked --profile simulate --features sabotage --test simulate
 }

@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dbtask_clouds::model::{Ratio, Resource, Task, TaskState, Timestamp};
 use dbtask_exporter::store::{Snapshot, SourceInfo, Tracked};
-use dbtask_exporter::task::{Ratio, Resource, Task, TaskState, Timestamp};
 
 /// A source with these tasks of 15 series each: ids of 20 bytes, ten tasks on each resource.
 pub(crate) fn snapshot(source: &str, tasks: Range<u32>) -> Snapshot {

@@ -6,11 +6,12 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
+use dbtask_clouds::cloud::Cloud;
+use dbtask_clouds::huawei::signature as huawei;
 use secrecy::SecretString;
 
 use super::report::{Field, Section};
 use super::{role, shape};
-use crate::cloud::{Cloud, huawei};
 use crate::credentials::{
     Configured, Origin, Provider, Role, Secret, TokenServices, Words, well_formed,
 };

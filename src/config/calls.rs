@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use dbtask_clouds::api::Scope;
+use dbtask_clouds::model::Timestamp;
+
 use super::{Config, SourceConfig};
-use crate::api::Scope;
-use crate::task::Timestamp;
 
 const DAY: Duration = Duration::from_hours(24);
 

@@ -23,6 +23,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dbtask_clouds::api::{Target, TaskApi, TaskRef};
+use dbtask_clouds::model::Resource;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use self::accounts::Accounts;
@@ -33,11 +35,9 @@ use self::report::{Field, Report};
 use self::timing::Timing;
 pub use self::web::{LoadedWebConfig, PasswordHash, RateLimit, WebConfig};
 use self::yaml::{Node, Place};
-use crate::api::{Target, TaskApi, TaskRef};
 use crate::credentials::Provider;
 use crate::environment::Environment;
 use crate::files::{FileContent, FileVersion};
-use crate::task::Resource;
 
 /// The largest file that is read.
 pub const MAX_FILE_BYTES: u64 = 1024 * 1024;

@@ -3,9 +3,10 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use dbtask_clouds::cloud::Cloud;
+
 use super::report::Section;
 use super::shape;
-use crate::cloud::Cloud;
 use crate::credentials::{DURATION_SECONDS, Role, RoleName, SESSION_NAME};
 
 /// Every key that has to do with a role, in any cloud.

@@ -4,6 +4,12 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use dbtask_clouds::api::{Scope, Target, TaskApi, TaskRef};
+use dbtask_clouds::catalog::APIS;
+use dbtask_clouds::cloud::Cloud;
+use dbtask_clouds::document::Format;
+use dbtask_clouds::model::{Resource, Timestamp};
+use dbtask_clouds::{catalog, ids as given};
 use jiff::tz::Offset;
 use secrecy::SecretString;
 
@@ -12,10 +18,7 @@ use super::files::Files;
 use super::report::{Field, Report, Section};
 use super::timing::{self, Timing};
 use super::{SourceConfig, shape, text, yaml};
-use crate::api::{APIS, Format, Scope, Target, TaskApi, TaskRef, given};
-use crate::cloud::Cloud;
 use crate::environment::Environment;
-use crate::task::{Resource, Timestamp};
 
 /// Every key of a source. The last is refused.
 pub(super) const KEYS: &[&str] = &[
@@ -127,7 +130,7 @@ fn endpoint(
 }
 
 fn api(text: &str) -> Result<&'static TaskApi, String> {
-    TaskApi::named(text).ok_or_else(|| {
+    catalog::named(text).ok_or_else(|| {
         let names: Vec<_> = APIS.iter().map(|api| api.name).collect();
         match shape::nearest(text, &names) {
             Some(meant) => format!("unknown API {text:?}; did you mean {meant:?}?"),

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use dbtask_clouds::catalog;
+
 use super::report::{ConfigError, Report};
 use super::shape;
 use super::yaml::{Key, Node, Place, Value};
-use crate::api::TaskApi;
 use crate::environment::Environment;
 
 const PREFIX: &str = "DBTASK_";
@@ -99,7 +100,7 @@ pub(super) fn document(environment: &Environment, report: &Report) -> Option<Nod
         }
     }
     if !variables.contains_key("name") {
-        let api = variables.get("api").and_then(|name| TaskApi::named(name));
+        let api = variables.get("api").and_then(|name| catalog::named(name));
         source.push(entry("name", text(api.map_or("default", |api| api.name))));
     }
     source.extend(sections.into_iter().map(|(name, keys)| entry(name, node(Value::Map(keys)))));

@@ -3,12 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use dbtask_clouds::cloud::{AccessKeys, Credentials};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::session::{Found, Recipe};
 use super::user::User;
 use super::{CredentialsError, checked};
-use crate::cloud::{AccessKeys, Credentials};
 use crate::environment::Environment;
 use crate::reading::read_apart;
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use dbtask_clouds::cloud::Cloud;
 use http::Method;
 use secrecy::ExposeSecret as _;
 
@@ -10,7 +11,6 @@ use super::session::{
     Found, Recipe, Session, SessionError, json, send_secret, session, token, with_code,
 };
 use super::{CredentialsError, Outside, all_of};
-use crate::cloud::Cloud;
 use crate::environment::Environment;
 
 /// Who gives them.

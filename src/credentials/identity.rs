@@ -7,13 +7,15 @@
 
 use std::path::{Path, PathBuf};
 
+use dbtask_clouds::cloud::Cloud;
+use dbtask_clouds::signing::query;
+use dbtask_clouds::tencent::signature as tencent;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
 use super::session::{Found, Recipe, Session, SessionError, ask, conceal, post, token, tree};
 use super::sts::TokenServices;
 use super::{CredentialsError, Outside, all_of, sts};
-use crate::cloud::{Cloud, query, tencent};
 use crate::environment::Environment;
 
 /// Who vouches for the pod, and for which role.

@@ -5,12 +5,12 @@
 //! - Huawei: <https://support.huaweicloud.com/intl/en-us/usermanual-ecs/ecs_03_0166.html>
 //! - Tencent: <https://www.tencentcloud.com/document/product/213/4934>
 
+use dbtask_clouds::cloud::Cloud;
 use http::Method;
 use serde_json::Value;
 
 use super::session::{Found, Recipe, Session, SessionError, json, send, session, with_code, word};
 use super::{CredentialsError, Outside, is_true};
-use crate::cloud::Cloud;
 use crate::environment::Environment;
 
 const ALIBABA: &str = "http://100.100.100.200/latest";

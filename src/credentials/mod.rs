@@ -27,6 +27,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use dbtask_clouds::cloud::{Cloud, Credentials};
+use dbtask_clouds::model::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 
 pub use self::configured::{Configured, Origin, Secret, read_file};
@@ -35,11 +37,9 @@ pub use self::role::{Role, RoleName};
 pub use self::session::SessionError;
 use self::session::{Found, Recipe, Sessions};
 pub use self::sts::{DURATION_SECONDS, SESSION_NAME, TokenServices};
-use crate::cloud::{Cloud, Credentials};
 use crate::environment::Environment;
 use crate::guard::{Guarded, Guards};
 use crate::metrics::Reason;
-use crate::task::Timestamp;
 use crate::transport::Transport;
 use crate::vendor_clock::VendorClock;
 

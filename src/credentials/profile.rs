@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use dbtask_clouds::cloud::{AccessKeys, Cloud, Credentials};
+use dbtask_clouds::document::text;
+use dbtask_clouds::model::Timestamp;
 use serde_json::Value;
 
 use super::container::Container;
@@ -18,10 +21,7 @@ use super::role::{Assumed, Role, RoleName};
 use super::session::{Found, Recipe, Session};
 use super::sts::TokenServices;
 use super::{CredentialsError, configured, ini, is_true, sts, well_formed};
-use crate::cloud::{AccessKeys, Cloud, Credentials};
-use crate::document::text;
 use crate::environment::Environment;
-use crate::task::Timestamp;
 
 /// The most profiles that may stand on one another.
 const MAX_SOURCES: usize = 8;

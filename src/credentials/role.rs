@@ -4,11 +4,15 @@
 //! - Huawei, where it is an agency: <https://support.huaweicloud.com/intl/en-us/api-iam/iam_04_0101.html>
 //! - Tencent: <https://www.tencentcloud.com/document/product/1150/49452>
 
+use dbtask_clouds::alibaba::signature as alibaba;
+use dbtask_clouds::cloud::{Cloud, Credentials};
+use dbtask_clouds::huawei::signature as huawei;
+use dbtask_clouds::signing::Signing;
+use dbtask_clouds::tencent::signature as tencent;
 use serde_json::json;
 
 use super::session::{Found, Session, SessionError, ask, judge};
 use super::{Outside, sts};
-use crate::cloud::{Cloud, Credentials, Signing, alibaba, huawei, tencent};
 use crate::guard::Key;
 
 /// A role, and for how long it is assumed.

@@ -8,6 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dbtask_clouds::cloud::{AccessKeys, Cloud, Credentials};
+use dbtask_clouds::document::{document, text};
+use dbtask_clouds::model::Timestamp;
+use dbtask_clouds::redaction::{Redactor, Secrets};
+use dbtask_clouds::refusal::{Refusal, RefusalKind};
+use dbtask_clouds::signing::SigningError;
 use http::{HeaderValue, Method, Request, Response};
 use secrecy::SecretString;
 use serde_json::Value;
@@ -19,12 +25,8 @@ use super::metadata::Metadata;
 use super::role::Assumed;
 use super::user::User;
 use super::{Outside, configured, well_formed};
-use crate::cloud::{AccessKeys, Cloud, Credentials, Refusal, RefusalKind, SigningError};
-use crate::document::{document, text};
 use crate::guard::{Guarded, Turn};
 use crate::metrics::Reason;
-use crate::redaction::{Redactor, Secrets};
-use crate::task::Timestamp;
 use crate::transport::{Transport, TransportError, Witness};
 
 /// A session is renewed so long before its end, or a quarter of its life before, if that is less.

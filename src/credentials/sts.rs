@@ -1,12 +1,13 @@
 //! Where the vendors exchange one proof of identity for another, and what is asked there.
 
 use bytes::Bytes;
+use dbtask_clouds::cloud::Cloud;
+use dbtask_clouds::huawei::signature as huawei;
 use http::Response;
 use serde_json::Value;
 
 use super::session::{Session, SessionError, session, tree};
 use super::{is_true, metadata};
-use crate::cloud::{Cloud, huawei};
 use crate::environment::Environment;
 
 /// The version of Alibaba's service.

@@ -4,13 +4,12 @@
 
 use std::sync::Arc;
 
+use dbtask_clouds::cloud::{Cloud, Credentials};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
-use super::Outside;
 use super::session::{Session, SessionError, ending, judge, post, tree};
-use super::well_formed;
-use crate::cloud::{Cloud, Credentials};
+use super::{Outside, well_formed};
 use crate::guard::Key;
 
 /// A user of IAM, and the project that the token is for.

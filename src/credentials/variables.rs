@@ -6,10 +6,10 @@
 //!   the first of the three names below, the Terraform provider the second, and the SDK for Node the
 //!   third. The SDKs for Python and Go read none.
 
+use dbtask_clouds::cloud::{AccessKeys, Cloud, Credentials};
 use secrecy::ExposeSecret as _;
 
 use super::{CredentialsError, all_of, checked};
-use crate::cloud::{AccessKeys, Cloud, Credentials};
 use crate::environment::Environment;
 
 struct Names {

@@ -5,11 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dbtask_clouds::cloud::Cloud;
 use tokio::time::Instant;
 
 use crate::budget::{Budget, Mark, Moment};
 use crate::clock::Clock;
-use crate::cloud::Cloud;
 use crate::config::SourceConfig;
 use crate::credentials::Provider;
 use crate::guard::Guards;

@@ -566,7 +566,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let setting = Setting {
                 clock: Clock::starting_at(
-                    crate::task::Timestamp::from_second(1_790_000_000).unwrap(),
+                    dbtask_clouds::model::Timestamp::from_second(1_790_000_000).unwrap(),
                 ),
                 storage: stored.then(|| folder.path().to_owned()),
                 inline: true,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use dbtask_clouds::model::{TaskState, Timestamp};
 use prometheus::core::{Collector, Desc, MetricVec, MetricVecBuilder};
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::{Metric, MetricFamily};
@@ -18,7 +19,6 @@ use super::durations::{Amount, Durations};
 use super::kinds::Kinds;
 use super::{FAMILIES, Family, Kind, Samples};
 use crate::store::SourceInfo;
-use crate::task::{TaskState, Timestamp};
 
 /// Why a request or a poll failed: the label `reason`, and the word in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -5,10 +5,10 @@
 //! call; what a block holds too much is written over by the next piece.
 
 use bytes::BytesMut;
+use dbtask_clouds::model::TaskState;
 
 use super::Family;
 use super::text::{self, Digits, Format, Value};
-use crate::task::TaskState;
 
 /// How many bytes are moved at once.
 const BLOCK: usize = 32;

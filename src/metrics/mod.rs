@@ -22,6 +22,7 @@ mod text;
 use std::fmt::Write as _;
 
 pub use body::{Encoding, ScrapeBody};
+use dbtask_clouds::model::{Step, Task, TaskState};
 pub use durations::Amount;
 pub use exposition::{Exposition, Metrics, PUBLISH_INTERVAL, Scrape};
 pub use instruments::{FIELDS, Instruments, OUTCOMES, Reason};
@@ -29,7 +30,6 @@ pub use publisher::publish;
 pub use text::{Format, MAX_LABEL_BYTES, Value};
 
 use crate::store::{Snapshot, SourceInfo, Tracked};
-use crate::task::{Step, Task, TaskState};
 
 /// One metric: what it is called, what it means, and where its samples come from.
 #[derive(Debug)]

@@ -15,12 +15,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use dbtask_clouds::model::{Step, TaskState};
 
 use super::lines::{Lines, Name, Span};
 use super::text::{self, MAX_LABEL_BYTES, Value, cut};
 use super::{FAMILIES, Family, Reason, Samples};
 use crate::store::{Snapshot, Tracked};
-use crate::task::{Step, TaskState};
 
 /// How much text is rendered, and sent, at once.
 pub(super) const CHUNK: usize = 64 * 1024;

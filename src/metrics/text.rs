@@ -10,10 +10,10 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
+use dbtask_clouds::model::{Ratio, Timestamp};
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
 use crate::sabotage::{self, Bug};
-use crate::task::{Ratio, Timestamp};
 
 /// The longest label value, in bytes before escaping.
 pub const MAX_LABEL_BYTES: usize = 128;

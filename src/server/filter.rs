@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
+use dbtask_clouds::model::TaskState;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::store::{SourceInfo, Tracked};
-use crate::task::TaskState;
 
 /// What is escaped in a part of a URI: all but what RFC 3986 calls unreserved.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -152,8 +152,9 @@ fn contains(field: &str, word: &str) -> bool {
 mod tests {
     use std::sync::Arc;
 
+    use dbtask_clouds::model::{Resource, Task, TaskError, Timestamp};
+
     use super::*;
-    use crate::task::{Resource, Task, TaskError, Timestamp};
 
     #[test]
     fn filters_are_decoded_and_may_repeat() {

@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dbtask_clouds::model::{Origin, Ratio, Resource, Step, TaskError, TaskState, Timestamp};
 use http_body::{Body, Frame};
 use serde::Serialize;
 
@@ -19,7 +20,6 @@ use super::content::{CHUNK, Content};
 use super::filter::Filter;
 use crate::registration::Registration;
 use crate::store::{FailingResource, Snapshot, Tracked};
-use crate::task::{Origin, Ratio, Resource, Step, TaskError, TaskState, Timestamp};
 
 /// Sources, or runs of tasks of one source, that are looked at before others get their turn.
 const TURNS: usize = 16;

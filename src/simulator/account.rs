@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use dbtask_clouds::cloud::{AccessKeys, Cloud, Credentials};
+use dbtask_clouds::model::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::life::hash;
 use super::scenario::{Account, Scenario};
-use crate::cloud::{AccessKeys, Cloud, Credentials};
-use crate::task::Timestamp;
 
 /// How long a session lives where the scenario does not say.
 const SESSION: Duration = Duration::from_hours(1);

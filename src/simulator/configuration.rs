@@ -1,13 +1,13 @@
 //! The configuration that an exporter needs to watch the simulated clouds.
 
+use dbtask_clouds::cloud::Cloud;
+use dbtask_clouds::document::Format;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 
 use super::SimulatedCloud;
 use super::account::Holder;
 use super::region::Region;
-use crate::api::Format;
-use crate::cloud::Cloud;
 
 const HEAD: &str = "\
 # Configuration of dbtask-exporter for simulated clouds. All keys in it are made up.

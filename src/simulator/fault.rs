@@ -4,11 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::ensure;
+use dbtask_clouds::cloud::Cloud;
 use serde::Deserialize;
 
 use super::span::{Offset, Span};
 use super::{http, life};
-use crate::cloud::Cloud;
 
 /// Something that goes wrong for a while.
 #[derive(Clone, Debug, Deserialize)]

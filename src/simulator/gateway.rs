@@ -4,6 +4,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use dbtask_clouds::cloud::Cloud;
+use dbtask_clouds::document::Format;
+use dbtask_clouds::model::Timestamp;
+use dbtask_clouds::refusal::{Refusal, RefusalKind};
+use dbtask_clouds::signing::query;
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, Request, Response, StatusCode};
 use serde_json::Value;
@@ -13,9 +18,6 @@ use super::guard::Limit;
 use super::region::{Region, View, shifted};
 use super::session::Exchange;
 use super::{SimulatedCloud, State, life, paging, refusal};
-use crate::api::Format;
-use crate::cloud::{Cloud, Refusal, RefusalKind, query};
-use crate::task::Timestamp;
 
 /// The word for a good answer in the request log.
 const ANSWERED: &str = "answered";

@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use dbtask_clouds::cloud::Cloud;
+use dbtask_clouds::model::Timestamp;
+use dbtask_clouds::signing::query;
 use http::HeaderMap;
-
-use crate::cloud::{Cloud, query};
-use crate::task::Timestamp;
 
 /// After this many failures in a row, Huawei locks a key.
 const MAX_FAILURES: u32 = 5;

@@ -5,14 +5,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dbtask_clouds::api::TaskApi;
+use dbtask_clouds::cloud::Cloud;
+use dbtask_clouds::model::{Ratio, Resource, Step, Task, TaskError, TaskState, Timestamp};
 use fastrand::Rng;
 
 use super::scenario::{
     Curve, End, Outcome, Phase, ResourceScript, Run, SourceScript, Spawn, StepScript,
 };
-use crate::api::TaskApi;
-use crate::cloud::Cloud;
-use crate::task::{Ratio, Resource, Step, Task, TaskError, TaskState, Timestamp};
 
 /// A task that the simulated cloud has let fail.
 #[derive(Clone, Debug, PartialEq, Eq)]

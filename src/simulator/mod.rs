@@ -31,22 +31,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ::http::header::DATE;
 use ::http::{HeaderValue, Request};
 use bytes::Bytes;
+use dbtask_clouds::cloud::Credentials;
+use dbtask_clouds::model::{Resource, Task, Timestamp};
 
+use self::account::Holder;
 pub use self::fault::{Fault, FaultKind};
+use self::gateway::Reaction;
+use self::guard::Guard;
 pub use self::life::Failure;
+use self::region::Region;
 pub use self::scenario::{
     Account, Curve, End, Gone, Outcome, Phase, ResourceScript, Run, Scenario, SourceScript, Spawn,
     Stay, StepScript, TaskScript,
 };
 pub use self::span::{Offset, Span};
-
-use self::account::Holder;
-use self::gateway::Reaction;
-use self::guard::Guard;
-use self::region::Region;
 use crate::clock::Clock;
-use crate::cloud::Credentials;
-use crate::task::{Resource, Task, Timestamp};
 
 /// All simulated clouds behind one address.
 #[derive(Debug)]

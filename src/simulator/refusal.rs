@@ -1,7 +1,9 @@
 //! How the vendors say no, where the refusal is not about a signature.
 
+use dbtask_clouds::cloud::Cloud;
+use dbtask_clouds::refusal::{Refusal, RefusalKind};
+
 use super::guard::Limit;
-use crate::cloud::{Cloud, Refusal, RefusalKind};
 
 /// The vendor's usual code and sentence for a kind of refusal.
 pub(super) fn words(cloud: Cloud, kind: RefusalKind) -> Refusal {

@@ -4,6 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dbtask_clouds::api::{Target, TaskApi, World};
+use dbtask_clouds::cloud::Cloud;
+use dbtask_clouds::model::{Task, Timestamp};
+use dbtask_clouds::signing::query;
 use http::{Request, Response};
 
 use super::account::project_id;
@@ -11,9 +15,6 @@ use super::fault::Fault;
 use super::guard::Limit;
 use super::life::Lives;
 use super::scenario::SourceScript;
-use crate::api::{Target, TaskApi, World};
-use crate::cloud::{Cloud, query};
-use crate::task::{Task, Timestamp};
 
 /// What there is behind one source.
 #[derive(Debug)]

@@ -8,13 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use dbtask_clouds::api::TaskApi;
+use dbtask_clouds::catalog;
+use dbtask_clouds::catalog::APIS;
+use dbtask_clouds::cloud::Cloud;
+use dbtask_clouds::document::Format;
+use dbtask_clouds::model::{Task, TaskState};
 use serde::Deserialize;
 
 use super::fault::Fault;
 use super::span::{Offset, Span};
-use crate::api::{APIS, Format, TaskApi};
-use crate::cloud::Cloud;
-use crate::task::{Task, TaskState};
 
 /// How long the vendors remember a task that has ended.
 pub(super) const MEMORY: Span = Span(Duration::from_hours(30 * 24));
@@ -366,7 +369,7 @@ impl Scenario {
 impl SourceScript {
     /// The API it names.
     pub(super) fn find_api(&self) -> anyhow::Result<&'static TaskApi> {
-        TaskApi::named(&self.api).with_context(|| {
+        catalog::named(&self.api).with_context(|| {
             let known: Vec<&str> = APIS.iter().map(|api| api.name).collect();
             format!("there is no api {:?}; there are {}", self.api, known.join(", "))
         })

@@ -5,13 +5,14 @@
 //! from that.
 
 use bytes::Bytes;
+use dbtask_clouds::cloud::{AccessKeys, Cloud};
+use dbtask_clouds::model::Timestamp;
+use dbtask_clouds::signing::query;
 use http::{HeaderValue, Request, Response, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use super::account::Holder;
-use crate::cloud::{AccessKeys, Cloud, query};
-use crate::task::Timestamp;
 
 /// A request to one of those services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

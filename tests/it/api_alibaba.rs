@@ -5,23 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dbtask_exporter::api::{
-    APIS, DecodeError, Format, Page, Query, Scope, Subject, Target, TaskApi, TaskRef, Unreadable,
-    World,
+use dbtask_clouds::api::{
+    Page, Query, Scope, Subject, Target, TaskApi, TaskRef, Unreadable, World,
 };
-use dbtask_exporter::cloud::Cloud;
-use dbtask_exporter::task::{Ratio, Resource, Step, Task, TaskError, TaskState, Timestamp};
+use dbtask_clouds::catalog;
+use dbtask_clouds::catalog::APIS;
+use dbtask_clouds::cloud::Cloud;
+use dbtask_clouds::document::{DecodeError, Format};
+use dbtask_clouds::model::{Ratio, Resource, Step, Task, TaskError, TaskState, Timestamp};
 use http::{Request, Response};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::Value;
 
 fn adb() -> &'static TaskApi {
-    TaskApi::named("alibaba_adb").unwrap()
+    catalog::named("alibaba_adb").unwrap()
 }
 
 fn polardb() -> &'static TaskApi {
-    TaskApi::named("alibaba_polardb").unwrap()
+    catalog::named("alibaba_polardb").unwrap()
 }
 
 fn both() -> impl Iterator<Item = &'static TaskApi> {

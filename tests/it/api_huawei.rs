@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dbtask_exporter::api::{Filter, Query, Scope, Subject, Target, TaskApi, TaskRef, World};
-use dbtask_exporter::cloud::huawei::get;
-use dbtask_exporter::task::{Ratio, Resource, Task, TaskError, TaskState, Timestamp};
+use dbtask_clouds::api::{Filter, Query, Scope, Subject, Target, TaskApi, TaskRef, World};
+use dbtask_clouds::catalog;
+use dbtask_clouds::huawei::signature::get;
+use dbtask_clouds::model::{Ratio, Resource, Task, TaskError, TaskState, Timestamp};
 use http::{Request, Response};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ use crate::golden::{
 const PROJECT: &str = "0123456789abcdef0123456789abcdef";
 
 fn dds() -> &'static TaskApi {
-    TaskApi::named("huawei_dds").unwrap()
+    catalog::named("huawei_dds").unwrap()
 }
 
 fn beijing() -> Target {

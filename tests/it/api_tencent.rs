@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dbtask_exporter::api::{
+use dbtask_clouds::api::{
     Filter, Page, Query, Scope, Subject, Target, TaskApi, TaskRef, Unreadable, World,
 };
-use dbtask_exporter::cloud::tencent::call;
-use dbtask_exporter::task::{Ratio, Resource, Task, TaskError, TaskState, Timestamp};
+use dbtask_clouds::catalog;
+use dbtask_clouds::model::{Ratio, Resource, Task, TaskError, TaskState, Timestamp};
+use dbtask_clouds::tencent::signature::call;
 use http::Response;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -20,11 +21,11 @@ use crate::golden::{
 };
 
 fn cdb() -> &'static TaskApi {
-    TaskApi::named("tencent_cdb").unwrap()
+    catalog::named("tencent_cdb").unwrap()
 }
 
 fn redis() -> &'static TaskApi {
-    TaskApi::named("tencent_redis").unwrap()
+    catalog::named("tencent_redis").unwrap()
 }
 
 fn guangzhou(api: &TaskApi) -> Target {
@@ -67,7 +68,7 @@ fn each_region_has_its_host() {
 #[test]
 fn calls_stay_below_the_published_rates() {
     let rates = |api: &TaskApi| {
-        let line = |operation: &&dbtask_exporter::api::Operation| {
+        let line = |operation: &&dbtask_clouds::api::Operation| {
             format!("{} {}/s", operation.permission, operation.per_second)
         };
         api.operations.iter().map(line).collect::<Vec<_>>()

@@ -5,9 +5,9 @@ use std::process::Output;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dbtask_clouds::cloud::Credentials;
 use dbtask_exporter::check::{self, Finding, Verdict};
 use dbtask_exporter::clock::Clock;
-use dbtask_exporter::cloud::Credentials;
 use dbtask_exporter::simulator::{Scenario, SimulatedCloud};
 use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;

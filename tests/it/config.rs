@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dbtask_exporter::api::{APIS, Format};
+use dbtask_clouds::catalog::APIS;
+use dbtask_clouds::cloud::{AccessKeys, Cloud, Credentials};
+use dbtask_clouds::document::Format;
 use dbtask_exporter::cli;
-use dbtask_exporter::cloud::{AccessKeys, Cloud, Credentials};
 use dbtask_exporter::config::{Config, LimitsConfig, PollConfig, RetentionConfig, SourceConfig};
 use dbtask_exporter::environment::Environment;
 use proptest::prelude::*;

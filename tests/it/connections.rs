@@ -266,7 +266,7 @@ async fn an_address_in_the_environment_is_asked_where_connections_at_rest_are_le
             let keys = format!("{}/latest/meta-data/ram/security-credentials/x", relay.url);
             let variables = [("ALIBABA_CLOUD_CREDENTIALS_URI", keys.as_str())];
             let provider = Provider::default_chain(
-                dbtask_exporter::cloud::Cloud::Alibaba,
+                dbtask_clouds::cloud::Cloud::Alibaba,
                 variables.into_iter().collect::<Environment>(),
             );
             let network = network();

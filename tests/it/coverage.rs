@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dbtask_exporter::api::{DecodeError, Page, Query, Subject, Target, TaskApi};
+use dbtask_clouds::api::{Page, Query, Subject, Target, TaskApi};
+use dbtask_clouds::catalog;
+use dbtask_clouds::document::DecodeError;
 use dbtask_exporter::config::Config;
 use dbtask_exporter::simulator::{Fault, FaultKind, Offset};
 use http::{Request, Response};
@@ -277,7 +279,7 @@ async fn a_gap_that_goes_on_over_restarts_is_one_and_no_second_of_it_counts_twic
 /// The API with an answer for the list of tasks that shows nothing and says that there is more,
 /// while `is_odd`.
 fn not_adding_up(name: &str, decode: Decode) -> &'static TaskApi {
-    let api = TaskApi::named(name).unwrap();
+    let api = catalog::named(name).unwrap();
     Box::leak(Box::new(TaskApi { decode, ..*api }))
 }
 
@@ -309,7 +311,7 @@ fn decode(
     query: &Query,
     answer: &Response<Bytes>,
 ) -> Result<Page, DecodeError> {
-    let page = (TaskApi::named(api).unwrap().decode)(target, query, answer)?;
+    let page = (catalog::named(api).unwrap().decode)(target, query, answer)?;
     let is_odd = is_odd && matches!(query.subject, Subject::Tasks(_));
     Ok(if is_odd { Page { incomplete: true, ..Page::default() } } else { page })
 }

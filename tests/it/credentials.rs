@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dbtask_exporter::cloud::{Cloud, Credentials};
+use dbtask_clouds::cloud::{Cloud, Credentials};
+use dbtask_clouds::model::Timestamp;
 use dbtask_exporter::config::Config;
 use dbtask_exporter::credentials::{Outside, Provider};
 use dbtask_exporter::environment::Environment;
 use dbtask_exporter::simulator::{Fault, FaultKind};
-use dbtask_exporter::task::Timestamp;
 use dbtask_exporter::transport::{Sending, Transport, TransportError};
 use http::{Request, Response};
 use secrecy::ExposeSecret as _;
@@ -801,7 +801,7 @@ fn roles(life: i64) -> Service {
         let text = body(request);
         let signed = request.headers()["authorization"].to_str().unwrap().to_owned();
         assert!(signed.contains("LONG"), "{signed}");
-        let parameters = dbtask_exporter::cloud::query::parameters(request);
+        let parameters = dbtask_clouds::signing::query::parameters(request);
         match request.uri().host().unwrap() {
             "sts.aliyuncs.com" => {
                 assert_eq!(request.headers()["x-acs-action"], "AssumeRole");
@@ -1022,7 +1022,7 @@ fn sts_ahead(seconds: i64) -> Service {
     let (start, good) = (Instant::now(), sts(3600 + seconds));
     Service::new(move |request| {
         let theirs = Timestamp::from_second(NOW + seconds).unwrap() + start.elapsed();
-        let parameters = dbtask_exporter::cloud::query::parameters(request);
+        let parameters = dbtask_clouds::signing::query::parameters(request);
         let headers = request.headers();
         let sent = match (parameters.get("Timestamp"), headers.get("x-tc-timestamp")) {
             (Some(text), _) => text.parse::<jiff::Timestamp>().unwrap().as_second(),

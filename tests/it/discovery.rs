@@ -22,7 +22,7 @@ sources:
 ";
 
 fn configure(config: &mut dbtask_exporter::config::Config, ids: &[&str]) {
-    let resource = |id: &&str| dbtask_exporter::task::Resource::new(*id).into();
+    let resource = |id: &&str| dbtask_clouds::model::Resource::new(*id).into();
     config.sources[0].resources = ids.iter().map(resource).collect();
 }
 

@@ -4,17 +4,18 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use dbtask_exporter::api::endpoints::Addresses;
-use dbtask_exporter::api::{APIS, Scope, Subject, TaskApi};
+use dbtask_clouds::api::{Scope, Subject, TaskApi};
+use dbtask_clouds::catalog::APIS;
+use dbtask_clouds::endpoints::Addresses;
+use dbtask_clouds::model::{Resource, TaskState, Timestamp};
 use dbtask_exporter::metrics::FAMILIES;
-use dbtask_exporter::task::{Resource, TaskState, Timestamp};
 
 /// `docs/apis.md`, from `APIS`.
 fn apis() -> String {
     let mut page = String::from(
         "# Task APIs
 
-This page is written from `APIS` in `src/api/mod.rs`; a test keeps them equal (`UPDATE_DOCS=1 cargo
+This page is written from `APIS` in `crates/clouds/src/catalog.rs`; a test keeps them equal (`UPDATE_DOCS=1 cargo
 test --test it docs` writes it anew). Status words are compared without regard to case; a word that
 is not listed is shown as `unknown`, counted and logged once. The rate is what the exporter allows
 itself, per account and operation; the vendor's own limit is higher. Where an endpoint is not the

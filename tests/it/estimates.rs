@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use dbtask_clouds::model::{TaskState, Timestamp};
 use dbtask_exporter::book::{Book, Keeping};
 use dbtask_exporter::clock::Clock;
 use dbtask_exporter::ledger::{Clocks, Ledger};
 use dbtask_exporter::simulator::{Scenario, SimulatedCloud};
 use dbtask_exporter::source::Fetched;
-use dbtask_exporter::task::{TaskState, Timestamp};
 use tokio::time::Instant;
 
 /// A name, and the phases: the share of the life, and what is done in it.

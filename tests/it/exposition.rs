@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dbtask_clouds::model::{Origin, Ratio, Resource, Step, Task, TaskError, TaskState};
 use dbtask_exporter::metrics::{
     self, Encoding, Exposition, FAMILIES, Format, Instruments, Metrics, Samples,
 };
 use dbtask_exporter::store::{Snapshot, SourceInfo, Store};
-use dbtask_exporter::task::{Origin, Ratio, Resource, Step, Task, TaskError, TaskState};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -339,7 +339,7 @@ fn any_task() -> impl Strategy<Value = Task> {
             task.resource = Arc::new(Resource { id: resource.into(), name: name.map(Into::into) });
             task.progress = progress.and_then(Ratio::clamped);
             task.remaining = remaining.map(Duration::from_secs);
-            task.started = started.and_then(dbtask_exporter::task::Timestamp::from_second);
+            task.started = started.and_then(dbtask_clouds::model::Timestamp::from_second);
             task.steps = steps.into();
             task.error = Some(Box::new(TaskError { code: code.into(), message: "secret".into() }));
             task

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dbtask_exporter::api::{DecodeError, Format, Page, Query, Scope, Target, TaskApi, World};
-use dbtask_exporter::task::{Resource, Task, Timestamp};
+use dbtask_clouds::api::{Page, Query, Scope, Target, TaskApi, World};
+use dbtask_clouds::document::{DecodeError, Format};
+use dbtask_clouds::model::{Resource, Task, Timestamp};
 use http::{Request, Response};
 use serde_json::Value;
 
@@ -174,7 +175,7 @@ pub(crate) fn ask(api: &TaskApi, world: &World<'_>, queries: Vec<Query>) -> (Vec
         let response = (api.answer)(&request, world).expect("the request is for this API");
         let page = (api.decode)(world.target, &query, &response)
             .unwrap_or_else(|error| panic!("{error}: {:?}", response.body()));
-        assert_eq!(page.unreadable, dbtask_exporter::api::Unreadable::default());
+        assert_eq!(page.unreadable, dbtask_clouds::api::Unreadable::default());
         tasks.extend(page.tasks);
         queue.extend(page.next);
     }
@@ -208,8 +209,8 @@ pub(crate) fn field_names(document: &Value, pointer: &str) -> BTreeSet<String> {
 pub(crate) mod any {
     use std::time::Duration;
 
-    use dbtask_exporter::api::{Filter, Subject, TaskRef};
-    use dbtask_exporter::task::{Ratio, TaskError, TaskState};
+    use dbtask_clouds::api::{Filter, Subject, TaskRef};
+    use dbtask_clouds::model::{Ratio, TaskError, TaskState};
     use proptest::option;
     use proptest::prelude::*;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use dbtask_exporter::api::APIS;
+use dbtask_clouds::catalog::APIS;
 use dbtask_exporter::config::Config;
 use dbtask_exporter::simulator::{Fault, FaultKind};
 use http::Response;

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use dbtask_exporter::api::APIS;
-use dbtask_exporter::cloud::Cloud;
+use dbtask_clouds::catalog::APIS;
+use dbtask_clouds::cloud::Cloud;
 use dbtask_exporter::config::Config;
 use dbtask_exporter::environment::Environment;
 use serde_json::{Value, json};

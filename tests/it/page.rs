@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dbtask_clouds::model::{Resource, Step, TaskError, TaskState};
 use dbtask_exporter::budget::Left;
 use dbtask_exporter::metrics::Reason;
 use dbtask_exporter::store::{FailingResource, Snapshot, SourceInfo};
-use dbtask_exporter::task::{Resource, Step, TaskError, TaskState};
 use tokio::time::Instant;
 
 use crate::exposed::{NOW, failed, snapshot, source, step, task, time};

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use dbtask_exporter::api::{APIS, Operation, Scope, TaskApi};
-use dbtask_exporter::cloud::Cloud;
-use dbtask_exporter::policy::policies;
-use dbtask_exporter::task::{Resource, Timestamp};
+use dbtask_clouds::api::{Operation, Scope, TaskApi};
+use dbtask_clouds::catalog::APIS;
+use dbtask_clouds::cloud::Cloud;
+use dbtask_clouds::model::{Resource, Timestamp};
+use dbtask_clouds::policy::policies;
 
 /// `docs/permissions.md`, from `APIS`.
 fn page() -> String {
@@ -15,7 +16,7 @@ fn page() -> String {
 
 The exporter only reads. These are the least policies that let it, for everything that it watches of
 a cloud and for each API alone, as each vendor's console takes them. They are written from `APIS` in
-`src/api/mod.rs`; a test keeps them equal (`UPDATE_DOCS=1 cargo test --test it docs` writes the page
+`crates/clouds/src/catalog.rs`; a test keeps them equal (`UPDATE_DOCS=1 cargo test --test it docs` writes the page
 anew). None has been tried with a live account.
 
 `dbtask-exporter check FILE --online` asks each source one question and says what is missing, with

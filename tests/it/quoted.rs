@@ -11,7 +11,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use dbtask_exporter::cloud::Cloud;
+use dbtask_clouds::cloud::Cloud;
 use dbtask_exporter::credentials::Provider;
 use dbtask_exporter::environment::Environment;
 use dbtask_exporter::transport::{Sending, Transport};

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dbtask_exporter::cloud::RefusalKind::{
-    self, Client, Clock, CredentialsExpired, Forbidden, NoSuchOperation, NotFound, Server,
-    Throttled, Unauthenticated,
+use dbtask_clouds::cloud::Cloud;
+use dbtask_clouds::document::Format;
+use dbtask_clouds::refusal::RefusalKind::{
+    Client, Clock, CredentialsExpired, Forbidden, NoSuchOperation, NotFound, Server, Throttled,
+    Unauthenticated,
 };
-use dbtask_exporter::cloud::{Cloud, Refusal};
-use dbtask_exporter::document::Format;
+use dbtask_clouds::refusal::{Refusal, RefusalKind};
 use http::{HeaderName, HeaderValue, Response};
 use proptest::prelude::*;
 use serde_json::json;

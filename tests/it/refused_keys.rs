@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dbtask_clouds::cloud::{Cloud, Credentials};
+use dbtask_clouds::model::Timestamp;
 use dbtask_exporter::clock::Clock;
-use dbtask_exporter::cloud::{Cloud, Credentials};
 use dbtask_exporter::config::Config;
 use dbtask_exporter::credentials::Provider;
 use dbtask_exporter::environment::Environment;
 use dbtask_exporter::simulator::{Fault, FaultKind, Scenario, SimulatedCloud};
-use dbtask_exporter::task::Timestamp;
 use http::{Request, Response};
 use secrecy::ExposeSecret as _;
 use serde_json::json;

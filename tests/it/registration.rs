@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dbtask_exporter::api::TaskApi;
+use dbtask_clouds::catalog;
+use dbtask_clouds::model::{TaskState, Timestamp};
 use dbtask_exporter::clock::Clock;
 use dbtask_exporter::config::{Config, RegistrationConfig};
 use dbtask_exporter::journal::{Contents, Journal};
@@ -16,7 +17,6 @@ use dbtask_exporter::registration::{Kept, Limits, Refusal, Registrable, Registra
 use dbtask_exporter::server::{MAX_BODY_BYTES, Registering, Token};
 use dbtask_exporter::simulator::FaultKind;
 use dbtask_exporter::store::{Snapshot, Store};
-use dbtask_exporter::task::{TaskState, Timestamp};
 use http::{Request, Response, StatusCode};
 use serde_json::json;
 use tempfile::TempDir;
@@ -106,7 +106,7 @@ fn restored(
     let sources =
         [("adb", "alibaba_adb"), ("polardb", "alibaba_polardb"), ("redis", "tencent_redis")].map(
             |(name, api)| {
-                let api = TaskApi::named(api).unwrap();
+                let api = catalog::named(api).unwrap();
                 (name.to_owned(), Registrable { api, watchlist: Arc::default() })
             },
         );

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dbtask_clouds::model::Resource;
 use dbtask_exporter::config::Config;
-use dbtask_exporter::task::Resource;
 use http::{Request, Response, StatusCode};
 
 use crate::support::{Lab, Log, place, silence};

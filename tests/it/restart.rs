@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dbtask_clouds::model::Timestamp;
 use dbtask_exporter::counts::Counts;
 use dbtask_exporter::coverage::Gap;
 use dbtask_exporter::journal::{Batch, Contents, Journal};
 use dbtask_exporter::metrics::{Instruments, Metrics};
 use dbtask_exporter::store::SourceInfo;
-use dbtask_exporter::task::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{Lab, text_of, value_in};

@@ -2,10 +2,12 @@
 //! a vendor's gateway lets in, and nothing else.
 
 use bytes::Bytes;
-use dbtask_exporter::cloud::{
-    AccessKeys, Cloud, Credentials, Signing, SigningError, Steps, alibaba, huawei, tencent,
-};
-use dbtask_exporter::task::Timestamp;
+use dbtask_clouds::alibaba::signature as alibaba;
+use dbtask_clouds::cloud::{AccessKeys, Cloud, Credentials};
+use dbtask_clouds::huawei::signature as huawei;
+use dbtask_clouds::model::Timestamp;
+use dbtask_clouds::signing::{Signing, SigningError, Steps};
+use dbtask_clouds::tencent::signature as tencent;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;

@@ -6,11 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dbtask_exporter::api::{Query, Scope, Target, TaskApi, TaskRef};
+use dbtask_clouds::api::{Query, Scope, Target, TaskApi, TaskRef};
+use dbtask_clouds::catalog;
+use dbtask_clouds::cloud::{AccessKeys, Credentials};
+use dbtask_clouds::model::{Resource, Task, TaskState, Timestamp};
+use dbtask_clouds::refusal::{Refusal, RefusalKind};
+use dbtask_clouds::signing::Signing;
+use dbtask_clouds::tencent::signature as tencent;
 use dbtask_exporter::clock::Clock;
-use dbtask_exporter::cloud::{AccessKeys, Credentials, Refusal, RefusalKind, Signing, tencent};
 use dbtask_exporter::simulator::{Fault, FaultKind, Scenario, SimulatedCloud};
-use dbtask_exporter::task::{Resource, Task, TaskState, Timestamp};
 use dbtask_exporter::transport::{Transport, TransportError};
 use http::{Request, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -284,7 +288,7 @@ impl Client {
         let sources = configuration["sources"].as_array().unwrap();
         let entry = sources.iter().find(|it| it["name"] == *source).unwrap();
         Self {
-            api: TaskApi::named(&script.api).unwrap(),
+            api: catalog::named(&script.api).unwrap(),
             target: Target {
                 endpoint: "http://127.0.0.1:8080".to_owned(),
                 region: script.region.clone(),
@@ -347,7 +351,7 @@ impl Client {
         &self,
         cloud: &SimulatedCloud,
         mut queries: Vec<Query>,
-    ) -> (Vec<Arc<dbtask_exporter::task::Resource>>, Vec<Task>) {
+    ) -> (Vec<Arc<dbtask_clouds::model::Resource>>, Vec<Task>) {
         let (mut resources, mut tasks) = (Vec::new(), Vec::new());
         queries.reverse();
         while let Some(query) = queries.pop() {
@@ -399,7 +403,7 @@ async fn every_source_of_the_demo_can_be_listed_with_its_keys() {
         let mut listed = client.list(&cloud).await;
         let configured = script.tasks.iter().filter(|task| task.configured);
         for task in configured {
-            let resource = dbtask_exporter::task::Resource::new(task.resource.as_str());
+            let resource = dbtask_clouds::model::Resource::new(task.resource.as_str());
             let task = TaskRef {
                 id: task.id.as_str().into(),
                 resource: Some(Arc::new(resource)),

@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dbtask_clouds::cloud::Credentials;
+use dbtask_clouds::model::Timestamp;
 use dbtask_exporter::clock::Clock;
-use dbtask_exporter::cloud::Credentials;
 use dbtask_exporter::config::{Config, SourceConfig};
 use dbtask_exporter::credentials::{CredentialsError, Outside, Provider};
 use dbtask_exporter::environment::Environment;
@@ -22,7 +23,6 @@ use dbtask_exporter::registration::Registrations;
 use dbtask_exporter::server::{App, Lifecycle, Web};
 use dbtask_exporter::simulator::{Fault, FaultKind, Scenario, SimulatedCloud};
 use dbtask_exporter::store::{Snapshot, Tracked};
-use dbtask_exporter::task::Timestamp;
 use dbtask_exporter::transport::{Sending, Transport, TransportError};
 use dbtask_exporter::vendor_clock::VendorClock;
 use http::{Request, Response};

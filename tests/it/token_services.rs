@@ -5,12 +5,12 @@ use std::fs;
 use std::sync::Mutex;
 
 use bytes::Bytes;
-use dbtask_exporter::api::TaskApi;
-use dbtask_exporter::cloud::huawei;
+use dbtask_clouds::catalog;
+use dbtask_clouds::huawei::signature as huawei;
+use dbtask_clouds::model::Timestamp;
 use dbtask_exporter::config::Config;
 use dbtask_exporter::credentials::CredentialsError;
 use dbtask_exporter::environment::Environment;
-use dbtask_exporter::task::Timestamp;
 use dbtask_exporter::transport::{Sending, Transport, TransportError};
 use http::Request;
 
@@ -268,7 +268,7 @@ async fn a_pods_token_is_not_sent_where_no_service_of_the_operator_is_known() {
 
 #[test]
 fn iam_and_the_databases_of_a_region_belong_to_one_operator() {
-    let api = TaskApi::named("huawei_dds").unwrap();
+    let api = catalog::named("huawei_dds").unwrap();
     let of_its_own = api.endpoints.by_region.iter().flat_map(|(regions, _)| regions.iter());
     for region in api.endpoints.confirmed.iter().chain(of_its_own) {
         let dds = api.endpoint(region);
@@ -380,7 +380,7 @@ async fn every_variable_that_a_tool_of_tencent_reads_for_the_token_counts() {
         let around = Around::default();
         let outside = around.outside(&hosts, &hosts);
         let keys = issued(&config.sources[0].credentials, &outside).await.unwrap();
-        let dbtask_exporter::cloud::Credentials::Keys(keys) = &*keys else { panic!("{keys:?}") };
+        let dbtask_clouds::cloud::Credentials::Keys(keys) = &*keys else { panic!("{keys:?}") };
         assert!(keys.security_token.is_some(), "{name}");
     }
 }

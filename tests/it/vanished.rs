@@ -296,7 +296,7 @@ sources:
                 let ids = [instance.to_owned(), format!("{instance}-other")];
                 config.sources[0].resources = ids
                     .iter()
-                    .map(|id| dbtask_exporter::task::Resource::new(id.as_str()).into())
+                    .map(|id| dbtask_clouds::model::Resource::new(id.as_str()).into())
                     .collect();
             },
             odd,

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use dbtask_exporter::api::Scope;
-use dbtask_exporter::cloud::RefusalKind;
+use dbtask_clouds::api::Scope;
+use dbtask_clouds::model::{Resource, TaskState, Timestamp};
+use dbtask_clouds::refusal::RefusalKind;
 use dbtask_exporter::journal::{Contents, Table};
 use dbtask_exporter::simulator::{FaultKind, Span};
 use dbtask_exporter::store::{Snapshot, Tracked};
-use dbtask_exporter::task::{Resource, TaskState, Timestamp};
 
 use crate::exposition::{self, Samples, escaped};
 use crate::truth::{self, Known, Life, Poll};

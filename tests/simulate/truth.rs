@@ -15,8 +15,8 @@
 //! - it was seen first without an end time, before the source had been read to its end;
 //! - it ended within half a minute of the start, and the cloud's clock is another than ours.
 
+use dbtask_clouds::model::TaskState;
 use dbtask_exporter::simulator::{Fault, FaultKind, Phase, Span, TaskScript};
-use dbtask_exporter::task::TaskState;
 
 use crate::world::{Event, HOUR, MINUTE, Watched, World, lasts};
 

@@ -5,13 +5,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use dbtask_exporter::api::{APIS, Format, TaskApi, TaskRef};
-use dbtask_exporter::cloud::Cloud;
+use dbtask_clouds::api::{TaskApi, TaskRef};
+use dbtask_clouds::catalog;
+use dbtask_clouds::catalog::APIS;
+use dbtask_clouds::cloud::Cloud;
+use dbtask_clouds::document::Format;
+use dbtask_clouds::model::{Resource, TaskState};
 use dbtask_exporter::simulator::{
     Account, Curve, End, Fault, FaultKind, Gone, Offset, Phase, ResourceScript, Run, Scenario,
     SourceScript, Span, Stay, TaskScript,
 };
-use dbtask_exporter::task::{Resource, TaskState};
 use fastrand::Rng;
 
 pub(crate) const MINUTE: i64 = 60;
@@ -263,7 +266,7 @@ impl World {
             let same = same.filter(|_| many || shared && rng.bool());
             // Its list lacks what has to be asked for task by task.
             let same =
-                same.or_else(|| (rushes && rng.bool()).then(|| TaskApi::named("tencent_redis"))?);
+                same.or_else(|| (rushes && rng.bool()).then(|| catalog::named("tencent_redis"))?);
             let mut source = watched(n, same, shared, days, &mut rng);
             if in_file {
                 source.proof = Proof::File;

@@ -3,9 +3,10 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+use dbtask_clouds::model::{TaskState, Timestamp};
+
 use crate::server::filter::Filter;
 use crate::store::{Snapshot, Tracked};
-use crate::task::{TaskState, Timestamp};
 
 /// Tasks on one page.
 pub(super) const PAGE: usize = 50;
@@ -89,9 +90,10 @@ impl<'a> Entry<'a> {
 mod tests {
     use std::time::Duration;
 
+    use dbtask_clouds::model::Task;
+
     use super::*;
     use crate::store::SourceInfo;
-    use crate::task::Task;
 
     fn time(seconds: i64) -> Timestamp {
         Timestamp::from_second(1_772_352_000 + seconds).unwrap()

@@ -8,6 +8,7 @@ mod wording;
 use std::sync::Arc;
 
 use askama::Template;
+use dbtask_clouds::model::{TaskState, Timestamp};
 
 use self::address::{Address, Problem};
 use self::listing::{Listing, PAGE};
@@ -15,7 +16,6 @@ use self::rows::{SourceRow, TaskRow, source_state};
 use self::wording::{When, grouped, plural};
 use super::filter::Filter;
 use crate::store::Snapshot;
-use crate::task::{TaskState, Timestamp};
 
 /// The style sheet that the page asks for.
 pub(super) const STYLE: &str = include_str!("../../../templates/style.css");

@@ -1,12 +1,13 @@
 //! A task and a source as the page shows them. All text from elsewhere is cut and made harmless
 //! here; the template escapes it.
 
+use dbtask_clouds::model::{Ratio, Step, TaskState, Timestamp};
+
 use super::Address;
 use super::listing::Entry;
 use super::wording::{When, grouped, percent, shown, span};
 use crate::server::filter::{Filter, encoded};
 use crate::store::Snapshot;
-use crate::task::{Ratio, Step, TaskState, Timestamp};
 
 /// The longest name that is shown, in characters.
 const MAX_NAME: usize = 120;

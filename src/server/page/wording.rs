@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use dbtask_clouds::model::{Ratio, Timestamp};
+
 use crate::printable::printable;
-use crate::task::{Ratio, Timestamp};
 
 /// An instant, as seen from now.
 #[derive(Clone, Copy)]

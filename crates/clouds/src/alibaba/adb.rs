@@ -1,0 +1,443 @@
+//! AnalyticDB for MySQL, `DescribeTaskInfo` and `DescribeDBClusters`, version 2019-03-15.
+//!
+//! - Reference: <https://www.alibabacloud.com/help/doc-detail/190217.htm>, read 2026-11-21; field
+//!   types and status words from the official Python package 5.0.13.
+//! - Permissions: `adb:DescribeTaskInfo`, `adb:DescribeDBClusters`.
+//! - Limits: none published for this version; 30, 50 or 100 rows a page.
+//!
+//! No operation lists the ids that `DescribeTaskInfo` takes: they are handed out once, by the call
+//! that starts a task, and so come from the configuration or a registration. `DescribeTaskInfo`
+//! names no kind, no time left and no reason for a failure. It writes the progress as a number or
+//! as a string, and leaves the end time of an unfinished task out, empty or null.
+//!
+//! What can be listed is the job that a cluster carries in `DescribeDBClusters`, one at most. It
+//! has no id, so one is made of cluster, job and the start of its first step:
+//! `am-bp1example000002/analyticDBFlexibleScaleOut/2026-03-01T07:00:00Z`, or only the first two
+//! while no step has started. Such a task cannot be asked for by its id. Without
+//! `DBClusterVersion=All` the answer leaves out the Data Warehouse clusters (`am-…`), the very ones
+//! that this version of the API is about.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use jiff::tz::Offset;
+use serde_json::{Map, Value, json};
+
+use crate::alibaba::{PAGE_SIZE, Parameters, Refused, parameter};
+use crate::api::{
+    Filter, Operation, Page, Query, Scope, Subject, Target, TaskApi, TaskRef, Unreadable, World,
+};
+use crate::cloud::Cloud;
+use crate::document::DecodeError;
+use crate::endpoints::{Addresses, Endpoints};
+use crate::model::{Ratio, Resource, Step, Task, TaskState, Timestamp};
+use crate::{alibaba, wire};
+
+pub(crate) static API: TaskApi = TaskApi {
+    name: "alibaba_adb",
+    product: "AnalyticDB for MySQL",
+    cloud: Cloud::Alibaba,
+    service: "adb",
+    doc: "https://www.alibabacloud.com/help/doc-detail/190217.htm",
+    operations: &[&DESCRIBE_TASK_INFO, &DESCRIBE_DB_CLUSTERS],
+    statuses: &[
+        ("Waiting", TaskState::Pending),
+        ("Running", TaskState::Running),
+        ("Retry", TaskState::Running),
+        ("Pause", TaskState::Paused),
+        ("Finished", TaskState::Succeeded),
+        ("Failed", TaskState::Failed),
+        ("Stop", TaskState::Failed),
+        ("Cancel", TaskState::Canceled),
+        ("Closed", TaskState::Canceled),
+        // Of the jobs of clusters, whose third word is RUNNING.
+        ("NOT_RUN", TaskState::Pending),
+        ("SUCCEED", TaskState::Succeeded),
+    ],
+    list_window: None,
+    task_id: "the `TaskId` in the answer to the call that began the task: a number. The `t-…` of \
+              `DescribeHistoryTasks` is the id of another list",
+    error_by_id: false,
+    endpoints: &ENDPOINTS,
+    project: None,
+    discover: None,
+    list,
+    by_id,
+    request,
+    decode,
+    answer,
+};
+
+const VERSION: &str = "2019-03-15";
+
+static DESCRIBE_TASK_INFO: Operation =
+    Operation { name: "DescribeTaskInfo", permission: "adb:DescribeTaskInfo", per_second: 10 };
+
+static DESCRIBE_DB_CLUSTERS: Operation =
+    Operation { name: "DescribeDBClusters", permission: "adb:DescribeDBClusters", per_second: 10 };
+
+/// Regions on the central host.
+const CENTRAL: &[&str] = &[
+    "ap-southeast-1",
+    "cn-beijing",
+    "cn-beijing-finance-1",
+    "cn-beijing-gov-1",
+    "cn-hangzhou",
+    "cn-hangzhou-finance",
+    "cn-hongkong",
+    "cn-north-2-gov-1",
+    "cn-qingdao",
+    "cn-shanghai",
+    "cn-shanghai-finance-1",
+    "cn-shenzhen",
+    "cn-shenzhen-finance-1",
+    "cn-wuhan",
+    "us-east-1",
+    "us-west-1",
+];
+
+static ENDPOINTS: Endpoints = Endpoints {
+    origin: "the endpoint map of the official Python package 5.0.13; \
+             the vendor's endpoint page of 2026-01 for VPCs and where it disagrees",
+    by_region: &[
+        (CENTRAL, Addresses { public: "https://adb.aliyuncs.com", vpc: VPC, intl: None }),
+        // Another region's host.
+        (
+            &["me-east-1"],
+            Addresses { public: "https://adb.ap-northeast-1.aliyuncs.com", vpc: VPC, intl: None },
+        ),
+    ],
+    others: Addresses { public: "https://adb.{region}.aliyuncs.com", vpc: VPC, intl: None },
+    confirmed: &[
+        "ap-northeast-1",
+        "ap-northeast-2",
+        "ap-southeast-3",
+        "ap-southeast-5",
+        "ap-southeast-6",
+        "ap-southeast-7",
+        "cn-chengdu",
+        "cn-guangzhou",
+        "cn-huhehaote",
+        "cn-wulanchabu",
+        "cn-zhangjiakou",
+        "eu-central-1",
+        "eu-west-1",
+        "me-central-1",
+        "na-south-1",
+    ],
+    disputed: &["ap-southeast-1", "cn-beijing", "cn-hongkong", "cn-qingdao", "cn-shenzhen"],
+};
+
+const VPC: Option<&str> = Some("https://adb-vpc.{region}.aliyuncs.com");
+
+/// One query, or one for as many clusters as fit a page, which also keeps the URL short.
+fn list(scope: &Scope<'_>) -> Vec<Query> {
+    let query = |resources: &[Arc<Resource>]| {
+        let filter = Filter {
+            resources: resources.to_vec(),
+            tags: scope.tags.to_vec(),
+            ..Filter::default()
+        };
+        Query::new(&DESCRIBE_DB_CLUSTERS, Subject::Tasks(filter))
+    };
+    if scope.resources.is_empty() {
+        return vec![query(&[])];
+    }
+    scope.resources.chunks(PAGE_SIZE as usize).map(query).collect()
+}
+
+fn by_id(task: &TaskRef) -> Option<Query> {
+    let cluster_known = task.resource.as_ref().is_some_and(|cluster| !cluster.id.is_empty());
+    (cluster_known && wire::is_number(&task.id))
+        .then(|| Query::new(&DESCRIBE_TASK_INFO, Subject::Task(task.clone())))
+}
+
+fn request(target: &Target, query: &Query) -> Request<Bytes> {
+    let region = ("RegionId", target.region.clone());
+    let (resources, tags): (&[Arc<Resource>], &[(String, String)]) = match &query.subject {
+        Subject::Task(task) => {
+            let cluster = task.resource.as_ref().map(|cluster| cluster.id.to_string());
+            let parameters = [
+                region,
+                ("DBClusterId", cluster.unwrap_or_default()),
+                ("TaskId", task.id.to_string()),
+            ];
+            return alibaba::request(target, DESCRIBE_TASK_INFO.name, VERSION, &parameters, &[]);
+        }
+        Subject::Project => (&[], &[]),
+        Subject::Resources { tags } => (&[], tags),
+        Subject::Tasks(filter) => (&filter.resources, &filter.tags),
+    };
+    let mut parameters = vec![region, ("DBClusterVersion", "All".to_owned())];
+    parameters.extend(alibaba::paging(query));
+    if !resources.is_empty() {
+        let ids: Vec<&str> = resources.iter().map(|cluster| &*cluster.id).collect();
+        parameters.push(("DBClusterIds", ids.join(",")));
+    }
+    alibaba::request(target, DESCRIBE_DB_CLUSTERS.name, VERSION, &parameters, tags)
+}
+
+fn decode(
+    _target: &Target,
+    query: &Query,
+    response: &Response<Bytes>,
+) -> Result<Page, DecodeError> {
+    let document = wire::document(response.body())?;
+    let mut page = Page::default();
+    if let Subject::Task(asked) = &query.subject {
+        let info = document.get("TaskInfo").filter(|info| info.is_object());
+        let info = info.ok_or(DecodeError::Missing("TaskInfo"))?;
+        page.tasks.extend(task(info, asked, &mut page.unreadable));
+        return Ok(page);
+    }
+    let rows = wire::rows(&document, "/Items/DBCluster")?;
+    let total = wire::integer(&document, "TotalCount");
+    page.read_list(query, rows, "DBClusterId", PAGE_SIZE, total);
+    if let Subject::Resources { .. } = query.subject {
+        page.resources = rows.iter().filter_map(alibaba::cluster).map(Arc::new).collect();
+    } else {
+        page.tasks = rows.iter().filter_map(|row| job(row, &mut page.unreadable)).collect();
+    }
+    Ok(page)
+}
+
+/// The task of a `DescribeTaskInfo`. An answer without an id is about the task asked for.
+fn task(info: &Value, asked: &TaskRef, unreadable: &mut Unreadable) -> Option<Task> {
+    let id = match wire::text(info, "TaskId") {
+        Some(_) => wire::task_id(info, "TaskId", unreadable)?.into(),
+        None => Arc::clone(&asked.id),
+    };
+    let (state, word) = status(info, unreadable);
+    Some(Task {
+        resource: asked.resource.clone().unwrap_or_default(),
+        progress: wire::percent(info, "Progress", unreadable),
+        started: wire::time(info, "BeginTime", Offset::UTC, unreadable),
+        ended: state
+            .is_final()
+            .then(|| wire::time(info, "FinishTime", Offset::UTC, unreadable))
+            .flatten(),
+        ..Task::new(id, state, word)
+    })
+}
+
+/// The job that a row of `DescribeDBClusters` carries; `None` for a cluster at rest.
+fn job(row: &Value, unreadable: &mut Unreadable) -> Option<Task> {
+    let info = row.get("TaskInfo")?;
+    let kind = wire::text(info, "Name");
+    if kind.is_none() && wire::text(info, "Status").is_none() {
+        return None;
+    }
+    let steps = wire::rows(info, "/StepList/StepList").unwrap_or_default();
+    let started =
+        steps.first().and_then(|step| wire::time(step, "StartTime", Offset::UTC, unreadable));
+    let (state, word) = status(info, unreadable);
+    if state == TaskState::Pending && started.is_none() {
+        // Its id will hold its start. Shown before, it would be two tasks.
+        return None;
+    }
+    let resource = alibaba::cluster(row);
+    let id = resource
+        .as_ref()
+        .zip(kind.as_deref())
+        .map(|(cluster, kind)| job_id(&cluster.id, kind, started))
+        .filter(|id| id.len() <= Task::MAX_ID_BYTES);
+    let Some(id) = id else {
+        unreadable.task_id = unreadable.task_id.saturating_add(1);
+        return None;
+    };
+    let mut last_end = || {
+        steps.iter().filter_map(|step| wire::time(step, "EndTime", Offset::UTC, unreadable)).max()
+    };
+    Some(Task {
+        kind: kind.map(Arc::from).unwrap_or_default(),
+        resource: resource.map(Arc::new).unwrap_or_default(),
+        started,
+        ended: if state.is_final() { last_end() } else { None },
+        progress: wire::percent(info, "Progress", unreadable),
+        steps: steps.iter().filter_map(|row| step(row, unreadable)).take(Task::MAX_STEPS).collect(),
+        ..Task::new(id, state, word)
+    })
+}
+
+/// The id that stands for a job of a cluster. It is the same at every poll while the job runs, and
+/// another for the next job of that name.
+fn job_id(cluster: &str, kind: &str, started: Option<Timestamp>) -> String {
+    match started {
+        Some(started) => format!("{cluster}/{kind}/{started}"),
+        None => format!("{cluster}/{kind}"),
+    }
+}
+
+fn step(row: &Value, unreadable: &mut Unreadable) -> Option<Step> {
+    Some(Step {
+        name: wire::text(row, "StepName")?.into(),
+        state: wire::text(row, "StepStatus")
+            .map(|_| wire::status(&API, row, "StepStatus", unreadable).0),
+        progress: wire::percent(row, "StepProgress", unreadable),
+        remaining: None,
+    })
+}
+
+/// A status as our state and as the vendor's word, which is empty if there is none.
+fn status(info: &Value, unreadable: &mut Unreadable) -> (TaskState, Arc<str>) {
+    let Some(word) = wire::text(info, "Status") else {
+        return (TaskState::Unknown, Arc::default());
+    };
+    let state = API.state(&word);
+    if state == TaskState::Unknown {
+        unreadable.status = unreadable.status.saturating_add(1);
+    }
+    (state, word.into())
+}
+
+fn answer(request: &Request<Bytes>, world: &World<'_>) -> Option<Response<Bytes>> {
+    alibaba::answer(
+        request,
+        world,
+        VERSION,
+        &[
+            (DESCRIBE_TASK_INFO.name, describe_task_info),
+            (DESCRIBE_DB_CLUSTERS.name, describe_db_clusters),
+        ],
+    )
+}
+
+/// The vendor documents no refusal of an unknown task id; `InvalidTaskId.…` follows the pattern of
+/// its other codes.
+fn describe_task_info(parameters: &Parameters, world: &World<'_>) -> Result<Value, Refused> {
+    let not_found = |code, message| Err(Refused(StatusCode::NOT_FOUND, code, message));
+    let cluster = parameter(parameters, "DBClusterId");
+    if !world.resources.iter().any(|resource| *resource.id == *cluster) {
+        return not_found("InvalidDBCluster.NotFound", "there is no such cluster");
+    }
+    let id = parameter(parameters, "TaskId");
+    if !wire::is_number(id) {
+        return Err(alibaba::malformed("InvalidTaskId.Malformed"));
+    }
+    let task = world.tasks.iter().find(|task| *task.id == *id && *task.resource.id == *cluster);
+    let Some(task) = task else {
+        return not_found("InvalidTaskId.NotFound", "there is no such task");
+    };
+    let mut info = Map::new();
+    let number = id.parse::<u64>().map_or_else(|_| Value::from(id), Value::from);
+    info.insert("TaskId".to_owned(), number);
+    info.insert("Status".to_owned(), (*task.vendor_status).into());
+    if let Some(progress) = task.progress {
+        info.insert("Progress".to_owned(), alibaba::percentage(progress).into());
+    }
+    for (field, time) in [("BeginTime", task.started), ("FinishTime", task.ended)] {
+        if let Some(time) = time {
+            info.insert(field.to_owned(), time.to_string().into());
+        }
+    }
+    Ok(json!({ "TaskInfo": info }))
+}
+
+fn describe_db_clusters(parameters: &Parameters, world: &World<'_>) -> Result<Value, Refused> {
+    let warehouse = |cluster: &Resource| cluster.id.starts_with("am-");
+    let shown: fn(bool) -> bool = match parameter(parameters, "DBClusterVersion") {
+        "All" => |_| true,
+        "3.0" => |warehouse| warehouse,
+        "" | "5.0" => |warehouse| !warehouse,
+        _ => return Err(alibaba::malformed("InvalidDBClusterVersion.Malformed")),
+    };
+    let mut clusters = alibaba::clusters(parameters, world)?;
+    clusters.retain(|cluster| shown(warehouse(cluster)));
+    let total = clusters.len();
+    let (number, size, clusters) = alibaba::page(parameters, clusters)?;
+    let rows: Vec<Value> =
+        clusters.into_iter().map(|cluster| cluster_row(cluster, world)).collect();
+    Ok(json!({
+        "PageNumber": number,
+        "PageSize": size,
+        "TotalCount": total,
+        "Items": { "DBCluster": rows },
+    }))
+}
+
+/// A cluster with the newest of its jobs.
+fn cluster_row(cluster: &Resource, world: &World<'_>) -> Value {
+    let mut row = json!({
+        "DBClusterId": cluster.id,
+        "DBClusterDescription": cluster.name.as_deref().unwrap_or_default(),
+        "DBClusterStatus": "Running",
+        "RegionId": world.target.region,
+        "DBVersion": if cluster.id.starts_with("am-") { "3.0" } else { "5.0" },
+        "Engine": "AnalyticDB",
+        "Expired": "false",
+        "LockMode": "0",
+        "Tags": { "Tag": [] },
+    });
+    let is_job = |task: &&Task| task.resource.id == cluster.id && !wire::is_number(&task.id);
+    if let (Some(task), Value::Object(fields)) = (world.tasks.iter().find(is_job), &mut row) {
+        fields.insert("TaskInfo".to_owned(), job_info(task));
+    }
+    row
+}
+
+/// The vendor's word for a step. Where the scripted task does not say, its progress does.
+fn step_status(state: Option<TaskState>, progress: Option<Ratio>) -> &'static str {
+    match state {
+        Some(TaskState::Pending) => "NOT_RUN",
+        Some(TaskState::Succeeded) => "SUCCEED",
+        Some(
+            TaskState::Running
+            | TaskState::Paused
+            | TaskState::Failed
+            | TaskState::Canceled
+            | TaskState::Unknown,
+        ) => "RUNNING",
+        None => match progress.map_or(0.0, Ratio::get) {
+            0.0 => "NOT_RUN",
+            1.0 => "SUCCEED",
+            _ => "RUNNING",
+        },
+    }
+}
+
+/// The first step carries the start of the job and the last one its end. A job without steps gets
+/// one for that purpose.
+fn job_info(task: &Task) -> Value {
+    let percentage =
+        |progress: Option<Ratio>| progress.map(alibaba::percentage).unwrap_or_default();
+    let time = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
+    let mut steps: Vec<(&str, Option<TaskState>, Option<Ratio>)> =
+        task.steps.iter().map(|step| (&*step.name, step.state, step.progress)).collect();
+    if steps.is_empty() {
+        steps.push((&task.kind, None, task.progress));
+    }
+    let last = steps.len() - 1;
+    let rows: Vec<Value> = steps
+        .iter()
+        .enumerate()
+        .map(|(n, &(name, state, progress))| {
+            json!({
+                "StepName": name,
+                "StepDesc": name,
+                "StepStatus": step_status(state, progress),
+                "StepProgress": percentage(progress),
+                "StartTime": time(task.started.filter(|_| n == 0)),
+                "EndTime": time(task.ended.filter(|_| n == last)),
+            })
+        })
+        .collect();
+    json!({
+        "Name": *task.kind,
+        "Progress": percentage(task.progress),
+        "Status": *task.vendor_status,
+        "StepList": { "StepList": rows },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_a_job_has_a_start_once_there_is_one() {
+        let started = Timestamp::from_second(1_772_348_400);
+        assert_eq!(job_id("am-1", "scaleOut", started), "am-1/scaleOut/2026-03-01T07:00:00Z");
+        assert_eq!(job_id("am-1", "scaleOut", None), "am-1/scaleOut");
+    }
+}

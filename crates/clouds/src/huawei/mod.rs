@@ -1,0 +1,4 @@
+//! HUAWEI CLOUD and Open Telekom Cloud.
+
+pub(crate) mod dds;
+pub mod signature;

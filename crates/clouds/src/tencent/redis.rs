@@ -1,0 +1,501 @@
+//! TencentDB for Redis, `DescribeTaskList` and `DescribeTaskInfo`, version 2018-04-12.
+//!
+//! Reference: <https://www.tencentcloud.com/document/product/239/33293> (the list) and
+//! <https://www.tencentcloud.com/document/product/239/32064> (one task), pages of 2025-10-28.
+//! Permissions: `redis:DescribeTaskList`, `redis:DescribeTaskInfo`. The list reaches back 30 days
+//! and gives at most 100 rows a call, from an offset that is a multiple of the limit; 100 calls a
+//! second. One task: 20 calls a second.
+//!
+//! One list covers the region. It is asked for twice: what is not finished, as far back as the list
+//! reaches, then everything since the beginning of the poll's window.
+//!
+//! The two calls say different things of the same task:
+//!
+//! | | list | one task |
+//! | --- | --- | --- |
+//! | status | a number: 0, 1, 2, 4 | a word |
+//! | kind | a code, see [`KINDS`] | a sentence for people, which changes with the language |
+//! | progress, end, instance name | yes | no |
+//! | error text | no | yes |
+//! | task id | yes | no |
+//!
+//! Oddities: progress is a fraction. Times have no zone, see [`Target::utc_offset`]. What stands
+//! for the end of a task that has none is not documented; `0000-00-00 00:00:00` and nothing at all
+//! are both read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use serde_json::{Map, Value, json};
+
+use crate::api::{
+    Filter, Operation, Page, Query, Scope, Subject, Target, TaskApi, TaskRef, Unreadable, World,
+};
+use crate::cloud::Cloud;
+use crate::document::DecodeError;
+use crate::endpoints::{Addresses, Endpoints};
+use crate::model::{Resource, Task, TaskError, TaskState};
+use crate::tencent::Fault;
+use crate::tencent::signature::call;
+use crate::{tencent, wire};
+
+const VERSION: &str = "2018-04-12";
+
+static DESCRIBE_TASK_LIST: Operation =
+    Operation { name: "DescribeTaskList", permission: "redis:DescribeTaskList", per_second: 80 };
+
+static DESCRIBE_TASK_INFO: Operation =
+    Operation { name: "DescribeTaskInfo", permission: "redis:DescribeTaskInfo", per_second: 15 };
+
+static ENDPOINTS: Endpoints = Endpoints {
+    origin: tencent::ORIGIN,
+    // Finance regions are apart from the others.
+    by_region: &[(
+        &["*-fsi"],
+        Addresses {
+            public: "https://redis.{region}.tencentcloudapi.com",
+            vpc: Some("https://redis.internal.{region}.tencentcloudapi.com"),
+            intl: None,
+        },
+    )],
+    others: Addresses {
+        public: "https://redis.tencentcloudapi.com",
+        vpc: Some("https://redis.internal.tencentcloudapi.com"),
+        intl: Some("https://redis.intl.tencentcloudapi.com"),
+    },
+    confirmed: tencent::REGIONS,
+    disputed: &[],
+};
+
+pub(crate) static API: TaskApi = TaskApi {
+    name: "tencent_redis",
+    product: "TencentDB for Redis",
+    cloud: Cloud::Tencent,
+    service: "redis",
+    doc: "https://www.tencentcloud.com/document/product/239/33293",
+    operations: &[&DESCRIBE_TASK_LIST, &DESCRIBE_TASK_INFO],
+    statuses: &[
+        ("preparing", TaskState::Pending),
+        ("running", TaskState::Running),
+        ("succeed", TaskState::Succeeded),
+        ("failed", TaskState::Failed),
+        // Said of one task only; the list says 4 for both.
+        ("error", TaskState::Failed),
+        ("0", TaskState::Pending),
+        ("1", TaskState::Running),
+        ("2", TaskState::Succeeded),
+        ("4", TaskState::Failed),
+    ],
+    list_window: Some(WINDOW),
+    task_id: "the `TaskId` in the answer to the call that began the task: a number. A `DealId` or \
+              `DealName` is an order's",
+    error_by_id: true,
+    endpoints: &ENDPOINTS,
+    project: None,
+    discover: None,
+    list,
+    by_id,
+    request,
+    decode,
+    answer,
+};
+
+/// How far back the list reaches.
+const WINDOW: Duration = Duration::from_hours(30 * 24);
+
+/// How far back it is asked: the vendor measures from when it reads the request, by its own clock.
+const REACH: Duration = Duration::from_mins(30 * 24 * 60 - 5);
+
+/// The numbers of the list, and the words that the vendor has for them elsewhere.
+const RESULTS: &[(&str, &str)] =
+    &[("0", "preparing"), ("1", "running"), ("2", "succeed"), ("4", "failed")];
+
+/// The words for tasks that are not finished.
+const UNFINISHED: &str = "preparing,running";
+
+/// The codes of the list and the vendor's names for them, in the vendor's spelling. The gaps in
+/// the numbering are the vendor's too.
+const KINDS: &[(&str, &str)] = &[
+    ("001", "FLOW_CREATE"),
+    ("002", "FLOW_RESIZE"),
+    ("003", "FLOW_CLOSE"),
+    ("004", "FLOW_CLEAN"),
+    ("005", "FLOW_STARTUP"),
+    ("006", "FLOW_DELETE"),
+    ("007", "FLOW_SETPWD"),
+    ("009", "FLOW_EXPORTBACKUP"),
+    ("010", "FLOW_RESTOREBACKUP"),
+    ("012", "FLOW_BACKUPINSTANCE"),
+    ("013", "FLOW_MIGRATEINSTANCE"),
+    ("014", "FLOW_DELBACKUP"),
+    ("016", "FLOW_EXCHANGEINSTANCE"),
+    ("017", "FLOW_AUTOBACKUP"),
+    ("022", "FLOW_MIGRATECHECK"),
+    ("023", "FLOW_MIGRATETASK"),
+    ("025", "FLOW_CLEANDB"),
+    ("026", "FLOW_CLONEBACKUP"),
+    ("027", "FLOW_CHANGEVIP"),
+    ("028", "FLOW_EXPORSHR"),
+    ("029", "FLOW_ADDNODES"),
+    ("031", "FLOW_CHANGENET"),
+    ("033", "FLOW_MODIFYINSTACEREADONLY"),
+    ("034", "FLOW_MODIFYINSTANCEPARAMS"),
+    ("035", "FLOW_MODIFYINSTANCEPASSWORDFREE"),
+    ("036", "FLOW_SWITCHINSTANCEVIP"),
+    ("037", "FLOW_MODIFYINSTANCEACCOUNT"),
+    ("038", "FLOW_MODIFYINSTANCEBANDWIDTH"),
+    ("039", "FLOW_ENABLEINSTANCE_REPLICATE"),
+    ("040", "FLOW_DISABLEINSTANCE_REPLICATE"),
+    ("041", "FLOW_UpgradeArch"),
+    ("042", "FLOW_DowngradeArch"),
+    ("043", "FLOW_UpgradeVersion"),
+    ("044", "FLOW_MODIFYCONNECTIONCONFIG"),
+    ("045", "FLOW_CLEARNETWORK"),
+    ("046", "FLOW_REMOVE_BACKUP_FILE"),
+    ("047", "FLOW_UPGRADE_SUPPORT_MULTI_AZ"),
+    ("048", "FLOW_SHUTDOWN_MASTER"),
+    ("049", "FLOW_CHANGE_REPLICA_TO_MASTER"),
+    ("050", "FLOW_CODE_ADD_REPLICATION_INSTANCE"),
+    ("052", "FLOW_OPEN_WAN"),
+    ("053", "FLOW_CLOSE_WAN"),
+    ("054", "FLOW_UPDATE_WAN"),
+    ("055", "FLOW_CODE_DELETE_REPLICATION_INSTANCE"),
+    ("056", "FLOW_CODE_CHANGE_MASTER_INSTANCE"),
+    ("057", "FLOW_CODE_CHANGE_INSTANCE_ROLE"),
+    ("058", "FLOW_MIGRATE_NODE"),
+    ("059", "FLOW_SWITCH_NODE"),
+    ("060", "FLOW_UPGRADE_SMALL_VERSION"),
+    ("061", "FLOW_UPGRADE_PROXY_VERSION"),
+    ("062", "FLOW_MODIFY_INSTANCE_NETWORK"),
+    ("063", "FLOW_MIGRATE_PROXY_NODE"),
+    ("066", "FLOW_MIGRATION_INSTANCE_ZONE"),
+    ("067", "FLOW_UPGRADE_INSTANCE_CACHE_AND_PROXY"),
+    ("069", "FLOW_MODIFY_PROXY_NUM"),
+    ("070", "FLOW_MODIFYBACKUPMOD"),
+];
+
+fn list(scope: &Scope<'_>) -> Vec<Query> {
+    let reach = scope.now.saturating_sub(REACH);
+    let query = |resources: Vec<Arc<Resource>>, status, since| {
+        let filter = Filter {
+            resources,
+            status,
+            since: Some(since),
+            until: Some(scope.until()),
+            ..Filter::default()
+        };
+        Query::new(&DESCRIBE_TASK_LIST, Subject::Tasks(filter))
+    };
+    let unfinished =
+        tencent::instances(scope).into_iter().map(|i| query(i, Some(UNFINISHED), reach));
+    let recent =
+        tencent::instances(scope).into_iter().map(|i| query(i, None, scope.since.max(reach)));
+    unfinished.chain(recent).collect()
+}
+
+fn by_id(task: &TaskRef) -> Option<Query> {
+    wire::is_number(&task.id).then(|| Query::new(&DESCRIBE_TASK_INFO, Subject::Task(task.clone())))
+}
+
+fn request(target: &Target, query: &Query) -> Request<Bytes> {
+    let local = |time| json!(tencent::local_time(time, target.utc_offset));
+    let mut body = Map::new();
+    let mut set = |name: &str, value| body.insert(name.to_owned(), value);
+    match &query.subject {
+        Subject::Task(task) => {
+            set("TaskId", tencent::id_value(&task.id));
+        }
+        Subject::Tasks(filter) => {
+            if let Some(instance) = filter.resources.first() {
+                set("InstanceId", json!(instance.id));
+            }
+            if let Some(status) = filter.status {
+                let words = status.split(',');
+                let results: Vec<i64> = words.filter_map(result_of).collect();
+                set("Result", json!(results));
+            }
+            if let Some(since) = filter.since {
+                set("BeginTime", local(since));
+            }
+            if let Some(until) = filter.until {
+                set("EndTime", local(until));
+            }
+            set("Limit", json!(tencent::LIMIT));
+            set("Offset", json!(tencent::offset_of(query.page)));
+        }
+        Subject::Project | Subject::Resources { .. } => {}
+    }
+    call(&target.endpoint, query.operation.name, VERSION, &target.region, &Value::Object(body))
+}
+
+/// The number of the list for a word; `error`, which the list does not know, is a failure there.
+fn result_of(word: &str) -> Option<i64> {
+    let word = word.trim();
+    let failed = if word.eq_ignore_ascii_case("error") { "failed" } else { word };
+    let known = RESULTS.iter().find(|(_, known)| known.eq_ignore_ascii_case(failed));
+    known.map_or(word, |&(result, _)| result).parse().ok()
+}
+
+fn decode(target: &Target, query: &Query, response: &Response<Bytes>) -> Result<Page, DecodeError> {
+    let document = tencent::document(response)?;
+    let mut page = Page::default();
+    match &query.subject {
+        Subject::Tasks(_) => {
+            let rows = wire::rows(&document, "/Response/Tasks")?;
+            page.tasks =
+                rows.iter().filter_map(|row| listed(target, row, &mut page.unreadable)).collect();
+            page.read_list(query, rows, "TaskId", tencent::LIMIT, tencent::total(&document));
+        }
+        Subject::Task(wanted) => {
+            let row = document.get("Response").filter(|row| row.get("Status").is_some());
+            let row = row.ok_or(DecodeError::Missing("/Response/Status"))?;
+            page.tasks.push(single(target, row, wanted, &mut page.unreadable));
+        }
+        Subject::Project | Subject::Resources { .. } => {}
+    }
+    Ok(page)
+}
+
+/// A row of the list.
+fn listed(target: &Target, row: &Value, unreadable: &mut Unreadable) -> Option<Task> {
+    let id = wire::task_id(row, "TaskId", unreadable)?;
+    let (state, result) = wire::status(&API, row, "Result", unreadable);
+    let word = RESULTS.iter().find(|(known, _)| *known == &*result).map(|&(_, word)| word);
+    let kind = wire::text(row, "TaskType").unwrap_or_default();
+    // A code that was a number on its way has lost its zeros.
+    let code = format!("{kind:0>3}");
+    let name = KINDS.iter().find(|(known, _)| *known == code).map(|&(_, name)| name);
+    let ended = wire::time(row, "EndTime", target.utc_offset, unreadable);
+    Some(Task {
+        kind: name.map_or_else(|| kind.into(), Arc::from),
+        resource: Arc::new(Resource {
+            id: wire::text(row, "InstanceId").unwrap_or_default().into(),
+            name: wire::text(row, "InstanceName").map(Into::into),
+        }),
+        progress: wire::fraction(row, "Progress", unreadable),
+        started: wire::time(row, "StartTime", target.utc_offset, unreadable),
+        ended: ended.filter(|_| state.is_final()),
+        ..Task::new(id, state, word.map_or(result, Arc::from))
+    })
+}
+
+/// The answer about one task, which does not repeat its id.
+fn single(target: &Target, row: &Value, wanted: &TaskRef, unreadable: &mut Unreadable) -> Task {
+    let (state, vendor_status) = wire::status(&API, row, "Status", unreadable);
+    let message = wire::text(row, "TaskMessage").filter(|_| state == TaskState::Failed);
+    Task {
+        kind: wire::text(row, "TaskType").unwrap_or_default().into(),
+        resource: Arc::new(Resource::new(wire::text(row, "InstanceId").unwrap_or_default())),
+        started: wire::time(row, "StartTime", target.utc_offset, unreadable),
+        error: message
+            .map(|message| Box::new(TaskError { code: Box::default(), message: message.into() })),
+        ..Task::new(Arc::clone(&wanted.id), state, vendor_status)
+    }
+}
+
+fn answer(request: &Request<Bytes>, world: &World<'_>) -> Option<Response<Bytes>> {
+    let answer = match tencent::action(request, VERSION)? {
+        "DescribeTaskList" => list_answer(request, world),
+        "DescribeTaskInfo" => info_answer(request, world),
+        "DescribeInstances" => instances_answer(request, world),
+        _ => return None,
+    };
+    Some(tencent::respond(request, world, answer))
+}
+
+/// The one code that this service has for most mistakes.
+const INVALID: &str = "InvalidParameter.InvalidParameter";
+
+fn list_answer(request: &Request<Bytes>, world: &World<'_>) -> Result<Value, Fault> {
+    // The last four filter by what a simulated task has no value for.
+    let parameters = tencent::parameters(
+        request,
+        &[
+            "InstanceId",
+            "InstanceName",
+            "Limit",
+            "Offset",
+            "TaskTypes",
+            "BeginTime",
+            "EndTime",
+            "Result",
+            "ProjectIds",
+            "TaskStatus",
+            "OperatorUin",
+            "OperateUin",
+        ],
+    )?;
+    let (offset, limit) = paging(&parameters, tencent::LIMIT)?;
+    let instance: Option<String> = tencent::parameter(&parameters, "InstanceId")?;
+    let name: Option<String> = tencent::parameter(&parameters, "InstanceName")?;
+    let results: Option<Vec<i64>> = tencent::parameter(&parameters, "Result")?;
+    let kinds: Option<Vec<String>> = tencent::parameter(&parameters, "TaskTypes")?;
+    let utc_offset = world.target.utc_offset;
+    let begin = tencent::time_parameter(&parameters, "BeginTime", utc_offset)?;
+    let end = tencent::time_parameter(&parameters, "EndTime", utc_offset)?;
+    if let Some(id) = instance.as_deref().filter(|id| !tencent::exists(world, id)) {
+        return Err(Fault::new(
+            "ResourceNotFound.InstanceNotExists",
+            format!("instance {id} not found"),
+        ));
+    }
+    let begin = begin.max(Some(world.now.saturating_sub(WINDOW)));
+    let named = |task: &Task| {
+        task.resource.name.as_deref().unwrap_or_default() == name.as_deref().unwrap_or_default()
+    };
+    let found: Vec<&Task> = world
+        .tasks
+        .iter()
+        .filter(|task| instance.as_deref().is_none_or(|id| *task.resource.id == *id))
+        .filter(|task| name.is_none() || named(task))
+        .filter(|task| is_among(results.as_deref(), |result| *result == result_in_list(task)))
+        .filter(|task| {
+            is_among(kinds.as_deref(), |kind| kind == kind_in_list(task) || **kind == *task.kind)
+        })
+        .filter(|task| tencent::within(task.started, begin, end))
+        .collect();
+    let rows: Vec<Value> =
+        found.iter().skip(offset).take(limit).map(|task| row(task, world)).collect();
+    Ok(json!({ "TotalCount": found.len(), "Tasks": rows }))
+}
+
+/// `Offset` and `Limit`, with this service's code and its rule that one is a multiple of the other.
+fn paging(parameters: &Value, max_limit: u32) -> Result<(usize, usize), Fault> {
+    let (offset, limit) = tencent::paging(parameters, max_limit)
+        .map_err(|fault| Fault::new(INVALID, fault.message))?;
+    if offset % limit != 0 {
+        return Err(Fault::new(INVALID, "The offset is not a multiple of the limit."));
+    }
+    Ok((offset, limit))
+}
+
+/// Whether a filter lets something pass; one that is empty or was not sent lets everything pass.
+fn is_among<T>(wanted: Option<&[T]>, matches: impl Fn(&T) -> bool) -> bool {
+    wanted.filter(|wanted| !wanted.is_empty()).is_none_or(|wanted| wanted.iter().any(matches))
+}
+
+fn result_in_list(task: &Task) -> i64 {
+    // 3 is the one number in between that means nothing.
+    result_of(&task.vendor_status).unwrap_or(3)
+}
+
+fn kind_in_list(task: &Task) -> &str {
+    KINDS.iter().find(|(_, name)| *name == &*task.kind).map_or(&task.kind, |&(code, _)| code)
+}
+
+fn row(task: &Task, world: &World<'_>) -> Value {
+    // Through the shortest decimal: the nearest double of 0.42 as a float is 0.41999998….
+    let progress =
+        task.progress.and_then(|progress| progress.get().to_string().parse::<f64>().ok());
+    json!({
+        "TaskId": tencent::id_value(&task.id),
+        "StartTime": tencent::time_value(task.started, world),
+        "TaskType": kind_in_list(task),
+        "InstanceName": task.resource.name.as_deref().unwrap_or_default(),
+        "InstanceId": task.resource.id,
+        "ProjectId": 0,
+        "Progress": progress.unwrap_or_default(),
+        "EndTime": tencent::time_value(task.ended, world),
+        "Result": result_in_list(task),
+    })
+}
+
+fn info_answer(request: &Request<Bytes>, world: &World<'_>) -> Result<Value, Fault> {
+    let parameters = tencent::parameters(request, &["TaskId"])?;
+    let id: u64 = tencent::parameter(&parameters, "TaskId")?.ok_or_else(|| {
+        Fault::new("MissingParameter", "The request is missing a required parameter `TaskId`.")
+    })?;
+    let id = id.to_string();
+    let found = world.tasks.iter().find(|task| *task.id == *id);
+    let task = found.ok_or_else(|| Fault::new(INVALID, "task id is invalid"))?;
+    let status = &*task.vendor_status;
+    Ok(json!({
+        "Status": RESULTS.iter().find(|(code, _)| *code == status).map_or(status, |&(_, word)| word),
+        "StartTime": tencent::time_value(task.started, world),
+        "TaskType": *task.kind,
+        "InstanceId": task.resource.id,
+        "TaskMessage": task.error.as_ref().map_or("", |error| &*error.message),
+    }))
+}
+
+fn instances_answer(request: &Request<Bytes>, world: &World<'_>) -> Result<Value, Fault> {
+    // What a simulated instance has no value for is accepted, and filters nothing.
+    let parameters = tencent::parameters(
+        request,
+        &[
+            "Limit",
+            "Offset",
+            "InstanceId",
+            "OrderBy",
+            "OrderType",
+            "VpcIds",
+            "SubnetIds",
+            "SearchKey",
+            "ProjectIds",
+            "InstanceName",
+            "UniqVpcIds",
+            "UniqSubnetIds",
+            "RegionIds",
+            "Status",
+            "TypeVersion",
+            "EngineName",
+            "AutoRenew",
+            "BillingMode",
+            "Type",
+            "SearchKeys",
+            "TypeList",
+            "MonitorVersion",
+            "InstanceTags",
+            "TagKeys",
+            "ProductVersions",
+            "InstanceIds",
+            "AzMode",
+        ],
+    )?;
+    let (offset, limit) = paging(&parameters, 1000)?;
+    let id: Option<String> = tencent::parameter(&parameters, "InstanceId")?;
+    let ids: Option<Vec<String>> = tencent::parameter(&parameters, "InstanceIds")?;
+    let name: Option<String> = tencent::parameter(&parameters, "InstanceName")?;
+    let found: Vec<&Arc<Resource>> = world
+        .resources
+        .iter()
+        .filter(|resource| id.as_deref().is_none_or(|id| *resource.id == *id))
+        .filter(|resource| is_among(ids.as_deref(), |id| **id == *resource.id))
+        .filter(|resource| {
+            name.as_deref().is_none_or(|name| resource.name.as_deref() == Some(name))
+        })
+        .collect();
+    let rows: Vec<Value> = found
+        .iter()
+        .skip(offset)
+        .take(limit)
+        .map(|resource| instance_row(resource, world))
+        .collect();
+    Ok(json!({ "TotalCount": found.len(), "InstanceSet": rows }))
+}
+
+fn instance_row(resource: &Resource, world: &World<'_>) -> Value {
+    json!({
+        "InstanceName": resource.name.as_deref().unwrap_or_default(),
+        "InstanceId": resource.id,
+        "Appid": 1_300_000_001,
+        "ProjectId": 0,
+        "RegionId": 1,
+        "ZoneId": 100_003,
+        "Status": 2,
+        "WanIp": "10.0.1.11",
+        "Port": 6379,
+        "Createtime": "2023-04-17 11:32:18",
+        "Size": 4096,
+        "Type": 15,
+        "Engine": "Redis",
+        "ProductType": "standalone",
+        "InstanceTitle": "运行中",
+        "CloseTime": "0000-00-00 00:00:00",
+        "OfflineTime": "",
+        "InstanceTags": [],
+        "Region": world.target.region,
+    })
+}
