@@ -75,6 +75,13 @@ impl Clocks {
         self.vendors().saturating_sub(if whole < elapsed { whole + TICK } else { whole })
     }
 
+    /// What time it was at an earlier `instant`, if no clock has leapt since.
+    #[must_use]
+    pub fn back_to(self, instant: Instant) -> Self {
+        let elapsed = self.instant.saturating_duration_since(instant);
+        Self { now: self.now.saturating_sub(elapsed), offset: self.offset, instant }
+    }
+
     /// How wrong that may be.
     fn error(&self) -> Duration {
         if self.offset.is_some() { TICK } else { SKEW }

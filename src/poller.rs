@@ -86,6 +86,8 @@ struct Watch {
     journal: Arc<Journal>,
     registrations: Arc<Registrations>,
     tenant: Tenant,
+    /// Since when it has been asked; `None` once anybody has answered.
+    asked_since: Option<Instant>,
     book: Book,
     coverage: Coverage,
     backoff: Backoff,
@@ -256,6 +258,7 @@ impl Poller {
             journal: shelves.journal,
             registrations: shelves.registrations,
             tenant: past.as_ref().map(|past| past.tenant.clone()).unwrap_or_default(),
+            asked_since: Some(Instant::now()),
             book: Book::restore(&info.name, contents),
             coverage: past.as_ref().map(|past| past.coverage.clone()).unwrap_or_default(),
             backoff: Backoff::default(),
@@ -361,12 +364,14 @@ impl Poller {
         let begun = Instant::now();
         let Self { source, ledger, watch, texts, random } = self;
         watch.polling_since = Some(begun);
+        let since = watch.asked_since.unwrap_or(begun);
         let known: Vec<Tracked> = watch.book.open(watch.clock.now()).cloned().collect();
         let coverage = watch.coverage.clone();
         let (progress, mut steps) = Progress::told();
         let progress = if patience == Patience::None { Progress::default() } else { progress };
         let (mut parts, mut at) = (Parts::new(begun), clocks(&source.caller));
-        ledger.reach(&source.resources, at);
+        let resources = source.resources.clone();
+        ledger.reach(&resources, at);
         // Whose tasks the answers are, before the tasks are entered.
         let mut asked = None;
         let watchlist = Arc::clone(&source.watchlist);
@@ -393,7 +398,10 @@ impl Poller {
                     () = tokio::time::sleep_until(parts.due), if !parts.new.is_empty() => {
                         (at.now, at.instant) = (watch.clock.now(), Instant::now());
                         if let Some(tenant) = asked.take() {
-                            watch.recognize(&mut lock(&ledger), tenant, true, at);
+                            let ledger = &mut lock(&ledger);
+                            if watch.recognize(ledger, tenant, true, at.back_to(since)) {
+                                ledger.reach(&resources, at);
+                            }
                         }
                         watch.take_in_part(&ledger, parts.take(), &wanted, at).await;
                     }
@@ -415,7 +423,12 @@ impl Poller {
         watch.history.budget = source.caller.account.left(source.caller.clock);
         watch.history.credentials_expiry = source.caller.credentials.ends();
         let (tenant, at) = (Tenant::of(&source.caller), clocks(&source.caller));
-        watch.recognize(ledger, tenant, fetched.failure.is_none(), at);
+        if watch.recognize(ledger, tenant, fetched.answered, at.back_to(since)) {
+            ledger.reach(&resources, at);
+        }
+        if fetched.answered {
+            watch.asked_since = None;
+        }
         let failure = watch.take_in(ledger, fetched, &wanted, at, begun).await;
         let allowance = match failure.as_ref().map(|(_, error)| error.reason()) {
             Some(Reason::Auth | Reason::Throttled | Reason::Budget) => Allowance::Nothing,
@@ -502,6 +515,7 @@ impl Resting {
         if sabotage::is(Bug::BaselineOnReload) {
             ledger = Ledger::new(clocks(caller));
         }
+        watch.asked_since = Some(Instant::now());
         watch.cancels = cancels(caller);
         (watch.info, watch.pace, watch.keeping) = (info, pace, keeping);
         (watch.backoff, watch.slowed) = (Backoff::default(), None);
@@ -568,9 +582,18 @@ impl Past {
 }
 
 impl Watch {
-    /// Looks whose tasks a poll found, before they are entered; `answered` says that it went well.
-    fn recognize(&mut self, ledger: &mut Ledger, tenant: Tenant, answered: bool, at: Clocks) {
-        if self.tenant.is_another(&tenant, answered) {
+    /// Looks whose tasks a poll found, before they are entered; `answered` says that the vendor has
+    /// answered a question of it. Returns whether they are another one's, which are watched from `at`
+    /// on.
+    fn recognize(
+        &mut self,
+        ledger: &mut Ledger,
+        tenant: Tenant,
+        answered: bool,
+        at: Clocks,
+    ) -> bool {
+        let is_another = self.tenant.is_another(&tenant, answered);
+        if is_another {
             tracing::warn!(
                 source = self.info.name,
                 "this source now has another project or account; its tasks begin anew"
@@ -583,6 +606,7 @@ impl Watch {
             self.tenant.learn(tenant);
             self.saved = None;
         }
+        is_another
     }
 
     /// Forgets every task: what is known is another source's. Counters go on.

@@ -4,6 +4,7 @@
 //! question is put again as soon as the [learned rate](crate::pace) allows, so no call is made
 //! twice and every poll comes to its end.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dbtask_clouds::api::{Page, Query};
@@ -36,13 +37,14 @@ pub enum Step {
 #[derive(Debug, Default)]
 pub struct Progress {
     steps: Option<UnboundedSender<Step>>,
+    answered: AtomicBool,
 }
 
 impl Progress {
     /// A progress whose steps arrive at the receiver.
     pub fn told() -> (Self, UnboundedReceiver<Step>) {
         let (sender, receiver) = unbounded_channel();
-        (Self { steps: Some(sender) }, receiver)
+        (Self { steps: Some(sender), ..Self::default() }, receiver)
     }
 
     /// Asks one query, again and again while it is throttled. Where nobody is told, only twice.
@@ -63,6 +65,7 @@ impl Progress {
                 Err(error) if error.reason() == Reason::Throttled => error,
                 answer => {
                     if answer.is_ok() {
+                        self.answered.store(true, Ordering::Relaxed);
                         let clock_offset = caller.vendor_clock.known_offset();
                         let tenant = Tenant::of(caller);
                         self.tell(Step::Answered { clock_offset, tenant });
@@ -80,6 +83,11 @@ impl Progress {
                 self.tell(Step::Throttled(query.operation.name, error));
             }
         }
+    }
+
+    /// Whether the vendor has answered a question of the poll.
+    pub fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// Tells that tasks were seen.

@@ -162,6 +162,9 @@ pub struct Fetched {
     pub missing: Vec<Box<str>>,
     /// Clusters, instances and task ids whose last question failed, ordered by id.
     pub failing: Vec<FailingResource>,
+    /// Whether the vendor has answered any question, so that it is known whose tasks these are. A poll
+    /// that fails half-way has been answered, too.
+    pub answered: bool,
     /// The first thing that went wrong for the source as a whole, and the operation it went wrong
     /// with.
     pub failure: Option<(&'static str, FetchError)>,
@@ -198,6 +201,7 @@ impl Source {
             unwanted: found.unwanted,
             left_over: found.left_over,
             out_of_time: found.out_of_time,
+            answered: found.progress.is_answered() || found.failure.is_none(),
             failure: found.failure,
         }
     }

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use dbtask_exporter::clock::Clock;
 use dbtask_exporter::config::Config;
 use dbtask_exporter::environment::Environment;
 use dbtask_exporter::simulator::{FaultKind, Scenario, SimulatedCloud};
+use http::{Request, Response};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::time::Instant;
@@ -161,19 +163,75 @@ async fn a_source_of_another_account_begins_anew_and_counts_none_of_its_old_fail
     });
     lab.minutes(90).await;
     assert_eq!((lab.value(FAILED_ONE), lab.state("one", "1")), (Some(1), "failed"));
-    lab.reload(|config| {
-        let other = config.sources.pop().unwrap();
-        let one = &mut config.sources[0];
-        (one.account, one.credentials) = (other.account, other.credentials);
-        (one.resources, one.target) = (other.resources, other.target);
-    })
-    .await;
+    lab.reload(move_to_the_account_of_two).await;
     lab.minutes(10).await;
     assert_eq!((lab.state("one", "1"), lab.state("one", "2")), ("-", "failed"));
     assert_eq!(lab.value(FAILED_ONE), Some(1), "it failed before this source watched it");
     lab.minutes(100).await;
     assert_eq!(lab.state("one", "3"), "failed");
     assert_eq!(lab.value(FAILED_ONE), Some(2));
+    lab.stop().await;
+}
+
+/// Moves source `one` to the account of `two`, which goes.
+fn move_to_the_account_of_two(config: &mut Config) {
+    let other = config.sources.pop().unwrap();
+    let one = &mut config.sources[0];
+    (one.account, one.credentials) = (other.account, other.credentials);
+    (one.resources, one.target) = (other.resources, other.target);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_of_another_account_that_fails_half_way_counts_none_of_its_old_failures() {
+    // The second account has clusters of the same names.
+    let scenario = TWO
+        .replace("tencent_cdb", "tencent_redis")
+        .replace("ap-shanghai\n    account: a", "ap-guangzhou\n    account: b")
+        .replace("cdb-2", "cdb-1")
+        .replace("cdb-", "crs-")
+        .replace("[{run: {for: 1h}}, {fail: {}}]}]", "[{hang: {}}]}]");
+    // The key of the second account is refused where a task is asked for by its id.
+    let refuses = |elapsed: Duration, request: &Request<Bytes>| {
+        let by_id = request.headers().get("x-tc-action").is_some_and(|it| it == "DescribeTaskInfo");
+        let is_refused = by_id && (90..100).contains(&(elapsed.as_secs() / 60));
+        let refusal = r#"{"Response":{"Error":{"Code":"AuthFailure.SecretIdNotFound","Message":"no"},"RequestId":"x"}}"#;
+        is_refused.then(|| Response::new(refusal.into()))
+    };
+    let rarely = |config: &mut Config| {
+        config.sources[1].poll.interval = Duration::from_hours(10);
+        config.sources[1].poll.idle_interval = Duration::from_hours(10);
+        config.sources.iter_mut().for_each(|source| source.resources.clear());
+    };
+    let mut lab = Lab::through(&scenario, rarely, refuses);
+    lab.minutes(90).await;
+    assert_eq!(lab.state("one", "1"), "running");
+    lab.reload(move_to_the_account_of_two).await;
+    lab.seconds(20).await;
+    assert!(!lab.snapshot("one").up);
+    let settled = lab.task("one", "2").unwrap().settled;
+    assert_eq!(lab.sum("dbtask_task_failures_total"), 0, "it failed before this source watched it");
+    lab.minutes(30).await;
+    assert!(lab.snapshot("one").up);
+    assert_eq!((lab.state("one", "1"), lab.state("one", "2")), ("-", "failed"));
+    assert_eq!(lab.task("one", "2").unwrap().settled, settled, "it is not dated anew");
+    assert_eq!(lab.sum("dbtask_task_failures_total"), 0);
+    lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_between_a_move_to_another_account_and_its_first_answer_is_counted() {
+    let scenario = TWO.replace("ap-shanghai\n    account: a", "ap-guangzhou\n    account: b");
+    let breaks = |elapsed: Duration, _: &Request<Bytes>| {
+        let is_broken = (170..185).contains(&(elapsed.as_secs() / 60));
+        is_broken.then(|| Response::builder().status(503).body(Bytes::new()).unwrap())
+    };
+    let mut lab = Lab::through(&scenario, |_| {}, breaks);
+    lab.minutes(170).await;
+    assert_eq!(lab.value(FAILED_ONE), Some(1));
+    lab.reload(move_to_the_account_of_two).await;
+    lab.minutes(45).await;
+    assert_eq!((lab.state("one", "2"), lab.state("one", "3")), ("failed", "failed"));
+    assert_eq!(lab.value(FAILED_ONE), Some(2), "the one that failed at 180 minutes");
     lab.stop().await;
 }
 
