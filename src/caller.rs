@@ -11,9 +11,11 @@ use dbtask_clouds::api::{Operation, Page, Query, Target, TaskApi};
 use dbtask_clouds::cloud::Credentials;
 use dbtask_clouds::document::DecodeError;
 use dbtask_clouds::model::Timestamp;
+use dbtask_clouds::reason::Reason;
 use dbtask_clouds::redaction::{Redactor, Secrets};
 use dbtask_clouds::refusal::{Refusal, RefusalKind};
 use dbtask_clouds::signing::{Signing, SigningError};
+use dbtask_clouds::transport::{Transport, TransportError};
 use http::Response;
 use tokio::time::{Instant, timeout};
 
@@ -21,12 +23,11 @@ use crate::budget::{Left, Need, Slowed, Spent};
 use crate::clock::Clock;
 use crate::credentials::{CredentialsError, Issued, Lead, Outside, Provider};
 use crate::guard::{Guarded, Guards, Key, Turn};
-use crate::metrics::{Instruments, Reason};
+use crate::metrics::Instruments;
 use crate::pace::Account;
 use crate::sabotage::{self, Bug};
 use crate::store::SourceInfo;
 use crate::tally::Tally;
-use crate::transport::{Transport, TransportError};
 use crate::vendor_clock::VendorClock;
 
 /// How often somebody looks whether keys that are refused have been mended.

@@ -10,7 +10,9 @@ use std::time::Duration;
 use dbtask_clouds::api::{Operation, Query, Scope};
 use dbtask_clouds::cloud::Cloud;
 use dbtask_clouds::policy::{Policy, policies};
+use dbtask_clouds::reason::Reason;
 use dbtask_clouds::refusal::{Refusal, RefusalKind};
+use dbtask_clouds::transport::TransportError;
 use futures_util::future::join_all;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -19,10 +21,8 @@ use crate::caller::{Attempt, Caller, FetchError};
 use crate::config::{Config, SourceConfig};
 use crate::credentials::CredentialsError;
 use crate::guard;
-use crate::metrics::Reason;
 use crate::source::{NO_PROJECT, Source};
 use crate::store::SourceInfo;
-use crate::transport::TransportError;
 
 /// How long all questions may take together.
 pub const LIMIT: Duration = Duration::from_mins(1);

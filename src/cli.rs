@@ -106,6 +106,7 @@ pub enum Command {
     },
     /// Ask a running exporter how it is; exit status 0 if it is well.
     Healthcheck(Healthcheck),
+    #[cfg(feature = "demo")]
     /// Simulate the clouds; prints a configuration for them.
     Simulate {
         /// Where to listen; port 0 takes a free one.
@@ -115,6 +116,7 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         scenario: Option<PathBuf>,
     },
+    #[cfg(feature = "demo")]
     /// Simulate the clouds and serve their metrics: everything, without an account.
     Demo {
         /// Where to serve metrics.
@@ -131,13 +133,14 @@ impl Cli {
     /// not to be lost among lines for machines.
     pub fn log_level(&self) -> log::Level {
         let usual = match self.command {
-            None | Some(Command::Simulate { .. }) => log::Level::Info,
-            Some(
-                Command::Check { .. }
-                | Command::Tasks { .. }
-                | Command::Healthcheck(_)
-                | Command::Demo { .. },
-            ) => log::Level::Warn,
+            None => log::Level::Info,
+            #[cfg(feature = "demo")]
+            Some(Command::Simulate { .. }) => log::Level::Info,
+            #[cfg(feature = "demo")]
+            Some(Command::Demo { .. }) => log::Level::Warn,
+            Some(Command::Check { .. } | Command::Tasks { .. } | Command::Healthcheck(_)) => {
+                log::Level::Warn
+            }
         };
         self.log.level.unwrap_or(usual)
     }
@@ -206,7 +209,9 @@ mod tests {
         let cli = parse("x tasks --output json --config.file a.yml").unwrap();
         assert!(matches!(cli.command, Some(Command::Tasks { output: Output::Json, .. })));
         assert_eq!(cli.log_level(), log::Level::Warn);
+        #[cfg(feature = "demo")]
         let cli = parse("x simulate --web.listen-address localhost:0").unwrap();
+        #[cfg(feature = "demo")]
         assert!(matches!(cli.command, Some(Command::Simulate { .. })));
     }
 

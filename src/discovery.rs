@@ -9,10 +9,10 @@ use std::time::Duration;
 use dbtask_clouds::api::Query;
 use dbtask_clouds::model::Resource;
 use dbtask_clouds::paging::Pages;
+use dbtask_clouds::reason::Reason;
 use tokio::time::Instant;
 
 use crate::caller::{Caller, FetchError};
-use crate::metrics::Reason;
 use crate::progress::Progress;
 
 /// What has been found so far.

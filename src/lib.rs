@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Arrows never turn back. What is pure is a package of its own, [`dbtask_clouds`]: it knows neither
-//! network nor clock. `metrics` knows no vendor; `server` knows no metric.
+//! network nor clock. The simulated vendors are another, which only `demo` and `simulate` need. `metrics` knows no vendor; `server` knows no metric.
 //!
 //! # Layout
 //!
@@ -55,7 +55,6 @@
 //! | [`healthcheck`] | Asks a running exporter how it is, for container engines and clusters |
 //! | [`reload`] | `Reload`: asks for the configuration to be read again |
 //! | [`sabotage`] | Bugs that the simulation plants; nothing at all in a release |
-//! | [`simulator`] | Simulated clouds that check signatures and answer as the vendors do |
 //! | [`cli`], [`environment`], [`listen`], [`log`], [`table`], [`printable`] | Flags and subcommands; the environment, ports, log lines and tables as people see them |
 
 #![cfg_attr(
@@ -103,7 +102,7 @@ pub mod retries;
 pub mod sabotage;
 pub mod scrapes;
 pub mod server;
-pub mod simulator;
+
 pub mod source;
 pub mod store;
 pub mod table;

@@ -1,22 +1,21 @@
 //! The `dbtask-exporter` program: arguments → configuration → ports → run, until SIGTERM.
 
+#[cfg(feature = "demo")]
+mod demo;
+
 use std::io::{IsTerminal as _, Write as _};
-use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Parser as _;
 use dbtask_exporter::cli::{self, Cli, Command, Output};
-use dbtask_exporter::clock::Clock;
-use dbtask_exporter::config::{Config, ConfigError, LoadedConfig, MAX_FILE_BYTES};
+use dbtask_exporter::config::{Config, ConfigError, LoadedConfig};
 use dbtask_exporter::environment::Environment;
 use dbtask_exporter::exporter::Exporter;
 use dbtask_exporter::listen::{ListenAddress, allow_more_files};
 use dbtask_exporter::reload::Reloader;
 use dbtask_exporter::server::{self, Lifecycle, Web};
-use dbtask_exporter::simulator::{Scenario, SimulatedCloud};
-use dbtask_exporter::{check, log, reading, table};
+use dbtask_exporter::{check, log, table};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -64,11 +63,13 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             tasks(&Config::read(config_file.as_deref(), &environment)?, output).await
         }
         Some(Command::Healthcheck(check)) => print(&check.run().await?),
+        #[cfg(feature = "demo")]
         Some(Command::Simulate { listen, scenario }) => {
-            simulate(&listen, scenario.as_deref()).await
+            demo::simulate(&listen, scenario.as_deref()).await
         }
+        #[cfg(feature = "demo")]
         Some(Command::Demo { listen, scenario }) => {
-            demo(&listen, scenario.as_deref(), &environment).await
+            demo::demo(&listen, scenario.as_deref(), &environment).await
         }
     }
 }
@@ -157,63 +158,6 @@ async fn tasks(config: &Config, output: Output) -> anyhow::Result<()> {
         failed.join(", ")
     );
     Ok(())
-}
-
-/// Serves the simulated clouds alone, and prints the configuration for them.
-async fn simulate(address: &ListenAddress, scenario: Option<&Path>) -> anyhow::Result<()> {
-    let cloud = simulated_cloud(scenario)?;
-    let listener = bind(address).await?;
-    let endpoint = format!("http://{}", listener.local_addr()?);
-    print(&cloud.configuration(&endpoint))?;
-    tracing::info!(endpoint, seed = cloud.seed(), "simulating");
-    cloud.serve(listener, until_told_to_stop()?).await;
-    Ok(())
-}
-
-/// Simulated clouds and the exporter together. The exporter does not know that they are simulated.
-async fn demo(
-    address: &ListenAddress,
-    scenario: Option<&Path>,
-    environment: &Environment,
-) -> anyhow::Result<()> {
-    let cloud = simulated_cloud(scenario)?;
-    let clouds = TcpListener::bind(("127.0.0.1", 0)).await?;
-    let endpoint = format!("http://{}", clouds.local_addr()?);
-    let config = Config::parse(&cloud.configuration(&endpoint), "simulated", environment)?;
-    // Gone with the demo, for the next one begins another world.
-    let journal = tempfile::tempdir()
-        .inspect_err(|error| tracing::warn!("the demo keeps no journal: {error}"))
-        .ok();
-    let exporter = Exporter::new(&config, journal.as_ref().map(tempfile::TempDir::path))?;
-    let listener = bind(address).await?;
-    let shutdown = until_told_to_stop()?;
-    let app = exporter.app("/metrics", Web::default(), Lifecycle::default(), shutdown.clone());
-    print(&demo_greeting(listener.local_addr()?.port(), &endpoint, cloud.seed()))?;
-    let simulation = tokio::spawn(Arc::clone(&cloud).serve(clouds, shutdown.clone()));
-    exporter.run(vec![listener], app, shutdown).await?;
-    simulation.await.context("the simulated clouds have died")
-}
-
-fn demo_greeting(port: u16, endpoint: &str, seed: u64) -> String {
-    format!(
-        "Simulated clouds:  {endpoint} (seed {seed})\n\
-         Status page:       http://localhost:{port}/\n\
-         Metrics:           http://localhost:{port}/metrics\n\
-         Tasks as JSON:     http://localhost:{port}/api/v1/tasks\n\
-         Every state and the first failures show within a minute. Ctrl-C stops.\n"
-    )
-}
-
-fn simulated_cloud(scenario: Option<&Path>) -> anyhow::Result<Arc<SimulatedCloud>> {
-    let scenario = match scenario {
-        None => Scenario::demo()?,
-        Some(file) => {
-            let read =
-                || Scenario::parse(std::str::from_utf8(&reading::read(file, MAX_FILE_BYTES)?)?);
-            read().with_context(|| file.display().to_string())?
-        }
-    };
-    Ok(Arc::new(SimulatedCloud::new(&scenario, Clock::System)?))
 }
 
 async fn bind(address: &ListenAddress) -> anyhow::Result<TcpListener> {

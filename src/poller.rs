@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dbtask_clouds::model::{Task, TaskState, Timestamp};
+use dbtask_clouds::reason::Reason;
 use futures_util::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -18,7 +19,7 @@ use crate::counts::Counts;
 use crate::coverage::{Coverage, Gap};
 use crate::journal::{Batch, Contents, Journal, Table};
 use crate::ledger::{self, Clocks, Completion, Ledger};
-use crate::metrics::{Instruments, Reason};
+use crate::metrics::Instruments;
 use crate::pace::Backoff;
 use crate::progress::{Progress, Step};
 use crate::registration::Registrations;

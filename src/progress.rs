@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use dbtask_clouds::api::{Page, Query};
 use dbtask_clouds::model::Task;
+use dbtask_clouds::reason::Reason;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
 use crate::caller::{Caller, FetchError};
-use crate::metrics::Reason;
 use crate::tenant::Tenant;
 
 /// What has happened in a poll that goes on.

@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
 
+use dbtask_clouds::reason::Reason;
 use tokio::time::Instant;
 
 use crate::caller::FetchError;
-use crate::metrics::Reason;
 use crate::trouble::{Notice, Trouble};
 
 /// What has to be asked again, by what names it.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use dbtask_clouds::api::{Filter, Page, Query, Scope, Subject, TaskRef, Unreadable};
 use dbtask_clouds::model::{Origin, Resource, Task, Timestamp};
 use dbtask_clouds::paging::Pages;
+use dbtask_clouds::reason::Reason;
 use dbtask_clouds::refusal::{Refusal, RefusalKind};
 use tokio::time::Instant;
 
@@ -18,7 +19,6 @@ use crate::caller::{Caller, FetchError};
 use crate::coverage::{Coverage, Covers, Span};
 use crate::discovery::Discovery;
 use crate::ledger;
-use crate::metrics::Reason;
 use crate::pace::Backoff;
 use crate::progress::Progress;
 use crate::retries::{Away, Pauses, Retries};

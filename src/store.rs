@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dbtask_clouds::model::{Task, TaskState, Timestamp};
+use dbtask_clouds::reason::Reason;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::budget::Left;
-use crate::metrics::Reason;
 use crate::tally::Tally;
 
 /// What names a source to people and to Prometheus; fixed while the source exists.

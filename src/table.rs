@@ -213,11 +213,11 @@ fn aligned<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String 
 #[cfg(test)]
 mod tests {
     use dbtask_clouds::model::{Resource, Task, TaskError, TaskState, Timestamp};
+    use dbtask_clouds::reason::Reason;
 
     use super::*;
     use crate::check::Verdict;
     use crate::environment::Environment;
-    use crate::metrics::Reason;
     use crate::store::{FailingResource, SourceInfo};
 
     fn snapshot(tasks: Vec<Task>) -> Snapshot {

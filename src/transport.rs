@@ -1,10 +1,7 @@
-//! `Transport`: the crate's only trait, and the network behind it.
+//! `Network`: the transport behind which the vendors are.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::future::Future;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +10,8 @@ use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
-use dbtask_clouds::redaction::{Redactor, Secrets};
+use dbtask_clouds::redaction::Secrets;
+use dbtask_clouds::transport::{MAX_BODY_BYTES, Sending, Transport, TransportError};
 use http::uri::Authority;
 use http::{Request, Response};
 use secrecy::{ExposeSecret, SecretString};
@@ -21,70 +19,8 @@ use tokio::time::{Instant, timeout};
 
 use crate::environment::Environment;
 use crate::files::{FileContent, FileVersion, version};
-use crate::metrics::Reason;
 use crate::proxy::EnvironmentProxies;
 use crate::reading::read_apart;
-
-/// Sends one request and waits for the whole answer. Implemented by the network and by the
-/// simulated cloud.
-pub trait Transport: fmt::Debug + Send + Sync {
-    /// The answer to `request`, whatever its status; redirects are answers. The URI is absolute.
-    fn send(&self, request: Request<Bytes>) -> Sending<'_>;
-
-    /// The same over a connection that nothing was sent on before.
-    fn send_anew(&self, request: Request<Bytes>) -> Sending<'_> {
-        self.send(request)
-    }
-
-    /// What it sends beside a request and nobody else may see: the password for a proxy.
-    fn secrets(&self) -> Secrets {
-        Secrets::default()
-    }
-}
-
-/// A request under way.
-pub type Sending<'a> =
-    Pin<Box<dyn Future<Output = Result<Response<Bytes>, TransportError>> + Send + 'a>>;
-
-/// Why there is no answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TransportError {
-    /// Connecting or answering took too long.
-    #[error("no answer in time")]
-    Timeout,
-    /// The connection could not be made, or broke before the answer's head.
-    #[error("{0}")]
-    Network(String),
-    /// A connection that may have been kept from an earlier request broke before the answer's head,
-    /// or stayed silent. [`Transport::send_anew`] may go better.
-    #[error("{0}")]
-    Stale(String),
-    /// The body ended early, or went on for too long.
-    #[error("{0}")]
-    Body(String),
-}
-
-impl TransportError {
-    /// Takes out what we have sent and nobody else may see.
-    pub fn redact(&mut self, redactor: &Redactor) {
-        match self {
-            Self::Timeout => {}
-            Self::Network(text) | Self::Body(text) | Self::Stale(text) => redactor.redact(text),
-        }
-    }
-
-    /// The `reason` label.
-    pub fn reason(&self) -> Reason {
-        match self {
-            Self::Timeout => Reason::Timeout,
-            Self::Network(_) | Self::Stale(_) => Reason::Network,
-            Self::Body(_) => Reason::Decode,
-        }
-    }
-}
-
-/// The largest answer that is read, in bytes. The vendors' largest pages hold well under 1 MiB.
-pub const MAX_BODY_BYTES: usize = 8 << 20;
 
 /// How long a connection is kept without use. Alibaba's front ends drop it after about 10 s, Tencent's
 /// after a minute. Within a poll the next call comes sooner.

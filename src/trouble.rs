@@ -7,9 +7,8 @@
 
 use std::time::Duration;
 
+use dbtask_clouds::reason::Reason;
 use tokio::time::Instant;
-
-use crate::metrics::Reason;
 
 /// How long polls must go well before trouble that has come back is over.
 const CALM: Duration = Duration::from_mins(15);

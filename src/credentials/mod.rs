@@ -29,6 +29,8 @@ use std::time::Duration;
 
 use dbtask_clouds::cloud::{Cloud, Credentials};
 use dbtask_clouds::model::Timestamp;
+use dbtask_clouds::reason::Reason;
+use dbtask_clouds::transport::Transport;
 use secrecy::{ExposeSecret as _, SecretString};
 
 pub use self::configured::{Configured, Origin, Secret, read_file};
@@ -39,8 +41,6 @@ use self::session::{Found, Recipe, Sessions};
 pub use self::sts::{DURATION_SECONDS, SESSION_NAME, TokenServices};
 use crate::environment::Environment;
 use crate::guard::{Guarded, Guards};
-use crate::metrics::Reason;
-use crate::transport::Transport;
 use crate::vendor_clock::VendorClock;
 
 /// What each vendor calls the parts of its credentials, which is what the configuration calls

@@ -11,9 +11,11 @@ use bytes::Bytes;
 use dbtask_clouds::cloud::{AccessKeys, Cloud, Credentials};
 use dbtask_clouds::document::{document, text};
 use dbtask_clouds::model::Timestamp;
+use dbtask_clouds::reason::Reason;
 use dbtask_clouds::redaction::{Redactor, Secrets};
 use dbtask_clouds::refusal::{Refusal, RefusalKind};
 use dbtask_clouds::signing::SigningError;
+use dbtask_clouds::transport::{Transport, TransportError};
 use http::{HeaderValue, Method, Request, Response};
 use secrecy::SecretString;
 use serde_json::Value;
@@ -26,8 +28,7 @@ use super::role::Assumed;
 use super::user::User;
 use super::{Outside, configured, well_formed};
 use crate::guard::{Guarded, Turn};
-use crate::metrics::Reason;
-use crate::transport::{Transport, TransportError, Witness};
+use crate::transport::Witness;
 
 /// A session is renewed so long before its end, or a quarter of its life before, if that is less.
 const MARGIN: Duration = Duration::from_mins(15);

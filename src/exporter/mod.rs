@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwapOption;
+use dbtask_clouds::transport::Transport;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -47,7 +48,7 @@ use crate::source::{Learned, Source};
 use crate::store::{Snapshot, SourceInfo};
 use crate::tally::Tally;
 use crate::tasks_file::TasksFile;
-use crate::transport::{Network, NetworkOptions, Transport};
+use crate::transport::{Network, NetworkOptions};
 use crate::vendor_clock::VendorClock;
 use crate::watchlist::Watchlist;
 
@@ -530,9 +531,10 @@ fn network_options(config: &SourceConfig) -> NetworkOptions {
 mod tests {
     use std::fmt::Write as _;
 
+    use dbtask_clouds::transport::Sending;
+
     use super::*;
     use crate::environment::Environment;
-    use crate::transport::Sending;
 
     #[derive(Debug)]
     struct Nobody;

@@ -23,9 +23,10 @@ use std::fmt::Write as _;
 
 pub use body::{Encoding, ScrapeBody};
 use dbtask_clouds::model::{Step, Task, TaskState};
+use dbtask_clouds::reason::Reason;
 pub use durations::Amount;
 pub use exposition::{Exposition, Metrics, PUBLISH_INTERVAL, Scrape};
-pub use instruments::{FIELDS, Instruments, OUTCOMES, Reason};
+pub use instruments::{FIELDS, Instruments, OUTCOMES};
 pub use publisher::publish;
 pub use text::{Format, MAX_LABEL_BYTES, Value};
 

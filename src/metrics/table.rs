@@ -16,10 +16,11 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use dbtask_clouds::model::{Step, TaskState};
+use dbtask_clouds::reason::Reason;
 
 use super::lines::{Lines, Name, Span};
 use super::text::{self, MAX_LABEL_BYTES, Value, cut};
-use super::{FAMILIES, Family, Reason, Samples};
+use super::{FAMILIES, Family, Samples};
 use crate::store::{Snapshot, Tracked};
 
 /// How much text is rendered, and sent, at once.

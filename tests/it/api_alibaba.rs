@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dbtask_clouds::api::{
-    Page, Query, Scope, Subject, Target, TaskApi, TaskRef, Unreadable, World,
-};
+use dbtask_clouds::api::{Page, Query, Scope, Subject, Target, TaskApi, TaskRef, Unreadable};
 use dbtask_clouds::catalog;
 use dbtask_clouds::catalog::APIS;
 use dbtask_clouds::cloud::Cloud;
 use dbtask_clouds::document::{DecodeError, Format};
 use dbtask_clouds::model::{Ratio, Resource, Step, Task, TaskError, TaskState, Timestamp};
+use dbtask_simulator::World;
 use http::{Request, Response};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -767,7 +766,7 @@ fn said(api: &TaskApi, world: &World<'_>, action: &str, parameters: &str) -> Str
         .header("accept", "application/json")
         .body(Bytes::new())
         .unwrap();
-    let Some(response) = (api.answer)(&request, world) else {
+    let Some(response) = world.answer(api, &request) else {
         return "nothing".to_owned();
     };
     let body: Value = serde_json::from_slice(response.body()).unwrap();
@@ -942,7 +941,7 @@ fn the_simulated_cloud_writes_json_or_xml() {
             .header("accept", accept)
             .body(Bytes::new())
             .unwrap();
-        let response = (adb().answer)(&request, &world).unwrap();
+        let response = world.answer(adb(), &request).unwrap();
         assert_eq!(response.headers()["content-type"], kind);
         assert_eq!(response.body(), body);
     }
@@ -956,7 +955,7 @@ fn poll(api: &TaskApi, world: &World<'_>, scope: &Scope<'_>) -> (Vec<Task>, usiz
         while !queries.is_empty() {
             let query = queries.remove(0);
             let request = (api.request)(world.target, &query);
-            let response = (api.answer)(&request, world).unwrap();
+            let response = world.answer(api, &request).unwrap();
             assert_eq!(response.status(), 200, "{query:?}");
             let page = (api.decode)(world.target, &query, &response).unwrap();
             assert_eq!(page.unreadable, Unreadable::default());
@@ -1285,13 +1284,13 @@ proptest! {
                 })),
             ) {
                 let mut request = (api.request)(&target, &query);
-                let response = (api.answer)(&request, &world).unwrap();
+                let response = &world.answer(api, &request).unwrap();
                 if response.status() == 200 {
-                    prop_assert!((api.decode)(&target, &query, &response).is_ok());
+                    prop_assert!((api.decode)(&target, &query, response).is_ok());
                 }
                 let uri = format!("https://x.example/?{}", parameters.join("&"));
                 *request.uri_mut() = uri.parse().unwrap();
-                prop_assert!((api.answer)(&request, &world).is_some());
+                prop_assert!(&world.answer(api, &request).is_some());
             }
         }
     }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dbtask_clouds::api::{Filter, Query, Scope, Subject, Target, TaskApi, TaskRef, World};
+use dbtask_clouds::api::{Filter, Query, Scope, Subject, Target, TaskApi, TaskRef};
 use dbtask_clouds::catalog;
 use dbtask_clouds::huawei::signature::get;
 use dbtask_clouds::model::{Ratio, Resource, Task, TaskError, TaskState, Timestamp};
+use dbtask_simulator::World;
 use http::{Request, Response};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -403,11 +404,11 @@ fn requests_for_another_api_are_left_to_it() {
     let world = World { now: now(), target: &target, resources: &[], tasks: &[] };
     for path in ["/", "/v3", "/v3/projects/x", "/v3/{}/scheduled-jobs", "/v2/{}/jobs"] {
         let request = request(&path.replace("{}", PROJECT), &[]);
-        assert!((dds().answer)(&request, &world).is_none(), "{path}");
+        assert!(world.answer(dds(), &request).is_none(), "{path}");
     }
     let mut post = request(&format!("/v3/{PROJECT}/jobs"), &[]);
     *post.method_mut() = http::Method::POST;
-    assert!((dds().answer)(&post, &world).is_none());
+    assert!(world.answer(dds(), &post).is_none());
 }
 
 #[test]
@@ -454,11 +455,11 @@ proptest! {
         let world = World { now, target: &target, resources: &resources, tasks: &tasks };
         for operation in dds().operations {
             let query = Query { page, ..Query::new(operation, subject.clone()) };
-            let response = (dds().answer)(&(dds().request)(&target, &query), &world).unwrap();
+            let response = world.answer(dds(), &(dds().request)(&target, &query)).unwrap();
             let _ = (dds().decode)(&target, &query, &response);
         }
         let parameters: Vec<(&str, &str)> = names.iter().map(|&name| (name, &*text)).collect();
-        (dds().answer)(&request(&path.replace("{}", PROJECT), &parameters), &world).unwrap();
+        world.answer(dds(), &request(&path.replace("{}", PROJECT), &parameters)).unwrap();
         let scope = Scope { now, since: now, resources: &resources, tags: &[] };
         for query in (dds().list)(&scope) {
             (dds().request)(&target, &query);

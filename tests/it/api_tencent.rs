@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dbtask_clouds::api::{
-    Filter, Page, Query, Scope, Subject, Target, TaskApi, TaskRef, Unreadable, World,
+    Filter, Page, Query, Scope, Subject, Target, TaskApi, TaskRef, Unreadable,
 };
 use dbtask_clouds::catalog;
 use dbtask_clouds::model::{Ratio, Resource, Task, TaskError, TaskState, Timestamp};
 use dbtask_clouds::tencent::signature::call;
+use dbtask_simulator::World;
 use http::Response;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -662,14 +663,14 @@ fn requests_for_another_api_are_left_to_it() {
     let target = guangzhou(cdb());
     let world = world(&target, &[], &[]);
     let ours = request(cdb(), "DescribeTasks", &json!({}));
-    assert!((cdb().answer)(&ours, &world).is_some());
-    assert!((redis().answer)(&ours, &world).is_none());
-    assert!((cdb().answer)(&request(cdb(), "DescribeNothing", &json!({})), &world).is_none());
-    assert!((redis().answer)(&request(redis(), "DescribeTasks", &json!({})), &world).is_none());
+    assert!(world.answer(cdb(), &ours).is_some());
+    assert!(world.answer(redis(), &ours).is_none());
+    assert!(world.answer(cdb(), &request(cdb(), "DescribeNothing", &json!({}))).is_none());
+    assert!(world.answer(redis(), &request(redis(), "DescribeTasks", &json!({}))).is_none());
     let (mut head, body) = ours.into_parts();
     head.method = http::Method::GET;
     let get = http::Request::from_parts(head, body);
-    assert!((cdb().answer)(&get, &world).is_none());
+    assert!(world.answer(cdb(), &get).is_none());
 }
 
 const PARAMETERS: [&str; 14] = [
@@ -734,14 +735,14 @@ proptest! {
         let world = World { now, target: &target, resources: &resources, tasks: &tasks };
         for operation in api.operations {
             let query = Query { page, ..Query::new(operation, subject.clone()) };
-            let response = (api.answer)(&(api.request)(&target, &query), &world).unwrap();
+            let response = world.answer(api, &(api.request)(&target, &query)).unwrap();
             let _ = (api.decode)(&target, &query, &response);
         }
         for action in [
             "DescribeTasks", "DescribeDBInstances",
             "DescribeTaskList", "DescribeTaskInfo", "DescribeInstances",
         ] {
-            let _ = (api.answer)(&request(api, action, &parameters), &world);
+            let _ = world.answer(api, &request(api, action, &parameters));
         }
         let scope = Scope { now, since: now, resources: &resources, tags: &[] };
         for query in (api.list)(&scope) {

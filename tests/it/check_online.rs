@@ -8,7 +8,7 @@ use std::time::Duration;
 use dbtask_clouds::cloud::Credentials;
 use dbtask_exporter::check::{self, Finding, Verdict};
 use dbtask_exporter::clock::Clock;
-use dbtask_exporter::simulator::{Scenario, SimulatedCloud};
+use dbtask_simulator::{Scenario, SimulatedCloud};
 use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 use tokio::process::Command;
@@ -33,7 +33,7 @@ async fn checked(
     adjust: impl FnOnce(String) -> String,
 ) -> (Report, Arc<SimulatedCloud>) {
     let scenario = Scenario::parse(&format!("sources:\n{sources}")).unwrap();
-    let cloud = Arc::new(SimulatedCloud::new(&scenario, Clock::System).unwrap());
+    let cloud = Arc::new(SimulatedCloud::new(&scenario, || Clock::System.now()).unwrap());
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let text = cloud.configuration(&format!("http://{}", listener.local_addr().unwrap()));
     let stop = CancellationToken::new();

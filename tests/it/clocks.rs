@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use dbtask_exporter::config::Config;
-use dbtask_exporter::simulator::{Fault, FaultKind, Offset};
+use dbtask_simulator::{Fault, FaultKind, Offset};
 use http::HeaderValue;
 
 use crate::support::{Lab, Log, place, with_keys};

@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dbtask_clouds::transport::{Transport as _, TransportError};
 use dbtask_exporter::clock::Clock;
 use dbtask_exporter::config::Config;
 use dbtask_exporter::credentials::Provider;
 use dbtask_exporter::environment::Environment;
 use dbtask_exporter::exporter::Exporter;
 use dbtask_exporter::server::{Lifecycle, Web};
-use dbtask_exporter::simulator::{Scenario, SimulatedCloud};
-use dbtask_exporter::transport::{Network, NetworkOptions, Transport as _, TransportError};
+use dbtask_exporter::transport::{Network, NetworkOptions};
+use dbtask_simulator::{Scenario, SimulatedCloud};
 use http::Request;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -114,7 +115,7 @@ async fn pass_on(mut client: TcpStream, to: SocketAddr, way: Way, let_go: Arc<At
 /// A simulated cloud that listens.
 async fn cloud(scenario: &str) -> (Arc<SimulatedCloud>, SocketAddr, JoinSet<()>) {
     let scenario = Scenario::parse(scenario).unwrap();
-    let cloud = Arc::new(SimulatedCloud::new(&scenario, Clock::System).unwrap());
+    let cloud = Arc::new(SimulatedCloud::new(&scenario, || Clock::System.now()).unwrap());
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut running = JoinSet::new();

@@ -9,7 +9,7 @@ use dbtask_clouds::api::{Page, Query, Subject, Target, TaskApi};
 use dbtask_clouds::catalog;
 use dbtask_clouds::document::DecodeError;
 use dbtask_exporter::config::Config;
-use dbtask_exporter::simulator::{Fault, FaultKind, Offset};
+use dbtask_simulator::{Fault, FaultKind, Offset};
 use http::{Request, Response};
 
 use crate::support::{Lab, Log, one_task, place};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dbtask_exporter::clock::Clock;
 use dbtask_exporter::listen::allow_more_files;
-use dbtask_exporter::simulator::{Scenario, SimulatedCloud};
+use dbtask_simulator::{Scenario, SimulatedCloud};
 use futures_util::stream::{self, StreamExt as _};
 use http::Request;
 use http_body_util::Empty;
@@ -89,7 +89,7 @@ impl Besieged {
             }
         }
         let scenario = Scenario::parse(&scenario).unwrap();
-        let cloud = Arc::new(SimulatedCloud::new(&scenario, Clock::System).unwrap());
+        let cloud = Arc::new(SimulatedCloud::new(&scenario, || Clock::System.now()).unwrap());
         let clouds = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", clouds.local_addr().unwrap());
         std::fs::write(path("config.yml"), cloud.configuration(&endpoint)).unwrap();

@@ -1,6 +1,6 @@
 //! Clusters and instances that come and go.
 
-use dbtask_exporter::simulator::{Fault, FaultKind};
+use dbtask_simulator::{Fault, FaultKind};
 
 use crate::support::{Lab, Log};
 

@@ -9,8 +9,8 @@ use dbtask_clouds::model::{TaskState, Timestamp};
 use dbtask_exporter::book::{Book, Keeping};
 use dbtask_exporter::clock::Clock;
 use dbtask_exporter::ledger::{Clocks, Ledger};
-use dbtask_exporter::simulator::{Scenario, SimulatedCloud};
 use dbtask_exporter::source::Fetched;
+use dbtask_simulator::{Scenario, SimulatedCloud};
 use tokio::time::Instant;
 
 /// A name, and the phases: the share of the life, and what is done in it.
@@ -130,7 +130,8 @@ async fn watch() -> BTreeMap<String, Vec<Sighting>> {
         tasks: 500,
     };
     let clock = Clock::starting_at(Timestamp::from_second(1_790_000_000).unwrap());
-    let cloud = SimulatedCloud::new(&Scenario::parse(&scenario()).unwrap(), clock).unwrap();
+    let cloud =
+        SimulatedCloud::new(&Scenario::parse(&scenario()).unwrap(), move || clock.now()).unwrap();
     let start = clock.now();
     let clocks = || Clocks { now: clock.now(), offset: Some(0), instant: Instant::now() };
     let (mut ledger, mut book) = (Ledger::new(clocks()), Book::default());

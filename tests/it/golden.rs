@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dbtask_clouds::api::{Page, Query, Scope, Target, TaskApi, World};
+use dbtask_clouds::api::{Page, Query, Scope, Target, TaskApi};
 use dbtask_clouds::document::{DecodeError, Format};
 use dbtask_clouds::model::{Resource, Task, Timestamp};
+use dbtask_simulator::World;
 use http::{Request, Response};
 use serde_json::Value;
 
@@ -172,7 +173,7 @@ pub(crate) fn ask(api: &TaskApi, world: &World<'_>, queries: Vec<Query>) -> (Vec
         requests += 1;
         assert!(requests < 1000, "paging never ends");
         let request = (api.request)(world.target, &query);
-        let response = (api.answer)(&request, world).expect("the request is for this API");
+        let response = world.answer(api, &request).expect("the request is for this API");
         let page = (api.decode)(world.target, &query, &response)
             .unwrap_or_else(|error| panic!("{error}: {:?}", response.body()));
         assert_eq!(page.unreadable, dbtask_clouds::api::Unreadable::default());
@@ -193,7 +194,7 @@ pub(crate) fn check_round_trip(api: &TaskApi, world: &World<'_>, scope: &Scope<'
 
 /// The answer to a request as JSON, with its status.
 pub(crate) fn answer(api: &TaskApi, request: &Request<Bytes>, world: &World<'_>) -> (u16, Value) {
-    let response = (api.answer)(request, world).expect("the request is for this API");
+    let response = world.answer(api, request).expect("the request is for this API");
     assert_eq!(response.headers()["content-type"], "application/json");
     (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap())
 }

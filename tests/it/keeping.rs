@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dbtask_clouds::catalog::APIS;
 use dbtask_exporter::config::Config;
-use dbtask_exporter::simulator::{Fault, FaultKind};
+use dbtask_simulator::{Fault, FaultKind};
 use http::Response;
 
 use crate::support::{Lab, Log, one_task};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dbtask_exporter::clock::Clock;
-use dbtask_exporter::simulator::{Scenario, SimulatedCloud};
+use dbtask_simulator::{Scenario, SimulatedCloud};
 use fastrand::Rng;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -93,7 +93,7 @@ fn scenario(until: Option<u64>) -> Scenario {
 }
 
 fn clouds(until: Option<u64>) -> Arc<SimulatedCloud> {
-    Arc::new(SimulatedCloud::new(&scenario(until), Clock::System).unwrap())
+    Arc::new(SimulatedCloud::new(&scenario(until), || Clock::System.now()).unwrap())
 }
 
 fn from_environment(name: &str, default: u64) -> u64 {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dbtask_exporter::log::Format;
-use dbtask_exporter::simulator::{Fault, FaultKind};
+use dbtask_simulator::{Fault, FaultKind};
 use serde_json::Value;
 
 use crate::support::{Lab, Log, one_task};

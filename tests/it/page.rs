@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dbtask_clouds::model::{Resource, Step, TaskError, TaskState};
+use dbtask_clouds::reason::Reason;
 use dbtask_exporter::budget::Left;
-use dbtask_exporter::metrics::Reason;
 use dbtask_exporter::store::{FailingResource, Snapshot, SourceInfo};
 use tokio::time::Instant;
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use dbtask_exporter::simulator::{Fault, FaultKind};
+use dbtask_simulator::{Fault, FaultKind};
 
 use crate::support::{Lab, one_task, place, value_in};
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use dbtask_exporter::clock::Clock;
-use dbtask_exporter::simulator::{Scenario, SimulatedCloud};
+use dbtask_simulator::{Scenario, SimulatedCloud};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
@@ -44,7 +44,7 @@ impl Network {
         let scenario = "sources: [{name: one, api: tencent_cdb, region: ap-guangzhou, \
                         resources: [{id: cdb-1}]}]";
         let scenario = Scenario::parse(scenario).unwrap();
-        let cloud = Arc::new(SimulatedCloud::new(&scenario, Clock::System).unwrap());
+        let cloud = Arc::new(SimulatedCloud::new(&scenario, || Clock::System.now()).unwrap());
         let text = cloud.configuration("http://127.0.0.1:1");
         let (_, keys) = text.split_once("credentials:\n").unwrap();
         let keys = keys.split("sources:").next().unwrap().to_owned();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dbtask_exporter::config::Config;
-use dbtask_exporter::simulator::{Fault, FaultKind};
+use dbtask_simulator::{Fault, FaultKind};
 use http::{Request, Response, StatusCode};
 use tokio::time::Instant;
 

@@ -11,6 +11,7 @@ use dbtask_clouds::refusal::RefusalKind::{
     Unauthenticated,
 };
 use dbtask_clouds::refusal::{Refusal, RefusalKind};
+use dbtask_simulator::Gateway as _;
 use http::{HeaderName, HeaderValue, Response};
 use proptest::prelude::*;
 use serde_json::json;

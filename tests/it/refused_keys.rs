@@ -14,7 +14,7 @@ use dbtask_exporter::clock::Clock;
 use dbtask_exporter::config::Config;
 use dbtask_exporter::credentials::Provider;
 use dbtask_exporter::environment::Environment;
-use dbtask_exporter::simulator::{Fault, FaultKind, Scenario, SimulatedCloud};
+use dbtask_simulator::{Fault, FaultKind, Scenario, SimulatedCloud};
 use http::{Request, Response};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
@@ -39,7 +39,8 @@ fn sources(api: &str, count: usize) -> String {
 /// Id and secret of the key that the cloud knows a source's account by.
 fn right_key(scenario: &str, source: &str) -> (String, String) {
     let clock = Clock::starting_at(Timestamp::from_second(1_790_000_000).unwrap());
-    let cloud = SimulatedCloud::new(&Scenario::parse(scenario).unwrap(), clock).unwrap();
+    let cloud =
+        SimulatedCloud::new(&Scenario::parse(scenario).unwrap(), move || clock.now()).unwrap();
     let Some(Credentials::Keys(keys)) = cloud.credentials(source) else { panic!("no keys") };
     (keys.access_key_id, keys.secret_access_key.expose_secret().to_owned())
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use dbtask_exporter::clock::Clock;
 use dbtask_exporter::config::Config;
 use dbtask_exporter::environment::Environment;
-use dbtask_exporter::simulator::{FaultKind, Scenario, SimulatedCloud};
+use dbtask_simulator::{FaultKind, Scenario, SimulatedCloud};
 use http::{Request, Response};
 use tokio::net::TcpListener;
 use tokio::process::Command;
@@ -404,7 +404,7 @@ impl Drop for World {
 impl World {
     async fn new() -> Self {
         let scenario = Scenario::parse(TWO).unwrap();
-        let cloud = Arc::new(SimulatedCloud::new(&scenario, Clock::System).unwrap());
+        let cloud = Arc::new(SimulatedCloud::new(&scenario, || Clock::System.now()).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let both = cloud.configuration(&format!("http://{}", listener.local_addr().unwrap()));
         let shutdown = CancellationToken::new();

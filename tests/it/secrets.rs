@@ -17,7 +17,7 @@ use base64::engine::general_purpose::STANDARD;
 use dbtask_exporter::clock::Clock;
 use dbtask_exporter::config::Config;
 use dbtask_exporter::environment::Environment;
-use dbtask_exporter::simulator::{FaultKind, Scenario, SimulatedCloud};
+use dbtask_simulator::{FaultKind, Scenario, SimulatedCloud};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
@@ -221,7 +221,8 @@ fn furnish(folder: &Path, config: &str) -> String {
 
 #[tokio::test]
 async fn no_secret_is_in_anything_that_is_logged_or_served_whatever_goes_wrong() {
-    let cloud = SimulatedCloud::new(&Scenario::parse(&scenario()).unwrap(), Clock::System).unwrap();
+    let cloud = SimulatedCloud::new(&Scenario::parse(&scenario()).unwrap(), || Clock::System.now())
+        .unwrap();
     let cloud = Arc::new(cloud);
     let shutdown = CancellationToken::new();
     let listen = async || TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use dbtask_clouds::reason::Reason;
 use dbtask_exporter::budget::Left;
 use dbtask_exporter::clock::Clock;
 use dbtask_exporter::counts::Counts;
-use dbtask_exporter::metrics::{Exposition, Instruments, Metrics, Reason};
+use dbtask_exporter::metrics::{Exposition, Instruments, Metrics};
 use dbtask_exporter::server::{App, Lifecycle, MAX_CONNECTIONS, Registering, Web, serve};
 use dbtask_exporter::store::{FailingResource, Snapshot, Store};
 use serde_json::{Value, json};

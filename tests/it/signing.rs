@@ -8,6 +8,7 @@ use dbtask_clouds::huawei::signature as huawei;
 use dbtask_clouds::model::Timestamp;
 use dbtask_clouds::signing::{Signing, SigningError, Steps};
 use dbtask_clouds::tencent::signature as tencent;
+use dbtask_simulator::Gateway as _;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;

@@ -8,14 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use dbtask_clouds::api::{Query, Scope, Target, TaskApi, TaskRef};
 use dbtask_clouds::catalog;
-use dbtask_clouds::cloud::{AccessKeys, Credentials};
+use dbtask_clouds::cloud::{AccessKeys, Cloud, Credentials};
 use dbtask_clouds::model::{Resource, Task, TaskState, Timestamp};
 use dbtask_clouds::refusal::{Refusal, RefusalKind};
 use dbtask_clouds::signing::Signing;
 use dbtask_clouds::tencent::signature as tencent;
+use dbtask_clouds::transport::{Transport, TransportError};
 use dbtask_exporter::clock::Clock;
-use dbtask_exporter::simulator::{Fault, FaultKind, Scenario, SimulatedCloud};
-use dbtask_exporter::transport::{Transport, TransportError};
+use dbtask_simulator::{Fault, FaultKind, Scenario, SimulatedCloud};
 use http::{Request, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,7 +24,8 @@ use tokio_util::sync::CancellationToken;
 
 fn cloud(scenario: &Scenario) -> SimulatedCloud {
     let epoch = Timestamp::from_second(1_772_000_000).unwrap();
-    SimulatedCloud::new(scenario, Clock::starting_at(epoch)).unwrap()
+    let clock = Clock::starting_at(epoch);
+    SimulatedCloud::new(scenario, move || clock.now()).unwrap()
 }
 
 /// A cloud of one source called `mysql` with one task, whose life is given.
@@ -461,6 +462,45 @@ async fn only_the_right_key_opens() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_vendor_refuses_what_it_does_not_know_in_its_own_words() {
+    let (scenario, cloud, names) = three();
+    for name in names {
+        let client = Client::new(&scenario, &cloud, name);
+        let mut request = (client.api.request)(&client.target, &client.first());
+        let (service, now) = (client.api.service, client.now);
+        match client.api.cloud {
+            Cloud::Alibaba => {
+                request.headers_mut().insert("x-acs-action", "DescribeNothing".parse().unwrap());
+            }
+            Cloud::Tencent => {
+                request.headers_mut().insert("x-tc-action", "DescribeNothing".parse().unwrap());
+            }
+            Cloud::Huawei => {
+                let uri = request.uri().to_string().replace("/jobs", "/nothing");
+                *request.uri_mut() = uri.parse().unwrap();
+            }
+        }
+        let credentials = &client.credentials;
+        let signing = Signing { service, credentials, now, nonce: "unknown-action" };
+        client.api.cloud.sign(&mut request, &signing).unwrap();
+        let response = cloud.send(request).await.unwrap();
+        let refusal = client.api.cloud.refusal(&response).unwrap();
+        assert_eq!(refusal.kind, RefusalKind::NoSuchOperation, "{name}: {refusal}");
+    }
+    // Neither signed nor named, but by whom it is meant to be read is plain.
+    for (cloud_of, header, code) in [
+        (Cloud::Alibaba, "x-acs-version", "IncompleteSignature"),
+        (Cloud::Tencent, "x-tc-version", "AuthFailure.InvalidAuthorization"),
+        (Cloud::Huawei, "x-sdk-date", "APIGW.0301"),
+    ] {
+        let request =
+            Request::post("http://localhost/").header(header, "x").body(Bytes::new()).unwrap();
+        let refusal = cloud_of.refusal(&cloud.send(request).await.unwrap()).unwrap();
+        assert_eq!(refusal.code, code, "{refusal}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn temporary_keys_need_their_token() {
     let text = format!(
         "accounts: [{{name: we, security_token: good}}]\n{}",
@@ -805,7 +845,7 @@ async fn sources_of_one_account_do_not_mix() {
 #[tokio::test]
 async fn the_same_answers_come_over_http() {
     let scenario = Scenario::parse(THREE).unwrap();
-    let cloud = Arc::new(SimulatedCloud::new(&scenario, Clock::System).unwrap());
+    let cloud = Arc::new(SimulatedCloud::new(&scenario, || Clock::System.now()).unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();

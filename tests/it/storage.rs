@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dbtask_exporter::clock::Clock;
-use dbtask_exporter::simulator::{Scenario, SimulatedCloud};
+use dbtask_simulator::{Scenario, SimulatedCloud};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
@@ -98,7 +98,7 @@ impl World {
               resources: [{{id: cdb-1}}], tasks: [{tasks}]}}]"
         );
         let scenario = Scenario::parse(&text).unwrap();
-        let cloud = Arc::new(SimulatedCloud::new(&scenario, Clock::System).unwrap());
+        let cloud = Arc::new(SimulatedCloud::new(&scenario, || Clock::System.now()).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let text = cloud.configuration(&format!("http://{}", listener.local_addr().unwrap()));
         let folder = tempfile::tempdir().unwrap();

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dbtask_clouds::cloud::Credentials;
 use dbtask_clouds::model::Timestamp;
+use dbtask_clouds::transport::{Sending, Transport, TransportError};
 use dbtask_exporter::clock::Clock;
 use dbtask_exporter::config::{Config, SourceConfig};
 use dbtask_exporter::credentials::{CredentialsError, Outside, Provider};
@@ -21,10 +22,9 @@ use dbtask_exporter::log::{self, Level};
 use dbtask_exporter::metrics::{Encoding, Format, Metrics};
 use dbtask_exporter::registration::Registrations;
 use dbtask_exporter::server::{App, Lifecycle, Web};
-use dbtask_exporter::simulator::{Fault, FaultKind, Scenario, SimulatedCloud};
 use dbtask_exporter::store::{Snapshot, Tracked};
-use dbtask_exporter::transport::{Sending, Transport, TransportError};
 use dbtask_exporter::vendor_clock::VendorClock;
+use dbtask_simulator::{Fault, FaultKind, Scenario, SimulatedCloud};
 use http::{Request, Response};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -101,7 +101,7 @@ impl Lab {
     ) -> Self {
         let clock = Clock::starting_at(Timestamp::from_second(1_790_000_000).unwrap());
         let scenario = Scenario::parse(scenario).unwrap();
-        let cloud = Arc::new(SimulatedCloud::new(&scenario, clock).unwrap());
+        let cloud = Arc::new(SimulatedCloud::new(&scenario, move || clock.now()).unwrap());
         let text = cloud.configuration("http://127.0.0.1:1");
         let mut config = Config::parse(&text, "simulated", &Environment::default()).unwrap();
         for source in &mut config.sources {
@@ -141,7 +141,7 @@ impl Lab {
     pub(crate) fn unstarted(scenario: &str) -> (Exporter, Arc<SimulatedCloud>) {
         let clock = Clock::starting_at(Timestamp::from_second(1_790_000_000).unwrap());
         let scenario = Scenario::parse(scenario).unwrap();
-        let cloud = Arc::new(SimulatedCloud::new(&scenario, clock).unwrap());
+        let cloud = Arc::new(SimulatedCloud::new(&scenario, move || clock.now()).unwrap());
         let text = cloud.configuration("http://127.0.0.1:1");
         let config = Config::parse(&text, "simulated", &Environment::default()).unwrap();
         let setting = Setting { clock, machine: Some(Arc::new(Nobody)), ..Setting::default() };
@@ -341,7 +341,8 @@ impl io::Write for Written {
 /// The sources for a scenario, with further keys in the only entry of `credentials`.
 pub(crate) fn with_keys(scenario: &str, keys: &str) -> Vec<SourceConfig> {
     let clock = Clock::starting_at(Timestamp::from_second(1_790_000_000).unwrap());
-    let cloud = SimulatedCloud::new(&Scenario::parse(scenario).unwrap(), clock).unwrap();
+    let cloud =
+        SimulatedCloud::new(&Scenario::parse(scenario).unwrap(), move || clock.now()).unwrap();
     let text = cloud.configuration("http://127.0.0.1:1");
     let text = text.replacen("sources:", &format!("  {keys}\nsources:"), 1);
     Config::parse(&text, "simulated", &Environment::default()).unwrap().sources

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dbtask_exporter::config::Config;
 use dbtask_exporter::environment::Environment;
-use dbtask_exporter::simulator::FaultKind;
+use dbtask_simulator::FaultKind;
 use tempfile::TempDir;
 
 use crate::support::Lab;

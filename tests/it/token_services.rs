@@ -8,10 +8,10 @@ use bytes::Bytes;
 use dbtask_clouds::catalog;
 use dbtask_clouds::huawei::signature as huawei;
 use dbtask_clouds::model::Timestamp;
+use dbtask_clouds::transport::{Sending, Transport, TransportError};
 use dbtask_exporter::config::Config;
 use dbtask_exporter::credentials::CredentialsError;
 use dbtask_exporter::environment::Environment;
-use dbtask_exporter::transport::{Sending, Transport, TransportError};
 use http::Request;
 
 use crate::support::{Around, issued};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use dbtask_exporter::simulator::{Fault, FaultKind};
+use dbtask_simulator::{Fault, FaultKind};
 use http::{Request, Response, StatusCode};
 
 use crate::support::{Lab, one_task};

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use dbtask_clouds::transport::{Sending, Transport};
 use dbtask_exporter::clock::Clock;
 use dbtask_exporter::config::Config;
 use dbtask_exporter::environment::Environment;
 use dbtask_exporter::exporter::{Exporter as Assembled, Setting};
-use dbtask_exporter::simulator::{Scenario, SimulatedCloud};
-use dbtask_exporter::transport::{Sending, Transport};
+use dbtask_simulator::{Scenario, SimulatedCloud};
 use http::Request;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
@@ -45,7 +45,7 @@ impl World {
             - {name: one, api: tencent_cdb, region: ap-guangzhou, resources: [{id: cdb-1}]}\n\
             - {name: two, api: tencent_redis, region: ap-guangzhou, resources: [{id: crs-1}]}\n";
         let scenario = Scenario::parse(scenario).unwrap();
-        let cloud = Arc::new(SimulatedCloud::new(&scenario, Clock::System).unwrap());
+        let cloud = Arc::new(SimulatedCloud::new(&scenario, || Clock::System.now()).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let text = cloud.configuration(&format!("http://{address}"));

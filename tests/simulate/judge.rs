@@ -8,8 +8,8 @@ use dbtask_clouds::api::Scope;
 use dbtask_clouds::model::{Resource, TaskState, Timestamp};
 use dbtask_clouds::refusal::RefusalKind;
 use dbtask_exporter::journal::{Contents, Table};
-use dbtask_exporter::simulator::{FaultKind, Span};
 use dbtask_exporter::store::{Snapshot, Tracked};
+use dbtask_simulator::{FaultKind, Span};
 
 use crate::exposition::{self, Samples, escaped};
 use crate::truth::{self, Known, Life, Poll};

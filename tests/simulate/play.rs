@@ -12,6 +12,7 @@ use bytes::Bytes;
 use dbtask_clouds::cloud::{Cloud, Credentials};
 use dbtask_clouds::model::{Resource, Timestamp};
 use dbtask_clouds::refusal::RefusalKind;
+use dbtask_clouds::transport::{Sending, Transport, TransportError};
 use dbtask_exporter::clock::Clock;
 use dbtask_exporter::config::{Config, RegistrationConfig};
 use dbtask_exporter::credentials::{Configured, Origin, Provider, Secret};
@@ -22,8 +23,7 @@ use dbtask_exporter::metrics::{Encoding, Exposition, Format, Instruments, Metric
 use dbtask_exporter::registration::Kept;
 use dbtask_exporter::sabotage;
 use dbtask_exporter::server::{App, Lifecycle, Web};
-use dbtask_exporter::simulator::SimulatedCloud;
-use dbtask_exporter::transport::{Sending, Transport, TransportError};
+use dbtask_simulator::SimulatedCloud;
 use http::{HeaderMap, Request};
 use secrecy::ExposeSecret as _;
 use tokio::task::JoinHandle;
@@ -117,7 +117,8 @@ impl Stage {
         let epoch = Timestamp::from_second(1_790_000_000).expect("a good time");
         let start = Instant::now();
         let clock = Clock::starting_at(epoch);
-        let cloud = SimulatedCloud::new(&world.scenario(), clock).expect("a good scenario");
+        let cloud =
+            SimulatedCloud::new(&world.scenario(), move || clock.now()).expect("a good scenario");
         let text = cloud.configuration("http://127.0.0.1:1");
         let mut config =
             Config::parse(&text, "simulated", &Environment::default()).expect("a good file");
@@ -569,10 +570,7 @@ impl Stage {
         assert_eq!(judge.failures(), really, "the judge and the clouds tell of the same failures");
         judge.sum_up();
         for (handled, count) in self.cloud.requests() {
-            if dbtask_exporter::simulator::FaultKind::ALL
-                .iter()
-                .any(|it| it.as_str() == handled.outcome)
-            {
+            if dbtask_simulator::FaultKind::ALL.iter().any(|it| it.as_str() == handled.outcome) {
                 *judge.tally.faults.entry(handled.outcome).or_default() += count;
             }
         }

@@ -16,7 +16,7 @@
 //! - it ended within half a minute of the start, and the cloud's clock is another than ours.
 
 use dbtask_clouds::model::TaskState;
-use dbtask_exporter::simulator::{Fault, FaultKind, Phase, Span, TaskScript};
+use dbtask_simulator::{Fault, FaultKind, Phase, Span, TaskScript};
 
 use crate::world::{Event, HOUR, MINUTE, Watched, World, lasts};
 

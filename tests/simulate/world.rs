@@ -11,7 +11,7 @@ use dbtask_clouds::catalog::APIS;
 use dbtask_clouds::cloud::Cloud;
 use dbtask_clouds::document::Format;
 use dbtask_clouds::model::{Resource, TaskState};
-use dbtask_exporter::simulator::{
+use dbtask_simulator::{
     Account, Curve, End, Fault, FaultKind, Gone, Offset, Phase, ResourceScript, Run, Scenario,
     SourceScript, Span, Stay, TaskScript,
 };

@@ -55,9 +55,6 @@ pub struct TaskApi {
     pub request: fn(&Target, &Query) -> Request<Bytes>,
     /// What an answer to `query` says. Refusals have been dealt with before.
     pub decode: fn(&Target, &Query, &Response<Bytes>) -> Result<Page, DecodeError>,
-    /// What the vendor would answer to `request`; `None` if the request is for another API. Only
-    /// the simulated cloud calls it.
-    pub answer: fn(&Request<Bytes>, &World<'_>) -> Option<Response<Bytes>>,
 }
 
 /// One call that the vendor offers.
@@ -274,19 +271,6 @@ impl Unreadable {
         self.progress = self.progress.saturating_add(other.progress);
         self.task_id = self.task_id.saturating_add(other.task_id);
     }
-}
-
-/// What exists in a simulated region.
-#[derive(Clone, Copy, Debug)]
-pub struct World<'a> {
-    /// The time there.
-    pub now: Timestamp,
-    /// Where it is: region, project and the zone of its times are the vendor's to know.
-    pub target: &'a Target,
-    /// Clusters or instances.
-    pub resources: &'a [Arc<Resource>],
-    /// Tasks, newest first.
-    pub tasks: &'a [Task],
 }
 
 impl TaskApi {

@@ -191,7 +191,7 @@ fn is_empty(value: &Value) -> bool {
 }
 
 /// Null, the empty text, and the word `null`.
-pub(crate) fn is_nothing(value: &Value) -> bool {
+pub fn is_nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::String(text) => is_nothing_text(text),

@@ -15,6 +15,8 @@
 //! | [`cloud`] | `Cloud`, the vendors, and their credentials |
 //! | [`signing`] | Hashes, headers and query strings in the forms that signatures use |
 //! | [`refusal`] | A vendor's "no", and what kind of "no" it is |
+//! | [`reason`] | Why a request or a poll failed, as one word |
+//! | [`transport`] | `Transport`: how a request reaches a cloud, real or simulated |
 //! | [`endpoints`] | Where an API answers, by region |
 //! | [`ids`] | Which ids people may give |
 //! | [`paging`] | The pages of a list, and whether all of them have been read |
@@ -39,14 +41,15 @@ pub mod catalog;
 pub mod cloud;
 pub mod document;
 pub mod endpoints;
-mod gateway;
 pub mod huawei;
 pub mod ids;
 pub mod model;
 pub mod paging;
 pub mod policy;
+pub mod reason;
 pub mod redaction;
 pub mod refusal;
 pub mod signing;
 pub mod tencent;
+pub mod transport;
 pub mod wire;

@@ -1,29 +1,25 @@
 //! What Alibaba's APIs share: RPC requests, the list of clusters, and the simulated gateway.
 
-pub(crate) mod adb;
-pub(crate) mod polardb;
+pub mod adb;
+pub mod polardb;
 pub mod signature;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderValue, Request, Response, StatusCode};
-use serde_json::{Value, json};
+use http::header::ACCEPT;
+use http::{HeaderValue, Request};
+use serde_json::Value;
 
-use crate::api::{Query, Target, World};
+use crate::api::{Query, Target};
 use crate::document::Format;
-use crate::model::{Ratio, Resource};
-use crate::signing::query;
+use crate::model::Resource;
 use crate::wire;
 
 /// Rows a page: the most of the three sizes, 30, 50 and 100, that the vendor takes.
-pub(crate) const PAGE_SIZE: u32 = 100;
+pub const PAGE_SIZE: u32 = 100;
 
 /// An unsigned request, answered in the format of `target`. Only clusters that carry all of `tags`
 /// are meant.
-pub(crate) fn request(
+pub fn request(
     target: &Target,
     action: &str,
     version: &str,
@@ -50,152 +46,14 @@ pub(crate) fn request(
 }
 
 /// The parameters that every paged list takes.
-pub(crate) fn paging(query: &Query) -> [(&'static str, String); 2] {
+pub fn paging(query: &Query) -> [(&'static str, String); 2] {
     [("PageNumber", query.page.to_string()), ("PageSize", PAGE_SIZE.to_string())]
 }
 
 /// A row of `DescribeDBClusters` as a resource; `None` without an id.
-pub(crate) fn cluster(row: &Value) -> Option<Resource> {
+pub fn cluster(row: &Value) -> Option<Resource> {
     Some(Resource {
         id: wire::text(row, "DBClusterId")?.into(),
         name: wire::text(row, "DBClusterDescription").map(Into::into),
     })
-}
-
-// What follows is the vendor's side, for the simulated cloud.
-
-/// The decoded query of a request.
-pub(crate) type Parameters = BTreeMap<String, String>;
-
-/// The vendor's "no": HTTP status, code and message.
-#[derive(Debug)]
-pub(crate) struct Refused(pub StatusCode, pub &'static str, pub &'static str);
-
-/// What one action says to its parameters.
-pub(crate) type Action = fn(&Parameters, &World<'_>) -> Result<Value, Refused>;
-
-/// The gateway: picks the action, checks nothing, and writes its answer in the format asked for.
-pub(crate) fn answer(
-    request: &Request<Bytes>,
-    world: &World<'_>,
-    version: &str,
-    actions: &[(&str, Action)],
-) -> Option<Response<Bytes>> {
-    let headers = request.headers();
-    if query::header(headers, "x-acs-version") != version {
-        return None;
-    }
-    let asked = query::header(headers, "x-acs-action");
-    let &(name, action) = actions.iter().find(|(name, _)| *name == asked)?;
-    let parameters = query::parameters(request);
-    let xml = match parameters.get("Format") {
-        Some(format) => format.eq_ignore_ascii_case("xml"),
-        None => query::header(headers, "accept").contains("xml"),
-    };
-    let (status, root, mut body) = match action(&parameters, world) {
-        Ok(body) => (StatusCode::OK, format!("{name}Response"), body),
-        Err(Refused(status, code, message)) => {
-            let host = world.target.endpoint.split_once("://").map_or("", |(_, host)| host);
-            let body = json!({ "HostId": host, "Code": code, "Message": message });
-            (status, "Error".to_owned(), body)
-        }
-    };
-    if let Value::Object(fields) = &mut body {
-        fields.insert("RequestId".to_owned(), "00000000-0000-4000-8000-000000000000".into());
-    }
-    let (kind, text) = if xml {
-        let mut text = String::from("<?xml version='1.0' encoding='UTF-8'?>");
-        write_xml(&root, &body, &mut text);
-        ("text/xml;charset=utf-8", text)
-    } else {
-        ("application/json;charset=utf-8", body.to_string())
-    };
-    let mut response = Response::new(Bytes::from(text));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    Some(response)
-}
-
-/// Lists repeat their element; an empty one leaves nothing.
-fn write_xml(name: &str, value: &Value, out: &mut String) {
-    if let Value::Array(items) = value {
-        for item in items {
-            write_xml(name, item, out);
-        }
-        return;
-    }
-    out.extend(["<", name, ">"]);
-    match value {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                write_xml(name, value, out);
-            }
-        }
-        // XML has no way to write most control characters.
-        Value::String(text) => {
-            let text = text.replace(|c: char| c.is_control() && c != '\n' && c != '\t', "");
-            out.push_str(&quick_xml::escape::escape(&text));
-        }
-        Value::Null => {}
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) => out.push_str(&value.to_string()),
-    }
-    out.extend(["</", name, ">"]);
-}
-
-/// A parameter, or `""`.
-pub(crate) fn parameter<'a>(parameters: &'a Parameters, name: &str) -> &'a str {
-    parameters.get(name).map_or("", String::as_str)
-}
-
-/// The page of `rows` that is asked for, with its number and size.
-pub(crate) fn page<T>(
-    parameters: &Parameters,
-    rows: Vec<T>,
-) -> Result<(usize, usize, Vec<T>), Refused> {
-    let size = match parameter(parameters, "PageSize") {
-        "" | "30" => 30,
-        "50" => 50,
-        "100" => 100,
-        _ => return Err(malformed("InvalidPageSize.Malformed")),
-    };
-    let number: usize = match parameter(parameters, "PageNumber") {
-        "" => 1,
-        number => match number.parse() {
-            Ok(number) if number > 0 => number,
-            _ => return Err(malformed("InvalidPageNumber.Malformed")),
-        },
-    };
-    let start = (number - 1).saturating_mul(size);
-    Ok((number, size, rows.into_iter().skip(start).take(size).collect()))
-}
-
-/// The clusters that a `DescribeDBClusters` asks for. None of a simulated region carries a tag.
-pub(crate) fn clusters<'a>(
-    parameters: &Parameters,
-    world: &World<'a>,
-) -> Result<Vec<&'a Arc<Resource>>, Refused> {
-    match parameter(parameters, "RegionId") {
-        "" => return Err(Refused(StatusCode::BAD_REQUEST, "MissingParameter", "no RegionId")),
-        region if region != world.target.region => {
-            let message = "this region is not served here";
-            return Err(Refused(StatusCode::BAD_REQUEST, "InvalidRegionId", message));
-        }
-        _ => {}
-    }
-    let ids = parameter(parameters, "DBClusterIds");
-    let tagged = parameters.keys().any(|name| name.starts_with("Tag."));
-    let asked = |cluster: &&Arc<Resource>| {
-        !tagged && (ids.is_empty() || ids.split(',').any(|id| id.trim() == &*cluster.id))
-    };
-    Ok(world.resources.iter().filter(asked).collect())
-}
-
-/// The refusal of a parameter that makes no sense.
-pub(crate) fn malformed(code: &'static str) -> Refused {
-    Refused(StatusCode::BAD_REQUEST, code, "the parameter is not valid")
-}
-
-/// A whole percentage as the vendor writes it.
-pub(crate) fn percentage(progress: Ratio) -> String {
-    format!("{:.0}", f64::from(progress.get()) * 100.0)
 }

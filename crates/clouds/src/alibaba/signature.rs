@@ -15,7 +15,7 @@ use crate::refusal::{Refusal, RefusalKind};
 use crate::signing::{Signing, SigningError, Steps, hash, headers, query};
 
 /// The name of the algorithm, first word of the string to sign and of the header.
-pub(crate) const ALGORITHM: &str = "ACS3-HMAC-SHA256";
+pub const ALGORITHM: &str = "ACS3-HMAC-SHA256";
 
 /// An unsigned RPC request: `action` of API `version` with `parameters` in the query, in canonical
 /// form.
@@ -36,10 +36,7 @@ pub fn rpc(
 
 /// Adds the headers of ACS3-HMAC-SHA256. Signed are `host`, `content-type` if there is one, and
 /// every `x-acs-` header.
-pub(crate) fn sign(
-    request: &mut Request<Bytes>,
-    signing: &Signing<'_>,
-) -> Result<(), SigningError> {
+pub fn sign(request: &mut Request<Bytes>, signing: &Signing<'_>) -> Result<(), SigningError> {
     let Credentials::Keys(keys) = signing.credentials else {
         return Err(SigningError::TokenNotTaken(Cloud::Alibaba));
     };
@@ -80,7 +77,7 @@ pub(crate) fn sign(
 /// follows it. `SignedHeaders` are joined by `;`.
 ///
 /// <https://www.alibabacloud.com/help/en/sdk/product-overview/v3-request-structure-and-signature>
-pub(crate) fn steps(request: &Request<Bytes>, signed: &[&str], keys: &AccessKeys) -> Steps {
+pub fn steps(request: &Request<Bytes>, signed: &[&str], keys: &AccessKeys) -> Steps {
     let names = headers::names(signed);
     let canonical_request = canonical_request(request, &names);
     let string_to_sign = string_to_sign(&canonical_request);
@@ -117,13 +114,13 @@ fn authorization(names: &[String], signature: &str, keys: &AccessKeys) -> String
 }
 
 /// `2026-03-01T08:00:00Z`.
-pub(crate) fn date(instant: jiff::Timestamp) -> String {
+pub fn date(instant: jiff::Timestamp) -> String {
     instant.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// `{"RequestId", "HostId", "Code", "Message"}` or the same in XML. A throttled call says how long
 /// to wait in milliseconds, in a header of its own, whatever its code.
-pub(crate) fn refusal(response: &Response<Bytes>) -> Option<Refusal> {
+pub fn refusal(response: &Response<Bytes>) -> Option<Refusal> {
     let status = response.status();
     let map = response.headers();
     let (code, message) = refusal::code_and_message(response, |tree| envelope(status, tree))?;
@@ -208,7 +205,7 @@ fn missing_action(tree: &Value) -> Option<Cow<'_, str>> {
 
 /// What a code means. Codes grow suffixes, so families are matched by how they begin; the status
 /// decides only where the code is unknown, because throttling is mostly a 400.
-pub(crate) fn kind(status: StatusCode, code: &str) -> RefusalKind {
+pub fn kind(status: StatusCode, code: &str) -> RefusalKind {
     match code {
         "InvalidTimeStamp.Expired" => RefusalKind::Clock,
         "InvalidSecurityToken.Expired" | "AuthenticationFail.OIDCToken.Expired" => {

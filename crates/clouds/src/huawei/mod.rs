@@ -1,4 +1,4 @@
 //! HUAWEI CLOUD and Open Telekom Cloud.
 
-pub(crate) mod dds;
+pub mod dds;
 pub mod signature;

@@ -13,7 +13,7 @@ use crate::refusal::{Refusal, RefusalKind};
 use crate::signing::{Signing, SigningError, Steps, hash, headers, query};
 
 /// The name of the algorithm, first word of the string to sign and of the header.
-pub(crate) const ALGORITHM: &str = "SDK-HMAC-SHA256";
+pub const ALGORITHM: &str = "SDK-HMAC-SHA256";
 
 /// The domain of the cloud that a region belongs to: several operators run the same services, and
 /// keys of one mean nothing to another. What is not another operator's is HUAWEI CLOUD's own.
@@ -65,10 +65,7 @@ pub fn post(endpoint: &str, path: &str, body: &Value) -> Request<Bytes> {
 /// Adds the headers of SDK-HMAC-SHA256, or `X-Auth-Token` in their place. Signed are those of
 /// `content-type`, `host`, `x-project-id`, `x-sdk-date` and `x-security-token` that are sent; the
 /// SDK signs its `user-agent` too, which proxies rewrite.
-pub(crate) fn sign(
-    request: &mut Request<Bytes>,
-    signing: &Signing<'_>,
-) -> Result<(), SigningError> {
+pub fn sign(request: &mut Request<Bytes>, signing: &Signing<'_>) -> Result<(), SigningError> {
     let host = headers::host(request.uri())?;
     let map = request.headers_mut();
     map.insert("host", host);
@@ -113,7 +110,7 @@ pub(crate) fn sign(
 /// follows it. `SignedHeaders` are joined by `;`.
 ///
 /// <https://support.huaweicloud.com/intl/en-us/devg-apisign/api-sign-algorithm.html>
-pub(crate) fn steps(request: &Request<Bytes>, signed: &[&str], keys: &AccessKeys) -> Steps {
+pub fn steps(request: &Request<Bytes>, signed: &[&str], keys: &AccessKeys) -> Steps {
     let names = headers::names(signed);
     let canonical_request = canonical_request(request, &names);
     let date = headers::value(request.headers(), "x-sdk-date");
@@ -170,13 +167,13 @@ fn authorization(names: &[String], signature: &str, keys: &AccessKeys) -> String
 }
 
 /// `20260301T080000Z`.
-pub(crate) fn date(instant: jiff::Timestamp) -> String {
+pub fn date(instant: jiff::Timestamp) -> String {
     instant.strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
 /// `{"error_code", "error_msg"}` of gateway and services, `{"errorCode", "errorMsg"}`, or Keystone's
 /// `{"error": {"code", "message"}}`, whose code is a number.
-pub(crate) fn refusal(response: &Response<Bytes>) -> Option<Refusal> {
+pub fn refusal(response: &Response<Bytes>) -> Option<Refusal> {
     let status = response.status();
     let (code, message) = refusal::code_and_message(response, |tree| envelope(status, tree))?;
     let refusal = Refusal::told(kind(status, &code, &message), &code, &message);
@@ -215,7 +212,7 @@ fn nested(tree: &Value, code: &str, message: &str) -> Option<(String, String)> {
 
 /// What a code means. Which code says "not found" is the same at every status; whether to try again
 /// the status knows better, since one code goes with several.
-pub(crate) fn kind(status: StatusCode, code: &str, message: &str) -> RefusalKind {
+pub fn kind(status: StatusCode, code: &str, message: &str) -> RefusalKind {
     match code {
         // Tasks: unknown, too new, older than a month, or gone with their instance.
         "DBS.200543" | "RDS.5041" | "DCS.4133" | "DCS.4070" | "111400070"

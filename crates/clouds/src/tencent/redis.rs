@@ -31,13 +31,12 @@ use http::{Request, Response};
 use serde_json::{Map, Value, json};
 
 use crate::api::{
-    Filter, Operation, Page, Query, Scope, Subject, Target, TaskApi, TaskRef, Unreadable, World,
+    Filter, Operation, Page, Query, Scope, Subject, Target, TaskApi, TaskRef, Unreadable,
 };
 use crate::cloud::Cloud;
 use crate::document::DecodeError;
 use crate::endpoints::{Addresses, Endpoints};
 use crate::model::{Resource, Task, TaskError, TaskState};
-use crate::tencent::Fault;
 use crate::tencent::signature::call;
 use crate::{tencent, wire};
 
@@ -69,7 +68,8 @@ static ENDPOINTS: Endpoints = Endpoints {
     disputed: &[],
 };
 
-pub(crate) static API: TaskApi = TaskApi {
+/// TencentDB for Redis.
+pub static API: TaskApi = TaskApi {
     name: "tencent_redis",
     product: "TencentDB for Redis",
     cloud: Cloud::Tencent,
@@ -99,17 +99,16 @@ pub(crate) static API: TaskApi = TaskApi {
     by_id,
     request,
     decode,
-    answer,
 };
 
 /// How far back the list reaches.
-const WINDOW: Duration = Duration::from_hours(30 * 24);
+pub const WINDOW: Duration = Duration::from_hours(30 * 24);
 
 /// How far back it is asked: the vendor measures from when it reads the request, by its own clock.
 const REACH: Duration = Duration::from_mins(30 * 24 * 60 - 5);
 
 /// The numbers of the list, and the words that the vendor has for them elsewhere.
-const RESULTS: &[(&str, &str)] =
+pub const RESULTS: &[(&str, &str)] =
     &[("0", "preparing"), ("1", "running"), ("2", "succeed"), ("4", "failed")];
 
 /// The words for tasks that are not finished.
@@ -117,7 +116,7 @@ const UNFINISHED: &str = "preparing,running";
 
 /// The codes of the list and the vendor's names for them, in the vendor's spelling. The gaps in
 /// the numbering are the vendor's too.
-const KINDS: &[(&str, &str)] = &[
+pub const KINDS: &[(&str, &str)] = &[
     ("001", "FLOW_CREATE"),
     ("002", "FLOW_RESIZE"),
     ("003", "FLOW_CLOSE"),
@@ -231,7 +230,7 @@ fn request(target: &Target, query: &Query) -> Request<Bytes> {
 }
 
 /// The number of the list for a word; `error`, which the list does not know, is a failure there.
-fn result_of(word: &str) -> Option<i64> {
+pub fn result_of(word: &str) -> Option<i64> {
     let word = word.trim();
     let failed = if word.eq_ignore_ascii_case("error") { "failed" } else { word };
     let known = RESULTS.iter().find(|(_, known)| known.eq_ignore_ascii_case(failed));
@@ -293,209 +292,4 @@ fn single(target: &Target, row: &Value, wanted: &TaskRef, unreadable: &mut Unrea
             .map(|message| Box::new(TaskError { code: Box::default(), message: message.into() })),
         ..Task::new(Arc::clone(&wanted.id), state, vendor_status)
     }
-}
-
-fn answer(request: &Request<Bytes>, world: &World<'_>) -> Option<Response<Bytes>> {
-    let answer = match tencent::action(request, VERSION)? {
-        "DescribeTaskList" => list_answer(request, world),
-        "DescribeTaskInfo" => info_answer(request, world),
-        "DescribeInstances" => instances_answer(request, world),
-        _ => return None,
-    };
-    Some(tencent::respond(request, world, answer))
-}
-
-/// The one code that this service has for most mistakes.
-const INVALID: &str = "InvalidParameter.InvalidParameter";
-
-fn list_answer(request: &Request<Bytes>, world: &World<'_>) -> Result<Value, Fault> {
-    // The last four filter by what a simulated task has no value for.
-    let parameters = tencent::parameters(
-        request,
-        &[
-            "InstanceId",
-            "InstanceName",
-            "Limit",
-            "Offset",
-            "TaskTypes",
-            "BeginTime",
-            "EndTime",
-            "Result",
-            "ProjectIds",
-            "TaskStatus",
-            "OperatorUin",
-            "OperateUin",
-        ],
-    )?;
-    let (offset, limit) = paging(&parameters, tencent::LIMIT)?;
-    let instance: Option<String> = tencent::parameter(&parameters, "InstanceId")?;
-    let name: Option<String> = tencent::parameter(&parameters, "InstanceName")?;
-    let results: Option<Vec<i64>> = tencent::parameter(&parameters, "Result")?;
-    let kinds: Option<Vec<String>> = tencent::parameter(&parameters, "TaskTypes")?;
-    let utc_offset = world.target.utc_offset;
-    let begin = tencent::time_parameter(&parameters, "BeginTime", utc_offset)?;
-    let end = tencent::time_parameter(&parameters, "EndTime", utc_offset)?;
-    if let Some(id) = instance.as_deref().filter(|id| !tencent::exists(world, id)) {
-        return Err(Fault::new(
-            "ResourceNotFound.InstanceNotExists",
-            format!("instance {id} not found"),
-        ));
-    }
-    let begin = begin.max(Some(world.now.saturating_sub(WINDOW)));
-    let named = |task: &Task| {
-        task.resource.name.as_deref().unwrap_or_default() == name.as_deref().unwrap_or_default()
-    };
-    let found: Vec<&Task> = world
-        .tasks
-        .iter()
-        .filter(|task| instance.as_deref().is_none_or(|id| *task.resource.id == *id))
-        .filter(|task| name.is_none() || named(task))
-        .filter(|task| is_among(results.as_deref(), |result| *result == result_in_list(task)))
-        .filter(|task| {
-            is_among(kinds.as_deref(), |kind| kind == kind_in_list(task) || **kind == *task.kind)
-        })
-        .filter(|task| tencent::within(task.started, begin, end))
-        .collect();
-    let rows: Vec<Value> =
-        found.iter().skip(offset).take(limit).map(|task| row(task, world)).collect();
-    Ok(json!({ "TotalCount": found.len(), "Tasks": rows }))
-}
-
-/// `Offset` and `Limit`, with this service's code and its rule that one is a multiple of the other.
-fn paging(parameters: &Value, max_limit: u32) -> Result<(usize, usize), Fault> {
-    let (offset, limit) = tencent::paging(parameters, max_limit)
-        .map_err(|fault| Fault::new(INVALID, fault.message))?;
-    if offset % limit != 0 {
-        return Err(Fault::new(INVALID, "The offset is not a multiple of the limit."));
-    }
-    Ok((offset, limit))
-}
-
-/// Whether a filter lets something pass; one that is empty or was not sent lets everything pass.
-fn is_among<T>(wanted: Option<&[T]>, matches: impl Fn(&T) -> bool) -> bool {
-    wanted.filter(|wanted| !wanted.is_empty()).is_none_or(|wanted| wanted.iter().any(matches))
-}
-
-fn result_in_list(task: &Task) -> i64 {
-    // 3 is the one number in between that means nothing.
-    result_of(&task.vendor_status).unwrap_or(3)
-}
-
-fn kind_in_list(task: &Task) -> &str {
-    KINDS.iter().find(|(_, name)| *name == &*task.kind).map_or(&task.kind, |&(code, _)| code)
-}
-
-fn row(task: &Task, world: &World<'_>) -> Value {
-    // Through the shortest decimal: the nearest double of 0.42 as a float is 0.41999998….
-    let progress =
-        task.progress.and_then(|progress| progress.get().to_string().parse::<f64>().ok());
-    json!({
-        "TaskId": tencent::id_value(&task.id),
-        "StartTime": tencent::time_value(task.started, world),
-        "TaskType": kind_in_list(task),
-        "InstanceName": task.resource.name.as_deref().unwrap_or_default(),
-        "InstanceId": task.resource.id,
-        "ProjectId": 0,
-        "Progress": progress.unwrap_or_default(),
-        "EndTime": tencent::time_value(task.ended, world),
-        "Result": result_in_list(task),
-    })
-}
-
-fn info_answer(request: &Request<Bytes>, world: &World<'_>) -> Result<Value, Fault> {
-    let parameters = tencent::parameters(request, &["TaskId"])?;
-    let id: u64 = tencent::parameter(&parameters, "TaskId")?.ok_or_else(|| {
-        Fault::new("MissingParameter", "The request is missing a required parameter `TaskId`.")
-    })?;
-    let id = id.to_string();
-    let found = world.tasks.iter().find(|task| *task.id == *id);
-    let task = found.ok_or_else(|| Fault::new(INVALID, "task id is invalid"))?;
-    let status = &*task.vendor_status;
-    Ok(json!({
-        "Status": RESULTS.iter().find(|(code, _)| *code == status).map_or(status, |&(_, word)| word),
-        "StartTime": tencent::time_value(task.started, world),
-        "TaskType": *task.kind,
-        "InstanceId": task.resource.id,
-        "TaskMessage": task.error.as_ref().map_or("", |error| &*error.message),
-    }))
-}
-
-fn instances_answer(request: &Request<Bytes>, world: &World<'_>) -> Result<Value, Fault> {
-    // What a simulated instance has no value for is accepted, and filters nothing.
-    let parameters = tencent::parameters(
-        request,
-        &[
-            "Limit",
-            "Offset",
-            "InstanceId",
-            "OrderBy",
-            "OrderType",
-            "VpcIds",
-            "SubnetIds",
-            "SearchKey",
-            "ProjectIds",
-            "InstanceName",
-            "UniqVpcIds",
-            "UniqSubnetIds",
-            "RegionIds",
-            "Status",
-            "TypeVersion",
-            "EngineName",
-            "AutoRenew",
-            "BillingMode",
-            "Type",
-            "SearchKeys",
-            "TypeList",
-            "MonitorVersion",
-            "InstanceTags",
-            "TagKeys",
-            "ProductVersions",
-            "InstanceIds",
-            "AzMode",
-        ],
-    )?;
-    let (offset, limit) = paging(&parameters, 1000)?;
-    let id: Option<String> = tencent::parameter(&parameters, "InstanceId")?;
-    let ids: Option<Vec<String>> = tencent::parameter(&parameters, "InstanceIds")?;
-    let name: Option<String> = tencent::parameter(&parameters, "InstanceName")?;
-    let found: Vec<&Arc<Resource>> = world
-        .resources
-        .iter()
-        .filter(|resource| id.as_deref().is_none_or(|id| *resource.id == *id))
-        .filter(|resource| is_among(ids.as_deref(), |id| **id == *resource.id))
-        .filter(|resource| {
-            name.as_deref().is_none_or(|name| resource.name.as_deref() == Some(name))
-        })
-        .collect();
-    let rows: Vec<Value> = found
-        .iter()
-        .skip(offset)
-        .take(limit)
-        .map(|resource| instance_row(resource, world))
-        .collect();
-    Ok(json!({ "TotalCount": found.len(), "InstanceSet": rows }))
-}
-
-fn instance_row(resource: &Resource, world: &World<'_>) -> Value {
-    json!({
-        "InstanceName": resource.name.as_deref().unwrap_or_default(),
-        "InstanceId": resource.id,
-        "Appid": 1_300_000_001,
-        "ProjectId": 0,
-        "RegionId": 1,
-        "ZoneId": 100_003,
-        "Status": 2,
-        "WanIp": "10.0.1.11",
-        "Port": 6379,
-        "Createtime": "2023-04-17 11:32:18",
-        "Size": 4096,
-        "Type": 15,
-        "Engine": "Redis",
-        "ProductType": "standalone",
-        "InstanceTitle": "运行中",
-        "CloseTime": "0000-00-00 00:00:00",
-        "OfflineTime": "",
-        "InstanceTags": [],
-        "Region": world.target.region,
-    })
 }

@@ -14,9 +14,9 @@ use crate::refusal::{Refusal, RefusalKind};
 use crate::signing::{Signing, SigningError, Steps, hash, headers, query};
 
 /// The name of the algorithm, first word of the string to sign and of the header.
-pub(crate) const ALGORITHM: &str = "TC3-HMAC-SHA256";
+pub const ALGORITHM: &str = "TC3-HMAC-SHA256";
 /// What ends every credential scope.
-pub(crate) const TERMINATOR: &str = "tc3_request";
+pub const TERMINATOR: &str = "tc3_request";
 
 /// An unsigned request: `action` of API `version` in `region`, with `body` as its parameters.
 pub fn call(
@@ -42,10 +42,7 @@ pub fn call(
 
 /// Adds the headers of TC3-HMAC-SHA256. Signed are `content-type` and `host`, as in the vendor's
 /// SDKs; the time is part of the string to sign.
-pub(crate) fn sign(
-    request: &mut Request<Bytes>,
-    signing: &Signing<'_>,
-) -> Result<(), SigningError> {
+pub fn sign(request: &mut Request<Bytes>, signing: &Signing<'_>) -> Result<(), SigningError> {
     let Credentials::Keys(keys) = signing.credentials else {
         return Err(SigningError::TokenNotTaken(Cloud::Tencent));
     };
@@ -87,12 +84,7 @@ pub(crate) fn sign(
 /// of `SignedHeaders`, so an empty line follows it. `SignedHeaders` are joined by `;`.
 ///
 /// <https://www.tencentcloud.com/document/api/1005/34678>
-pub(crate) fn steps(
-    request: &Request<Bytes>,
-    signed: &[&str],
-    service: &str,
-    keys: &AccessKeys,
-) -> Steps {
+pub fn steps(request: &Request<Bytes>, signed: &[&str], service: &str, keys: &AccessKeys) -> Steps {
     let names = headers::names(signed);
     let timestamp = headers::value(request.headers(), "x-tc-timestamp");
     let date = date(&timestamp);
@@ -148,7 +140,7 @@ fn authorization(names: &[String], scope: &str, signature: &str, keys: &AccessKe
 }
 
 /// The UTC date of Unix seconds: `2026-03-01`. The epoch's for what is no such number.
-pub(crate) fn date(timestamp: &str) -> String {
+pub fn date(timestamp: &str) -> String {
     let instant =
         timestamp.parse().ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
     instant.unwrap_or_default().strftime("%Y-%m-%d").to_string()
@@ -156,7 +148,7 @@ pub(crate) fn date(timestamp: &str) -> String {
 
 /// `{"Response": {"Error": {"Code", "Message"}, "RequestId"}}`, always with status 200, or the older
 /// `{"code", "message", "codeDesc"}`.
-pub(crate) fn refusal(response: &Response<Bytes>) -> Option<Refusal> {
+pub fn refusal(response: &Response<Bytes>) -> Option<Refusal> {
     let (code, message) = refusal::code_and_message(response, envelope)?;
     let refusal = Refusal::told(kind(response.status(), &code), &code, &message);
     Some(refusal.after(refusal::retry_after(response.headers())))
@@ -177,7 +169,7 @@ fn envelope(tree: &Value) -> Option<(String, String)> {
 
 /// What a code means: its exact spelling first, then its first segment. Some say who may do what
 /// under a name that says something else.
-pub(crate) fn kind(status: StatusCode, code: &str) -> RefusalKind {
+pub fn kind(status: StatusCode, code: &str) -> RefusalKind {
     match code {
         "AuthFailure.SignatureExpire" => RefusalKind::Clock,
         "AuthFailure.TokenFailure" => RefusalKind::CredentialsExpired,

@@ -3,23 +3,23 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use dbtask_clouds::alibaba::signature as alibaba;
+use dbtask_clouds::cloud::{AccessKeys, Cloud, Credentials};
+use dbtask_clouds::document::Format;
+use dbtask_clouds::model::Timestamp;
+use dbtask_clouds::refusal::Refusal;
+use dbtask_clouds::signing::{Steps, hash, headers};
 use http::{Request, Response, StatusCode};
 use quick_xml::escape::escape;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use super::{Claim, differ, respond, sent, set};
-use crate::alibaba::signature as alibaba;
-use crate::cloud::{AccessKeys, Cloud, Credentials};
-use crate::document::Format;
-use crate::model::Timestamp;
-use crate::refusal::Refusal;
-use crate::signing::{Steps, hash, headers};
+use crate::signature::{Claim, differ, respond, sent, set};
 
 /// How far the clocks may differ.
 const TOLERANCE: Duration = Cloud::Alibaba.clock_tolerance();
 
-pub(super) fn claimant(request: &Request<Bytes>) -> Option<String> {
+pub(crate) fn claimant(request: &Request<Bytes>) -> Option<String> {
     claim(request).map(|claim| claim.credential.to_owned())
 }
 
@@ -27,7 +27,7 @@ fn claim(request: &Request<Bytes>) -> Option<Claim<'_>> {
     Claim::read(request, alibaba::ALGORITHM, "Credential")
 }
 
-pub(super) fn verify(
+pub(crate) fn verify(
     request: &Request<Bytes>,
     credentials: Option<&Credentials>,
     now: Timestamp,
@@ -104,7 +104,7 @@ fn refusal(code: &str, message: &str) -> Refusal {
     Refusal { kind, code: code.to_owned(), message: message.to_owned(), retry_after: None }
 }
 
-pub(super) fn refuse(
+pub(crate) fn refuse(
     refusal: &Refusal,
     host: &str,
     request_id: &str,

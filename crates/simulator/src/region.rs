@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dbtask_clouds::api::{Target, TaskApi, World};
+use dbtask_clouds::api::{Target, TaskApi};
 use dbtask_clouds::cloud::Cloud;
 use dbtask_clouds::model::{Task, Timestamp};
 use dbtask_clouds::signing::query;
@@ -15,6 +15,7 @@ use super::fault::Fault;
 use super::guard::Limit;
 use super::life::Lives;
 use super::scenario::SourceScript;
+use super::world::World;
 
 /// What there is behind one source.
 #[derive(Debug)]
@@ -57,6 +58,11 @@ impl Region {
         &self.lives.script().name
     }
 
+    /// Whether its API calls this operation.
+    pub(super) fn has(&self, operation: &str) -> bool {
+        self.api.operations.iter().any(|known| known.name == operation)
+    }
+
     /// Whether the request names this region, or its project.
     pub(super) fn is_meant(&self, request: &Request<Bytes>) -> bool {
         let parameter = |name| query::parameters(request).get(name) == Some(&self.target.region);
@@ -90,7 +96,7 @@ impl Region {
             resources: &self.lives.resources(now),
             tasks: &tasks,
         };
-        (self.api.answer)(request, &world)
+        world.answer(self.api, request)
     }
 
     /// The tasks at `now`, kept until the second is over: lists come in pages.

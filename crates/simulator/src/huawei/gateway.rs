@@ -3,23 +3,23 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use dbtask_clouds::cloud::{AccessKeys, Cloud, Credentials};
+use dbtask_clouds::huawei::signature as huawei;
+use dbtask_clouds::model::Timestamp;
+use dbtask_clouds::refusal::{Refusal, RefusalKind};
+use dbtask_clouds::signing::hash;
 use http::{Request, Response};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use super::{Claim, differ, respond, sent, set};
-use crate::cloud::{AccessKeys, Cloud, Credentials};
-use crate::huawei::signature as huawei;
-use crate::model::Timestamp;
-use crate::refusal::{Refusal, RefusalKind};
-use crate::signing::hash;
+use crate::signature::{Claim, differ, respond, sent, set};
 
 /// How far the clocks may differ.
 const TOLERANCE: Duration = Cloud::Huawei.clock_tolerance();
 
-pub(super) fn claimant(request: &Request<Bytes>) -> Option<String> {
+pub(crate) fn claimant(request: &Request<Bytes>) -> Option<String> {
     claim(request)
         .map(|claim| claim.credential.to_owned())
         .or_else(|| sent(request, "x-auth-token"))
@@ -29,7 +29,7 @@ fn claim(request: &Request<Bytes>) -> Option<Claim<'_>> {
     Claim::read(request, huawei::ALGORITHM, "Access")
 }
 
-pub(super) fn verify(
+pub(crate) fn verify(
     request: &Request<Bytes>,
     credentials: Option<&Credentials>,
     now: Timestamp,
@@ -112,7 +112,7 @@ fn unauthenticated(reason: &str) -> Refusal {
     Refusal { kind, code: code.to_owned(), message, retry_after: None }
 }
 
-pub(super) fn refuse(refusal: &Refusal, request_id: &str) -> Response<Bytes> {
+pub(crate) fn refuse(refusal: &Refusal, request_id: &str) -> Response<Bytes> {
     let Refusal { code, message, .. } = refusal;
     let gateway = code.starts_with("APIG");
     let body = if gateway {

@@ -3,21 +3,21 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use dbtask_clouds::cloud::{AccessKeys, Cloud, Credentials};
+use dbtask_clouds::model::Timestamp;
+use dbtask_clouds::refusal::Refusal;
+use dbtask_clouds::signing::hash;
+use dbtask_clouds::tencent::signature as tencent;
 use http::{Request, Response, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use super::{Claim, differ, respond, sent};
-use crate::cloud::{AccessKeys, Cloud, Credentials};
-use crate::model::Timestamp;
-use crate::refusal::Refusal;
-use crate::signing::hash;
-use crate::tencent::signature as tencent;
+use crate::signature::{Claim, differ, respond, sent};
 
 /// How far the clocks may differ.
 const TOLERANCE: Duration = Cloud::Tencent.clock_tolerance();
 
-pub(super) fn claimant(request: &Request<Bytes>) -> Option<String> {
+pub(crate) fn claimant(request: &Request<Bytes>) -> Option<String> {
     let claim = claim(request)?;
     Some(Scope::read(claim.credential)?.access_key_id.to_owned())
 }
@@ -42,7 +42,7 @@ impl<'a> Scope<'a> {
     }
 }
 
-pub(super) fn verify(
+pub(crate) fn verify(
     request: &Request<Bytes>,
     service: &str,
     credentials: Option<&Credentials>,
@@ -99,7 +99,7 @@ fn refusal(code: &str, message: &str) -> Refusal {
 }
 
 /// Always with a good status.
-pub(super) fn refuse(refusal: &Refusal, request_id: &str) -> Response<Bytes> {
+pub(crate) fn refuse(refusal: &Refusal, request_id: &str) -> Response<Bytes> {
     let error = json!({ "Code": refusal.code, "Message": refusal.message });
     let body = json!({ "Response": { "Error": error, "RequestId": request_id } });
     respond(200, "application/json", body.to_string())

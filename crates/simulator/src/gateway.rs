@@ -17,6 +17,7 @@ use super::fault::{Fault, FaultKind};
 use super::guard::Limit;
 use super::region::{Region, View, shifted};
 use super::session::Exchange;
+use super::signature::Gateway as _;
 use super::{SimulatedCloud, State, life, paging, refusal};
 
 /// The word for a good answer in the request log.
@@ -66,14 +67,7 @@ pub(super) struct Call<'a> {
 impl SimulatedCloud {
     /// Finds out whose request it is and what the answer would be.
     pub(super) fn recognise<'a>(&'a self, request: &'a Request<Bytes>, now: Timestamp) -> Call<'a> {
-        let has = |name: &str| request.headers().contains_key(name);
-        let cloud = if has("x-acs-action") {
-            Cloud::Alibaba
-        } else if has("x-tc-action") {
-            Cloud::Tencent
-        } else {
-            Cloud::Huawei
-        };
+        let cloud = addressee(request);
         let exchange = Exchange::of(request);
         let cloud = exchange.map_or(cloud, Exchange::cloud);
         let claimant = cloud.claimant(request);
@@ -88,17 +82,17 @@ impl SimulatedCloud {
         };
         let mut candidates: Vec<&Region> =
             self.regions.iter().filter(|region| Some(region.account) == account).collect();
-        candidates.sort_by_key(|region| !region.is_meant(request));
+        let operation = match exchange {
+            Some(exchange) => exchange.operation().to_owned(),
+            None => operation(cloud, request),
+        };
+        candidates.sort_by_key(|it| (!it.has(&operation), !it.is_meant(request)));
         let answer =
             |region: &&'a Region| Some((*region, region.answer(request, now, &View::default())?));
         let listed = candidates.iter().filter(|_| exchange.is_none()).find_map(answer);
         let (region, answer) = match listed {
             Some((region, answer)) => (Some(region), Some(answer)),
             None => (candidates.first().copied(), None),
-        };
-        let operation = match exchange {
-            Some(exchange) => exchange.operation().to_owned(),
-            None => operation(cloud, request),
         };
         Call { request, cloud, operation, claimant, exchange, account, region, answer }
     }
@@ -167,7 +161,7 @@ impl SimulatedCloud {
         let Some(region) = call.region else { return Vec::new() };
         let injected = state.injected.iter().filter(|(source, _)| source == region.name());
         let scripted = region.lives.script().faults.iter();
-        let now = self.clock.now();
+        let now = (self.clock)();
         let elapsed = now.since(self.start);
         let is_list = call.request.uri().path().starts_with("/v3.1/");
         scripted
@@ -368,6 +362,24 @@ impl Reaction {
 }
 
 /// The vendor's name of the operation that is asked for.
+/// Which vendor a request is for, by what its clients send, whatever it asks.
+fn addressee(request: &Request<Bytes>) -> Cloud {
+    let parameters = query::parameters(request);
+    let authorization = query::header(request.headers(), "authorization");
+    let sends = |header: &str, algorithm: &str, parameter: &str| {
+        request.headers().keys().any(|name| name.as_str().starts_with(header))
+            || authorization.starts_with(algorithm)
+            || parameters.contains_key(parameter)
+    };
+    if sends("x-acs-", "ACS3-", "AccessKeyId") {
+        Cloud::Alibaba
+    } else if sends("x-tc-", "TC3-", "SecretId") {
+        Cloud::Tencent
+    } else {
+        Cloud::Huawei
+    }
+}
+
 fn operation(cloud: Cloud, request: &Request<Bytes>) -> String {
     match cloud {
         Cloud::Alibaba => query::header(request.headers(), "x-acs-action").into_owned(),

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dbtask_clouds::transport::{self, Sending, Transport, TransportError};
 use http::header::HOST;
 use http::{HeaderValue, Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
@@ -22,7 +23,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::SimulatedCloud;
 use super::gateway::{Delivery, Reaction};
-use crate::transport::{self, Sending, Transport, TransportError};
 
 /// The vendors take bodies of 10 to 12 MB; none of the calls here needs a hundredth of it.
 const MAX_BODY_BYTES: usize = 10 << 20;

@@ -1,31 +1,48 @@
 //! The simulated clouds: they check signatures, answer, page, throttle and break as the vendors do.
 //!
 //! ```text
-//!  http, Transport ─► whose key? ─► fault? ─► too many? ─► signature ─► TaskApi::answer
-//!                       account      fault     gateway    Cloud::verify       ▲
+//!  http, Transport ─► whose key? ─► fault? ─► too many? ─► signature ─► World::answer
+//!                       account      fault     gateway    Gateway::verify      ▲
 //!                                              region ─► life ◄─ scenario ────┘
 //! ```
 //!
 //! A [`Scenario`] is data. What tasks there are at some instant is computed from it (`life`), never
 //! stored; what is stored is how many requests there were, and the faults switched on by hand.
-//! [`SimulatedCloud::serve`] and its [`Transport`](crate::transport::Transport) share all but the
+//! [`SimulatedCloud::serve`] and its [`Transport`](dbtask_clouds::transport::Transport) share all but the
 //! wire.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        reason = "a test that cannot go on should stop"
+    )
+)]
+
 mod account;
+mod alibaba;
 mod configuration;
 mod fault;
 mod gateway;
 mod guard;
 mod http;
+mod huawei;
 mod life;
 mod paging;
 mod refusal;
 mod region;
 mod scenario;
 mod session;
+mod signature;
 mod span;
+mod tencent;
+mod world;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::http::header::DATE;
@@ -44,13 +61,13 @@ pub use self::scenario::{
     Account, Curve, End, Gone, Outcome, Phase, ResourceScript, Run, Scenario, SourceScript, Spawn,
     Stay, StepScript, TaskScript,
 };
+pub use self::signature::Gateway;
 pub use self::span::{Offset, Span};
-use crate::clock::Clock;
+pub use self::world::World;
 
 /// All simulated clouds behind one address.
-#[derive(Debug)]
 pub struct SimulatedCloud {
-    clock: Clock,
+    clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
     start: Timestamp,
     seed: u64,
     accounts: Vec<Holder>,
@@ -80,11 +97,20 @@ struct State {
     injected: Vec<(String, Fault)>,
 }
 
+impl fmt::Debug for SimulatedCloud {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimulatedCloud").field("seed", &self.seed).finish_non_exhaustive()
+    }
+}
+
 impl SimulatedCloud {
-    /// Clouds in which the scenario begins now.
-    pub fn new(scenario: &Scenario, clock: Clock) -> anyhow::Result<Self> {
+    /// Clouds in which the scenario begins now. `clock` says what time it is.
+    pub fn new(
+        scenario: &Scenario,
+        clock: impl Fn() -> Timestamp + Send + Sync + 'static,
+    ) -> anyhow::Result<Self> {
         let seed = scenario.seed.unwrap_or_else(|| fastrand::u64(..));
-        let start = clock.now();
+        let start = clock();
         let mut accounts: Vec<Holder> = Vec::new();
         let mut regions = Vec::new();
         for script in &scenario.sources {
@@ -96,7 +122,7 @@ impl SimulatedCloud {
             });
             regions.push(Region::new(script, start, seed, account)?);
         }
-        Ok(Self { clock, start, seed, accounts, regions, state: Mutex::default() })
+        Ok(Self { clock: Box::new(clock), start, seed, accounts, regions, state: Mutex::default() })
     }
 
     /// The number that decided everything that was left to chance.
@@ -117,7 +143,7 @@ impl SimulatedCloud {
     /// Every failure so far, oldest first, whether its task still exists or not. A task that failed
     /// in two runs is in it twice.
     pub fn failures(&self) -> Vec<Failure> {
-        let now = self.clock.now();
+        let now = (self.clock)();
         let mut failures: Vec<Failure> =
             self.regions.iter().flat_map(|region| region.lives.failures(now)).collect();
         failures.sort_by_key(|failure| failure.at);
@@ -126,13 +152,13 @@ impl SimulatedCloud {
 
     /// The tasks that a source has now, newest first; empty for a source that does not exist.
     pub fn tasks(&self, source: &str) -> Vec<Task> {
-        let now = self.clock.now();
+        let now = (self.clock)();
         self.region(source).map(|region| region.lives.tasks(now)).unwrap_or_default()
     }
 
     /// The resources that a source has now; empty for a source that does not exist.
     pub fn resources(&self, source: &str) -> Vec<Arc<Resource>> {
-        let now = self.clock.now();
+        let now = (self.clock)();
         self.region(source).map(|region| region.lives.resources(now)).unwrap_or_default()
     }
 
@@ -143,7 +169,7 @@ impl SimulatedCloud {
 
     /// Switches a fault on for a source. Its times count from now.
     pub fn inject(&self, source: &str, fault: Fault) {
-        let elapsed = self.clock.now().since(self.start);
+        let elapsed = (self.clock)().since(self.start);
         let from = Span(elapsed.saturating_add(fault.from.0));
         self.lock().injected.push((source.to_owned(), Fault { from, ..fault }));
     }
@@ -164,7 +190,7 @@ impl SimulatedCloud {
 
     /// What becomes of `request`, whose URI is absolute and which has a `Host`.
     fn react(&self, request: &Request<Bytes>) -> Reaction {
-        let now = self.clock.now();
+        let now = (self.clock)();
         let mut call = self.recognise(request, now);
         let mut state = self.lock();
         state.count = state.count.saturating_add(1);
