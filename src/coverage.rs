@@ -56,6 +56,9 @@ pub struct Covers {
     /// The resources that were behind before the poll, or are now: what it covered of each. `None`
     /// where that is nothing.
     pub resources: BTreeMap<Box<str>, Option<Span>>,
+    /// Of those of them that have been found since the last poll: up to when they were known not to
+    /// exist. Nothing of what came later has been seen.
+    pub found: BTreeMap<Box<str>, Timestamp>,
 }
 
 /// What the polls of one source have covered so far. The default: there has been none, so that
@@ -107,16 +110,16 @@ impl Coverage {
     /// Adds what a poll covered. Returns the gap between it and the polls before; where several
     /// resources have one, a gap that holds them all.
     pub fn add(&mut self, covers: Covers) -> Option<Gap> {
-        let Covers { span, resources } = covers;
+        let Covers { span, resources, found: absent_until } = covers;
         let spans = span.into_iter().chain(resources.values().copied().flatten());
         let until = spans.map(|span| span.until).max()?;
         let of_rest = span.zip(self.until).and_then(|(span, from)| gap(from, span, self.in_gap));
         let (mut found, mut behind) = (of_rest, BTreeMap::new());
         for (id, span) in resources {
-            let before = self.behind.get(&id).copied();
             // What has never been reached is watched since the first poll that reached anything.
-            let before =
-                before.unwrap_or(Behind { until: self.until.unwrap_or(until), in_gap: false });
+            let since = absent_until.get(&id).copied().or(self.until).unwrap_or(until);
+            let before = self.behind.get(&id).copied();
+            let before = before.unwrap_or(Behind { until: since, in_gap: false });
             let Some(span) = span else {
                 behind.insert(id, before);
                 continue;
@@ -259,6 +262,19 @@ mod tests {
         coverage.add(apart(span(-24, 0), &[("b", None)]));
         coverage.add(apart(span(-24, 1), &[("b", None)]));
         assert_eq!(coverage.of("b"), Some(at(0)));
+    }
+
+    #[test]
+    fn a_resource_that_is_found_late_is_behind_since_it_was_known_not_to_exist() {
+        let mut coverage = covered();
+        coverage.add(span(0, 40));
+        let mut late = apart(span(39, 41), &[("b", None), ("c", Some(span(11, 41)))]);
+        late.found = [("b", 0), ("c", 10)].map(|(id, hour)| (id.into(), at(hour))).into();
+        let gap = coverage.add(late).unwrap();
+        assert_eq!((gap.from, gap.to), (at(10), at(11)), "the list of one does not reach so far");
+        assert_eq!((coverage.of("a"), coverage.of("b")), (Some(at(41)), Some(at(0))));
+        assert_eq!(coverage.add(apart(span(40, 42), &[("b", Some(span(-1, 42)))])), None);
+        assert_eq!(coverage.of("b"), Some(at(42)));
     }
 
     #[test]

@@ -149,7 +149,7 @@ async fn tasks(config: &Config, output: Output) -> anyhow::Result<()> {
     }
     let failed: Vec<&str> = snapshots
         .iter()
-        .filter(|snapshot| !snapshot.up || !snapshot.failing_resources.is_empty())
+        .filter(|it| !it.up || !it.failing_resources.is_empty() || it.failing_discovery.is_some())
         .map(|snapshot| snapshot.source.name.as_str())
         .collect();
     anyhow::ensure!(

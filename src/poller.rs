@@ -17,6 +17,7 @@ use crate::caller::{Caller, FetchError};
 use crate::clock::Clock;
 use crate::counts::Counts;
 use crate::coverage::{Coverage, Gap};
+use crate::discovery::Discovery;
 use crate::journal::{Batch, Contents, Journal, Table};
 use crate::ledger::{self, Clocks, Completion, Ledger};
 use crate::metrics::Instruments;
@@ -25,7 +26,7 @@ use crate::progress::{Progress, Step};
 use crate::registration::Registrations;
 use crate::sabotage::{self, Bug};
 use crate::source::{Fetched, Source};
-use crate::store::{FailingResource, Snapshot, SourceInfo, Store, Tracked};
+use crate::store::{FailingDiscovery, FailingResource, Snapshot, SourceInfo, Store, Tracked};
 use crate::tally::Tally;
 use crate::tenant::Tenant;
 use crate::texts::{Allowance, Text, Texts};
@@ -206,6 +207,7 @@ struct History {
     credentials_expiry: Option<Timestamp>,
     missing_resources: Vec<Box<str>>,
     failing_resources: Vec<FailingResource>,
+    failing_discovery: Option<FailingDiscovery>,
     next_poll: Option<Timestamp>,
     /// Why the last poll failed, if it did.
     failed: Option<Reason>,
@@ -248,6 +250,7 @@ impl Poller {
         };
         shelves.counts.restore(&info, contents);
         let ledger = Ledger::restore(&info.name, contents, clocks(caller));
+        source.learned.discovery = Discovery::restore(&info.name, contents).resume(&source.tags);
         let mut watch = Watch {
             clock: caller.clock,
             instruments: caller.instruments.clone(),
@@ -286,7 +289,8 @@ impl Poller {
     /// to the account's other sources.
     pub fn rest(self) -> Resting {
         self.source.caller.account.leave(self.name());
-        Resting { ledger: self.ledger, watch: self.watch, gone_since: None }
+        let discovery = self.source.learned.discovery;
+        Resting { ledger: self.ledger, watch: self.watch, discovery, gone_since: None }
     }
 
     /// Polls until `shutdown`. A poll under way is abandoned then: it only reads.
@@ -374,7 +378,7 @@ impl Poller {
         let resources = source.resources.clone();
         ledger.reach(&resources, at);
         // Whose tasks the answers are, before the tasks are entered.
-        let mut asked = None;
+        let (mut asked, mut is_another) = (None, false);
         let watchlist = Arc::clone(&source.watchlist);
         let wanted = |id: &str| watchlist.contains(id);
         let mut fetched = {
@@ -401,6 +405,7 @@ impl Poller {
                         if let Some(tenant) = asked.take() {
                             let ledger = &mut lock(&ledger);
                             if watch.recognize(ledger, tenant, true, at.back_to(since)) {
+                                is_another = true;
                                 ledger.reach(&resources, at);
                             }
                         }
@@ -425,11 +430,18 @@ impl Poller {
         watch.history.credentials_expiry = source.caller.credentials.ends();
         let (tenant, at) = (Tenant::of(&source.caller), clocks(&source.caller));
         if watch.recognize(ledger, tenant, fetched.answered, at.back_to(since)) {
+            is_another = true;
             ledger.reach(&resources, at);
         }
         if fetched.answered {
             watch.asked_since = None;
         }
+        if is_another {
+            source.learned.discovery = Discovery::default().resume(&source.tags);
+        }
+        let mut batch = Batch::default();
+        source.learned.discovery.save(&watch.info.name, &mut batch);
+        watch.journal.note(batch);
         let failure = watch.take_in(ledger, fetched, &wanted, at, begun).await;
         let allowance = match failure.as_ref().map(|(_, error)| error.reason()) {
             Some(Reason::Auth | Reason::Throttled | Reason::Budget) => Allowance::Nothing,
@@ -462,6 +474,7 @@ impl Poller {
 pub struct Resting {
     ledger: Ledger,
     watch: Watch,
+    discovery: Discovery,
     /// Since when it is not watched any more; `None` if it is about to go on.
     gone_since: Option<Instant>,
 }
@@ -501,7 +514,10 @@ impl Resting {
         random: fastrand::Rng,
     ) -> Poller {
         let is_another = self.is_another(&source.caller);
-        let Self { mut ledger, mut watch, .. } = self;
+        let Self { mut ledger, mut watch, discovery, .. } = self;
+        if !is_another {
+            source.learned.discovery = discovery.resume(&source.tags);
+        }
         let caller = &source.caller;
         let info = Arc::clone(&caller.info);
         declare(caller, pace);
@@ -651,6 +667,7 @@ impl Watch {
             failure.is_none() && ledger.may_watch(read_all, self.keeping.stale_after, at);
         self.history.missing_resources = std::mem::take(&mut fetched.missing);
         self.history.failing_resources = std::mem::take(&mut fetched.failing);
+        self.history.failing_discovery = fetched.failing_discovery.take();
         let completions = self.enter(ledger, fetched, complete, wanted, at);
         self.log_trouble(failure.as_ref());
         let reason = failure.as_ref().map(|(_, error)| error.reason());
@@ -917,6 +934,7 @@ impl Watch {
             credentials_expiry: self.history.credentials_expiry,
             missing_resources: self.history.missing_resources.clone(),
             failing_resources: self.history.failing_resources.clone(),
+            failing_discovery: self.history.failing_discovery.clone(),
             tasks: shown.tasks,
             hidden: shown.hidden,
             states: shown.states,

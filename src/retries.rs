@@ -11,6 +11,7 @@ use dbtask_clouds::reason::Reason;
 use tokio::time::Instant;
 
 use crate::caller::FetchError;
+use crate::pace::Backoff;
 use crate::trouble::{Notice, Trouble};
 
 /// What has to be asked again, by what names it.
@@ -26,6 +27,18 @@ pub struct Pauses {
     pub first: Duration,
     /// The longest pause.
     pub longest: Duration,
+}
+
+impl Pauses {
+    /// What the pause grows to where nothing else is said.
+    pub const LONGEST: Duration = Duration::from_mins(15);
+
+    /// After a question that failed. Trouble of the vendor passes sooner than one that a person has
+    /// to mend.
+    pub fn after(error: &FetchError, first: Duration) -> Self {
+        let longest = if Away::is_sign(error) { Backoff::LONGEST } else { Self::LONGEST };
+        Self { first, longest }
+    }
 }
 
 /// Why the last question failed.

@@ -19,11 +19,10 @@ use crate::caller::{Caller, FetchError};
 use crate::coverage::{Coverage, Covers, Span};
 use crate::discovery::Discovery;
 use crate::ledger;
-use crate::pace::Backoff;
 use crate::progress::Progress;
 use crate::retries::{Away, Pauses, Retries};
 use crate::sabotage::{self, Bug};
-use crate::store::{FailingResource, Tracked};
+use crate::store::{FailingDiscovery, FailingResource, Tracked};
 use crate::trouble::Notice;
 use crate::watchlist::{Wanted, Watchlist};
 
@@ -40,12 +39,12 @@ const TRUSTED: Duration = Duration::from_hours(1);
 /// The pause before a list that is not there is asked for again: one answer from a gateway on a bad
 /// day must not hide for ever what there is to list.
 const LIST_PAUSE: Duration = Duration::from_hours(1);
+/// The pause before a search for clusters that has failed is tried again; doubled each time.
+const DISCOVERY_PAUSE: Duration = Duration::from_secs(30);
 /// The pause before a task id that has led to no task is asked for again; doubled each time.
 const ID_PAUSE: Duration = Duration::from_secs(10);
 /// What that pause grows to for an id that somebody has just given: it may be too new to be known.
 const LONGEST_NEW_ID_PAUSE: Duration = Duration::from_mins(5);
-/// What the pause grows to for everything else that is asked for again.
-const LONGEST_PAUSE: Duration = Duration::from_mins(15);
 
 /// What to say where the search for the project of a region finds none, or several.
 pub const NO_PROJECT: &str = "the region has no project of its name: give `project_id`";
@@ -75,7 +74,7 @@ pub struct Source {
 #[derive(Debug, Default)]
 pub struct Learned {
     /// The resources found.
-    discovery: Discovery,
+    pub discovery: Discovery,
     /// Configured resources that the vendor does not know.
     missing: BTreeSet<Box<str>>,
     /// Whether there is a list to ask.
@@ -162,6 +161,8 @@ pub struct Fetched {
     pub missing: Vec<Box<str>>,
     /// Clusters, instances and task ids whose last question failed, ordered by id.
     pub failing: Vec<FailingResource>,
+    /// The search for clusters or instances, where the last one failed, though some are known.
+    pub failing_discovery: Option<FailingDiscovery>,
     /// Whether the vendor has answered any question, so that it is known whose tasks these are. A poll
     /// that fails half-way has been answered, too.
     pub answered: bool,
@@ -194,6 +195,7 @@ impl Source {
             covers: found.covers,
             missing: self.learned.missing.iter().cloned().collect(),
             failing: self.learned.failing(),
+            failing_discovery: self.learned.discovery.failing(),
             tasks: found.tasks.into_values().collect(),
             gone: found.gone,
             unanswered: found.unanswered,
@@ -213,7 +215,7 @@ impl Source {
         coverage: &Coverage,
         settled: &Settled<'_>,
     ) {
-        if !self.learn_project(found).await || !self.discover(found).await {
+        if !self.learn_project(found).await || !self.discover(found, known).await {
             return;
         }
         let begun = Instant::now();
@@ -266,26 +268,44 @@ impl Source {
     }
 
     /// Finds the resources, where tasks can only be listed by resource and none are configured.
-    async fn discover(&mut self, found: &mut Found) -> bool {
+    /// What is known does not wait for what may be new: a search that fails is its own trouble.
+    async fn discover(&mut self, found: &mut Found, known: &[Tracked]) -> bool {
         let Some(discover) = self.caller.api.discover.filter(|_| self.resources.is_empty()) else {
             return true;
         };
-        let now = self.caller.vendor_now();
+        let (now, begun) = (self.caller.vendor_now(), Instant::now());
         let first = discover(&self.scope(now, now));
-        let operation = first.operation.name;
+        let operation = first.operation;
+        let busy: HashSet<&str> = known
+            .iter()
+            .filter(|it| it.settled.is_none())
+            .map(|it| &*it.task.resource.id)
+            .filter(|id| self.learned.resources.failure(*id).is_none())
+            .collect();
         let looked = self
             .learned
             .discovery
-            .refresh(&mut self.caller, &found.progress, first, MAX_PAGES)
+            .refresh(&mut self.caller, &found.progress, first, MAX_PAGES, &busy)
             .await;
         found.reading.cut = !self.learned.discovery.is_whole();
         let Err(error) = looked else { return true };
-        // Vendors limit, and break, each operation by itself. The tasks of what is known need not
-        // wait for it.
-        let alone = matches!(error.reason(), Reason::Throttled | Reason::Server);
-        let ends = error.ends_the_poll() && !alone;
-        found.fail(operation, error);
-        !ends && self.learned.discovery.resources().is_some()
+        // Vendors limit each operation by itself.
+        let is_throttled = error.reason() == Reason::Throttled;
+        let is_about_all = is_about_the_account(&error) && !is_throttled;
+        if is_about_all || !self.learned.discovery.knows_any() {
+            found.fail(operation.name, error);
+            return false;
+        }
+        found.away.fails(&error);
+        let pauses = if is_throttled {
+            let wait = self.caller.account.wait(operation);
+            Pauses { first: wait, longest: wait }
+        } else {
+            Pauses::after(&error, DISCOVERY_PAUSE.max(begun.elapsed()))
+        };
+        self.learned.discovery.failed(operation, &error, pauses);
+        found.discovery_failed = true;
+        true
     }
 
     /// Works off the list queries. Returns whether asking on makes sense.
@@ -304,9 +324,7 @@ impl Source {
         let now = self.caller.vendor_now();
         let may_be_missing = coverage.until().is_none()
             && !(self.learned.list == Listing::Untried && wanted.is_empty());
-        // Where resources have yet to be found, nothing can be said of their tasks.
-        let covers_all = found.failure.is_none();
-        let mut round = Round::new(now);
+        let mut round = Round::new(now, found.away);
         let units = self.units(now, known, coverage);
         found.listed = !units.is_empty();
         if units.is_empty() && self.caller.api.discover.is_some() {
@@ -347,7 +365,7 @@ impl Source {
                 Err((operation, error)) => self.failed(&mut round, &unit, operation, error),
             }
         }
-        self.close(found, round, known, covers_all)
+        self.close(found, round, known)
     }
 
     /// What has to be asked, in the order in which it is: what fails last, and before it what has
@@ -366,8 +384,10 @@ impl Source {
         let mut units: Vec<Unit> = resources
             .iter()
             .map(|resource| {
-                let open = open.get(&*resource.id).copied();
-                let since = self.since(now, Some(&resource.id), open, coverage);
+                let id = &*resource.id;
+                let new = self.learned.discovery.absent_until(id);
+                let open = open.get(id).copied().into_iter().chain(new).min();
+                let since = self.since(now, Some(id), open, coverage);
                 let alone = std::slice::from_ref(resource);
                 let queries = list(&Scope { since, resources: alone, ..scope });
                 Unit { resource: Some(Arc::clone(resource)), since: narrowest(&queries), queries }
@@ -493,7 +513,8 @@ impl Source {
         round.away.answers();
         round.reading.cut |= reading.cut;
         round.reading.incomplete |= reading.incomplete;
-        let covered_until = unit.id().map_or(coverage.until(), |id| coverage.of(id));
+        let new = unit.id().and_then(|id| self.learned.discovery.absent_until(id));
+        let covered_until = new.or(unit.id().map_or(coverage.until(), |id| coverage.of(id)));
         // A list that does not add up now may do so soon. One that never does leaves a gap.
         let for_long = covered_until.is_some_and(|until| round.now.since(until) > TRUSTED);
         let covers_nothing = reading.cut || (reading.incomplete && for_long);
@@ -513,7 +534,7 @@ impl Source {
             let from = |span: Span| covered_until.map_or(span.since, |until| until.min(span.since));
             span = span.map(|span| Span { since: from(span), ..span });
         }
-        if coverage.is_behind(id) || span.is_none_or(Span::covers_nothing) {
+        if new.is_some() || coverage.is_behind(id) || span.is_none_or(Span::covers_nothing) {
             round.apart.insert(id.into(), span);
         } else {
             round.covered = Span::both(round.covered, span);
@@ -553,7 +574,7 @@ impl Source {
             let asked = self.learned.asked.get(id).copied().unwrap_or(now);
             // It is tried again by the next poll, but one that hangs not all the time.
             let first = (self.by_id_time / 2).max(now - asked);
-            let pauses = Pauses { first, longest: longest_pause(&error) };
+            let pauses = Pauses::after(&error, first);
             self.learned.resources.failed(id.into(), &error, pauses, now);
             round.not_reached(unit);
             round.failing.push((id.into(), operation));
@@ -562,13 +583,7 @@ impl Source {
     }
 
     /// Adds up what asking all units has come to. Returns whether asking on makes sense.
-    fn close(
-        &mut self,
-        found: &mut Found,
-        round: Round,
-        known: &[Tracked],
-        covers_all: bool,
-    ) -> bool {
+    fn close(&mut self, found: &mut Found, round: Round, known: &[Tracked]) -> bool {
         let Reading { cut, incomplete } = round.reading;
         self.note(Reading { cut: found.reading.cut || cut, incomplete });
         let is_whole = round.in_part.is_empty();
@@ -578,8 +593,10 @@ impl Source {
         found.not_read = round.not_read;
         found.in_part = round.in_part;
         found.failing_resources = round.failing;
-        found.covers = covers_all
-            .then_some(Covers { span: round.covered, resources: round.apart })
+        // A poll that covers nothing leaves all as it was.
+        let covers_any = round.covered.is_some() || round.apart.values().any(Option::is_some);
+        let new = if covers_any { self.learned.discovery.take_new() } else { BTreeMap::new() };
+        found.covers = Some(Covers { span: round.covered, resources: round.apart, found: new })
             .filter(|covers| covers.span.is_some() || !covers.resources.is_empty());
         self.give_up_denied(found, round.denied, known);
         if let Some((operation, error)) = round.failure.filter(|_| !round.reached) {
@@ -785,7 +802,7 @@ impl Source {
         found.gone.push(Arc::clone(&task.id));
         let longest = match sought {
             Sought::Watched(_) => LONGEST_NEW_ID_PAUSE,
-            Sought::Missed(_) => LONGEST_PAUSE,
+            Sought::Missed(_) => Pauses::LONGEST,
         };
         let pauses = Pauses { first: ID_PAUSE, longest };
         let (is_first, notice) =
@@ -807,7 +824,7 @@ impl Source {
         let Sought::Missed(listed) = sought else { return };
         let was_read = found.went_well() && !found.not_read.contains(&listed.resource.id);
         if was_read && self.learned.ids.is_due(&task, Instant::now()) {
-            let pauses = Pauses { first: ID_PAUSE, longest: LONGEST_PAUSE };
+            let pauses = Pauses { first: ID_PAUSE, longest: Pauses::LONGEST };
             self.learned.ids.found_nothing(task, pauses, Instant::now());
         }
     }
@@ -821,7 +838,7 @@ impl Source {
         error: &FetchError,
         took: Duration,
     ) {
-        let pauses = Pauses { first: ID_PAUSE.max(took), longest: longest_pause(error) };
+        let pauses = Pauses::after(error, ID_PAUSE.max(took));
         self.learned.ids.failed(task.clone(), error, pauses, Instant::now());
         found.left_over.push(Arc::clone(&task.id));
         if found.went_well() {
@@ -836,6 +853,16 @@ impl Source {
             return;
         }
         let (source, now) = (self.caller.info.name.as_str(), Instant::now());
+        if found.discovery_failed
+            && let Some((operation, reason, error)) = self.learned.discovery.tell(now)
+        {
+            tracing::warn!(
+                source,
+                operation,
+                reason,
+                "clusters cannot be looked for; those that are known are polled on: {error}"
+            );
+        }
         for (id, operation) in &found.failing_resources {
             let told = self.learned.resources.tell(id, now);
             if let Some((reason, error)) = told {
@@ -1013,13 +1040,13 @@ struct Round {
 }
 
 impl Round {
-    fn new(now: Timestamp) -> Self {
+    fn new(now: Timestamp, away: Away) -> Self {
         Self {
             now,
             may_ask: true,
             is_refused: false,
             reached: false,
-            away: Away::default(),
+            away,
             reading: Reading::default(),
             covered: None,
             apart: BTreeMap::new(),
@@ -1091,6 +1118,8 @@ struct Found {
     in_part: HashSet<Box<str>>,
     failing_resources: Vec<(Box<str>, &'static str)>,
     failing_ids: Vec<(TaskRef, &'static str)>,
+    /// Whether resources were looked for in vain.
+    discovery_failed: bool,
     /// Whether the vendor answers at all.
     away: Away,
     /// As [`Fetched::covers`].
@@ -1221,12 +1250,6 @@ fn ends_the_unit(error: &FetchError, stumbled_before: bool) -> bool {
         Some(_) => true,
         None => matches!(error, FetchError::Transport(_)),
     }
-}
-
-/// What the pause before a failing question is asked again grows to. Trouble of the vendor passes
-/// sooner than one that a person has to mend.
-fn longest_pause(error: &FetchError) -> Duration {
-    if Away::is_sign(error) { Backoff::LONGEST } else { LONGEST_PAUSE }
 }
 
 /// Whether a refusal says, or may say, that there is no such task. After a list that went well there

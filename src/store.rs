@@ -57,6 +57,17 @@ pub struct FailingResource {
     pub message: String,
 }
 
+/// A search for clusters or instances that failed, while those that are known are polled on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailingDiscovery {
+    /// The vendor's name of the call.
+    pub operation: &'static str,
+    /// Why, in one word.
+    pub reason: Reason,
+    /// Why, in words, without secrets.
+    pub message: String,
+}
+
 /// What a source looked like at its last poll. Never changed: the next poll makes a new one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
@@ -88,6 +99,8 @@ pub struct Snapshot {
     pub missing_resources: Vec<Box<str>>,
     /// Clusters, instances and task ids whose last question failed, ordered by id.
     pub failing_resources: Vec<FailingResource>,
+    /// The search for clusters or instances, where the last one failed, though some are known.
+    pub failing_discovery: Option<FailingDiscovery>,
     /// The tasks that are shown, ordered by id.
     pub tasks: Vec<Tracked>,
     /// Those that the limit hides, ordered by id: not listed, but found by their id.
@@ -114,6 +127,7 @@ impl Snapshot {
             credentials_expiry: None,
             missing_resources: Vec::new(),
             failing_resources: Vec::new(),
+            failing_discovery: None,
             tasks: Vec::new(),
             hidden: Vec::new(),
             states: [0; TaskState::ALL.len()],

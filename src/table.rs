@@ -58,6 +58,10 @@ pub fn tasks(snapshots: &[Arc<Snapshot>], is_terminal: bool) -> String {
             let (id, message) = (printable(&failing.id), printable(&failing.message));
             let _ = writeln!(text, "{name}: {id}: {message}");
         }
+        if let Some(failing) = &snapshot.failing_discovery {
+            let _ =
+                writeln!(text, "{name}: {}: {}", failing.operation, printable(&failing.message));
+        }
     }
     text
 }
@@ -218,7 +222,7 @@ mod tests {
     use super::*;
     use crate::check::Verdict;
     use crate::environment::Environment;
-    use crate::store::{FailingResource, SourceInfo};
+    use crate::store::{FailingDiscovery, FailingResource, SourceInfo};
 
     fn snapshot(tasks: Vec<Task>) -> Snapshot {
         let source = SourceInfo { name: "mysql-gz".to_owned(), ..SourceInfo::default() };
@@ -353,6 +357,16 @@ Grant to default (tencent), CAM policy:
         assert_eq!(
             tasks(&[Arc::new(partly)], false),
             "no tasks\nmysql-gz: cdb-2: no\\npermission\n"
+        );
+        let failing = FailingDiscovery {
+            operation: "DescribeDBClusters",
+            reason: Reason::Auth,
+            message: "not\nyou".to_owned(),
+        };
+        let partly = Snapshot { failing_discovery: Some(failing), ..snapshot(Vec::new()) };
+        assert_eq!(
+            tasks(&[Arc::new(partly)], false),
+            "no tasks\nmysql-gz: DescribeDBClusters: not\\nyou\n"
         );
     }
 }

@@ -282,6 +282,15 @@ pub static FAMILIES: &[Family] = &[
         }),
     ),
     per_source(
+        "dbtask_source_discovery_failing",
+        "Whether the last search for clusters or instances failed though some are known, by reason; absent if it did not.",
+        &["source", "reason"],
+        Samples::SourceReasons(|snapshot, reason| {
+            let failing = snapshot.failing_discovery.as_ref();
+            failing.is_some_and(|failing| failing.reason == reason).into()
+        }),
+    ),
+    per_source(
         "dbtask_source_credentials_expiry_timestamp_seconds",
         "When the credentials used by the last poll end; absent if they do not.",
         &["source"],

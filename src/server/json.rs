@@ -19,7 +19,7 @@ use super::App;
 use super::content::{CHUNK, Content};
 use super::filter::Filter;
 use crate::registration::Registration;
-use crate::store::{FailingResource, Snapshot, Tracked};
+use crate::store::{FailingDiscovery, FailingResource, Snapshot, Tracked};
 
 /// Sources, or runs of tasks of one source, that are looked at before others get their turn.
 const TURNS: usize = 16;
@@ -331,6 +331,7 @@ struct SourceView<'a> {
     credentials_expiry: Option<Timestamp>,
     missing_resources: &'a [Box<str>],
     failing_resources: Vec<FailingView<'a>>,
+    failing_discovery: Option<FailingDiscoveryView<'a>>,
     /// How many there are in each state, the truncated included.
     tasks: BTreeMap<&'static str, u64>,
     tasks_truncated: usize,
@@ -341,6 +342,20 @@ struct FailingView<'a> {
     id: &'a str,
     reason: &'static str,
     message: &'a str,
+}
+
+#[derive(Serialize)]
+struct FailingDiscoveryView<'a> {
+    operation: &'static str,
+    reason: &'static str,
+    message: &'a str,
+}
+
+impl<'a> FailingDiscoveryView<'a> {
+    fn new(failing: &'a FailingDiscovery) -> Self {
+        let FailingDiscovery { operation, reason, message } = failing;
+        Self { operation, reason: reason.as_str(), message }
+    }
 }
 
 impl<'a> FailingView<'a> {
@@ -371,6 +386,7 @@ impl<'a> SourceView<'a> {
             credentials_expiry: snapshot.credentials_expiry,
             missing_resources: &snapshot.missing_resources,
             failing_resources: snapshot.failing_resources.iter().map(FailingView::new).collect(),
+            failing_discovery: snapshot.failing_discovery.as_ref().map(FailingDiscoveryView::new),
             tasks: counts(snapshot).map(|(state, count)| (state.as_str(), count)).collect(),
             tasks_truncated: snapshot.hidden.len(),
         }

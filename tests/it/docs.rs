@@ -45,8 +45,14 @@ longer shows it, it is `unknown`.
 | `huawei_dds` | all of the project | filtered here | - | not noticed |
 | `tencent_redis`, `tencent_cdb` | all of the region | two calls each | - | named in the log, counted |
 
-Discovery reads every page, up to 100, every five minutes, whatever becomes of the polls in between;
-a discovery that fails is tried again by the next poll, and what was found before is polled on. The
+Discovery reads every page, up to 100, every five minutes, whatever becomes of the polls in between.
+When it fails, the clusters that are known, also from before a restart with `--storage.path`, are
+polled on at their pace, and the source stays up: `dbtask_source_discovery_failing`, the log, the status
+page and the JSON tell of it. It is tried again after growing pauses, at least every five minutes where
+the vendor is in trouble, every 15 where a person has to mend something. Clusters that are found then
+are read back to the last discovery that went well. Without a known cluster the source is down.
+
+A cluster that discovery leaves out is polled on while it has an unfinished task and can be asked. The
 unfinished tasks of a cluster that has been deleted become `unknown` and go after
 `retention.finished`. A poll fails for configured resources that do not exist only if none is left.
 

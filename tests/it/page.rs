@@ -6,7 +6,7 @@ use std::time::Duration;
 use dbtask_clouds::model::{Resource, Step, TaskError, TaskState};
 use dbtask_clouds::reason::Reason;
 use dbtask_exporter::budget::Left;
-use dbtask_exporter::store::{FailingResource, Snapshot, SourceInfo};
+use dbtask_exporter::store::{FailingDiscovery, FailingResource, Snapshot, SourceInfo};
 use tokio::time::Instant;
 
 use crate::exposed::{NOW, failed, snapshot, source, step, task, time};
@@ -176,6 +176,11 @@ async fn hostile_text_is_shown_as_text_wherever_it_comes_from() {
         reason: Reason::Auth,
         message: "<script>no</script>".into(),
     }];
+    mysql.failing_discovery = Some(FailingDiscovery {
+        operation: "DescribeDBClusters",
+        reason: Reason::Auth,
+        message: "<script>nor that</script>".into(),
+    });
     let server = Server::with(vec![mysql]).await;
     let page = server.get("/?q=%22%3E%3Cimg").await;
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
@@ -188,6 +193,7 @@ async fn hostile_text_is_shown_as_text_wherever_it_comes_from() {
     assert!(!text.contains(['\u{202e}', '\u{2066}', '\u{1b}']), "{text}");
     assert!(text.contains(r"\u{202e}gnp.exe"), "{text}");
     assert!(text.contains("Cannot be asked"), "{text}");
+    assert!(text.contains("New clusters cannot be looked for"), "{text}");
     assert_eq!(
         page.header("content-security-policy"),
         Some(

@@ -12,18 +12,18 @@ use crate::support::{Lab, Log, place, silence};
 
 /// One way to say no.
 #[derive(Clone, Copy, Debug)]
-struct No {
-    status: u16,
-    code: &'static str,
-    reason: &'static str,
+pub(crate) struct No {
+    pub(crate) status: u16,
+    pub(crate) code: &'static str,
+    pub(crate) reason: &'static str,
 }
 
 /// There is never an answer.
-const SILENCE: No = No { status: 0, code: "", reason: "timeout" };
+pub(crate) const SILENCE: No = No { status: 0, code: "", reason: "timeout" };
 /// The answer makes no sense.
 const NONSENSE: No = No { status: 200, code: "{", reason: "decode" };
 
-const ALIBABA: &[No] = &[
+pub(crate) const ALIBABA: &[No] = &[
     No { status: 403, code: "Forbidden.RAM", reason: "auth" },
     No { status: 403, code: "OperationDenied.DBClusterStatus", reason: "auth" },
     No { status: 400, code: "InvalidDBClusterStatus.Malformed", reason: "client" },
@@ -54,7 +54,7 @@ const TENCENT: &[No] = &[
 ];
 
 impl No {
-    fn answer(self) -> Response<Bytes> {
+    pub(crate) fn answer(self) -> Response<Bytes> {
         let code = self.code;
         let body = match code {
             _ if self.status == 0 => return silence(),

@@ -11,7 +11,7 @@ use dbtask_exporter::clock::Clock;
 use dbtask_exporter::counts::Counts;
 use dbtask_exporter::metrics::{Exposition, Instruments, Metrics};
 use dbtask_exporter::server::{App, Lifecycle, MAX_CONNECTIONS, Registering, Web, serve};
-use dbtask_exporter::store::{FailingResource, Snapshot, Store};
+use dbtask_exporter::store::{FailingDiscovery, FailingResource, Snapshot, Store};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -255,6 +255,11 @@ async fn sources_are_there_as_json() {
         reason: Reason::Auth,
         message: "no permission".into(),
     }];
+    mysql.failing_discovery = Some(FailingDiscovery {
+        operation: "DescribeDBClusters",
+        reason: Reason::Auth,
+        message: "not you".into(),
+    });
     let server = Server::with(vec![mysql]).await;
     assert_eq!(
         server.get("/api/v1/sources").await.json(),
@@ -278,6 +283,8 @@ async fn sources_are_there_as_json() {
             "credentials_expiry": null,
             "missing_resources": [],
             "failing_resources": [{"id": "cdb-2", "reason": "auth", "message": "no permission"}],
+            "failing_discovery":
+                {"operation": "DescribeDBClusters", "reason": "auth", "message": "not you"},
             "tasks": {"pending": 0, "running": 1, "paused": 0, "succeeded": 0, "failed": 0,
                 "canceled": 0, "unknown": 0},
             "tasks_truncated": 0,

@@ -196,6 +196,8 @@ pub(super) struct SourceRow {
     pub(super) failing: Vec<(String, String)>,
     /// How many more there are of them.
     pub(super) more_failing: usize,
+    /// Why clusters cannot be looked for.
+    pub(super) failing_discovery: Option<String>,
     pub(super) credentials_expiry: Option<When>,
 }
 
@@ -250,6 +252,10 @@ impl SourceRow {
                 .map(|it| (shown(&it.id, MAX_NAME), shown(&it.message, MAX_MESSAGE)))
                 .collect(),
             more_failing: snapshot.failing_resources.len().saturating_sub(MAX_MISSING),
+            failing_discovery: snapshot
+                .failing_discovery
+                .as_ref()
+                .map(|it| shown(&format!("{}: {}", it.operation, it.message), MAX_MESSAGE)),
             credentials_expiry: snapshot.credentials_expiry.map(when),
         }
     }
