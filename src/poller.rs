@@ -231,13 +231,15 @@ impl Poller {
         let caller = &source.caller;
         let info = Arc::clone(&caller.info);
         declare(caller, pace);
+        // What has been served goes on, whoever's tasks come next: a counter never goes back.
+        shelves.counts.restore(&info, contents);
         let past = contents.take::<Past>(PASTS, &info.name).pop().map(|(_, past)| past);
         let is_another = past.as_ref().is_some_and(|past| past.is_of_another(caller));
         if is_another {
             tracing::warn!(
                 source = info.name,
-                "the journal knows this source with another API, region, project or account; it \
-                 begins anew"
+                "the journal knows this source with another API, region, project or account; its \
+                 tasks begin anew"
             );
             shelves.journal.note(contents.forget(&info.name));
         }
@@ -248,7 +250,6 @@ impl Poller {
             budget: source.caller.account.left(source.caller.clock),
             ..History::default()
         };
-        shelves.counts.restore(&info, contents);
         let ledger = Ledger::restore(&info.name, contents, clocks(caller));
         source.learned.discovery = Discovery::restore(&info.name, contents).resume(&source.tags);
         let mut watch = Watch {

@@ -98,7 +98,7 @@ async fn a_source_that_never_had_a_good_poll_begins_anew_in_another_region_all_t
     let mut down = lab.crash().await;
     down.config.sources[0].target.region = "ap-beijing".to_owned();
     let lab = down.start();
-    assert_eq!(log.lines("begins anew").len(), 1);
+    assert_eq!(log.lines("its tasks begin anew").len(), 1);
     lab.stop().await;
 }
 

@@ -236,6 +236,48 @@ async fn what_fails_between_a_move_to_another_account_and_its_first_answer_is_co
 }
 
 #[tokio::test(start_paused = true)]
+async fn with_another_region_or_account_the_counters_go_on_over_a_restart_as_over_a_reload() {
+    let other_account = TWO.replace("ap-shanghai\n    account: a", "ap-guangzhou\n    account: b");
+    for scenario in [TWO, &other_account] {
+        for reload in [true, false] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut lab = Lab::stored(scenario, folder.path(), |_| {}).await;
+            lab.minutes(90).await;
+            assert_eq!((lab.value(FAILED_ONE), lab.state("one", "1")), (Some(1), "failed"));
+            let last_failure =
+                lab.value("dbtask_task_last_failure_timestamp_seconds{source=\"one\"}").unwrap();
+            let becomes_two = |config: &mut Config| {
+                let other = config.sources.pop().unwrap();
+                let one = &mut config.sources[0];
+                (one.account, one.credentials) = (other.account, other.credentials);
+                (one.resources, one.target) = (other.resources, other.target);
+            };
+            if reload {
+                lab.reload(becomes_two).await;
+            } else {
+                let mut setup = lab.crash().await;
+                becomes_two(&mut setup.config);
+                lab = setup.start();
+            }
+            for _ in 0..10 {
+                assert_eq!(lab.value(FAILED_ONE), Some(1), "reload {reload}");
+                lab.minutes(1).await;
+            }
+            assert_eq!((lab.state("one", "1"), lab.state("one", "2")), ("-", "failed"));
+            let shown = lab.value("dbtask_task_last_failure_timestamp_seconds{source=\"one\"}");
+            assert_eq!(shown, Some(last_failure), "reload {reload}");
+            lab.scrape_by(1);
+            lab.minutes(110).await;
+            assert_eq!(lab.state("one", "3"), "failed", "reload {reload}");
+            assert_eq!(lab.value(FAILED_ONE), Some(2), "reload {reload}");
+            let lab = lab.crash().await.start();
+            assert_eq!(lab.value(FAILED_ONE), Some(2), "the journal has both");
+            lab.stop().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_source_that_many_others_have_followed_comes_back_from_the_journal() {
     let folder = tempfile::tempdir().unwrap();
     let mut lab = Lab::stored(TWO, folder.path(), |_| {}).await;
