@@ -4,6 +4,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use dbtask_clouds::api::{Target, TaskRef};
+use dbtask_clouds::catalog::APIS;
+use dbtask_clouds::document::Format;
+use dbtask_clouds::model::Resource;
 use http::{Request, Response, StatusCode};
 
 use crate::support::{Lab, one_task, place};
@@ -45,6 +49,7 @@ const ODD: &[(&str, &[(u16, &str)])] = &[
                 r#"{"Response":{"Error":{"Code":"InternalError","Message":"m"},"RequestId":"x"}}"#,
             ),
             (200, r#"{"Response":{"TotalCount":0,"Items":[],"RequestId":"x"}}"#),
+            (200, r#"{"Response":{"TotalCount":0,"RequestId":"x"}}"#),
             (
                 200,
                 r#"{"Response":{"Error":{"Code":"InvalidParameter.InstanceNotFound","Message":"m"},"RequestId":"x"}}"#,
@@ -67,6 +72,7 @@ const ODD: &[(&str, &[(u16, &str)])] = &[
                 r#"{"Response":{"Error":{"Code":"ResourceNotFound.InstanceNotExists","Message":"m"},"RequestId":"x"}}"#,
             ),
             (502, "<html></html>"),
+            (200, r#"{"Response":{"RequestId":"x"}}"#),
         ],
     ),
     (
@@ -76,6 +82,7 @@ const ODD: &[(&str, &[(u16, &str)])] = &[
             (400, r#"{"error_code":"DBS.200543","error_msg":"m"}"#),
             (403, r#"{"error_code":"DBS.280063","error_msg":"m"}"#),
             (200, r#"{"job":[]}"#),
+            (200, r#"{"job":{}}"#),
             (200, r#"{"job":{"id":"another"}}"#),
         ],
     ),
@@ -86,9 +93,98 @@ const ODD: &[(&str, &[(u16, &str)])] = &[
             (404, r#"{"Code":"InvalidDBCluster.NotFound","Message":"m","RequestId":"x"}"#),
             (403, r#"{"Code":"Forbidden.RAM","Message":"m","RequestId":"x"}"#),
             (200, r#"{"TaskInfo":{"TaskId":1}}"#),
+            (200, r#"{"RequestId":"x"}"#),
         ],
     ),
 ];
+
+/// What each API may answer to the question for the task `1` without naming it, and what cannot be
+/// the vendor's answer.
+const WITHOUT_TASK: &[(&str, &[&str], &[&str])] = &[
+    (
+        "tencent_cdb",
+        &[
+            r#"{"Response":{"TotalCount":0,"Items":[],"RequestId":"x"}}"#,
+            r#"{"Response":{"TotalCount":0,"Items":null,"RequestId":"x"}}"#,
+            r#"{"Response":{"TotalCount":0,"RequestId":"x"}}"#,
+            r#"{"Response":{"RequestId":"x"}}"#,
+            r#"{"Response":{"TotalCount":1,"Items":[{"JobId":2}],"RequestId":"x"}}"#,
+            r#"{"Response":{"TotalCount":1,"Items":[{}],"RequestId":"x"}}"#,
+        ],
+        &[
+            r#"{"Response":{"TotalCount":1,"RequestId":"x"}}"#,
+            r#"{"Response":{"Items":"?","RequestId":"x"}}"#,
+            r#"{"Response":{"a":1}}"#,
+            "{}",
+        ],
+    ),
+    (
+        "tencent_redis",
+        &[
+            r#"{"Response":{"RequestId":"x"}}"#,
+            r#"{"Response":{"Status":null,"TaskType":"","RequestId":"x"}}"#,
+            r#"{"Response":{"Status":"","RequestId":"x"}}"#,
+        ],
+        &[r#"{"Response":{"a":1}}"#, r#"{"Response":{}}"#, "{}"],
+    ),
+    (
+        "huawei_dds",
+        &[
+            r#"{"job":[]}"#,
+            r#"{"job":null}"#,
+            r#"{"job":{}}"#,
+            r#"{"job":""}"#,
+            r#"{"job":{"id":null,"status":null}}"#,
+            r#"{"job":{"id":"2","status":"Running"}}"#,
+        ],
+        &[r#"{"job":7}"#, r#"{"jobs":[]}"#, "{}"],
+    ),
+    (
+        "alibaba_adb",
+        &[
+            r#"{"RequestId":"x"}"#,
+            r#"{"TaskInfo":null,"RequestId":"x"}"#,
+            r#"{"TaskInfo":{},"RequestId":"x"}"#,
+            r#"{"TaskInfo":[]}"#,
+            r#"{"TaskInfo":"","RequestId":"x"}"#,
+            r#"{"TaskInfo":{"TaskId":null,"Status":null},"RequestId":"x"}"#,
+            "<DescribeTaskInfoResponse><RequestId>x</RequestId></DescribeTaskInfoResponse>",
+            "<DescribeTaskInfoResponse><RequestId>x</RequestId><TaskInfo/></DescribeTaskInfoResponse>",
+            "<aResponse><RequestId>x</RequestId><TaskInfo><TaskId/><Status/></TaskInfo></aResponse>",
+        ],
+        &[
+            r#"{"TaskInfo":7,"RequestId":"x"}"#,
+            r#"{"a":1}"#,
+            "{}",
+            "<aResponse><a>1</a></aResponse>",
+        ],
+    ),
+];
+
+#[test]
+fn an_answer_by_id_that_is_without_the_task_finds_none_and_a_strange_one_is_an_error() {
+    for api in APIS {
+        let asked =
+            TaskRef { id: "1".into(), resource: Some(Resource::new("r-1").into()), started: None };
+        let Some(query) = (api.by_id)(&asked) else { continue };
+        let (_, none, strange) = WITHOUT_TASK.iter().find(|(name, ..)| *name == api.name).unwrap();
+        let target = Target {
+            endpoint: String::new(),
+            region: place(api.name).0.to_owned(),
+            project_id: "p".to_owned(),
+            utc_offset: jiff::tz::Offset::UTC,
+            format: Format::Json,
+        };
+        let decode = |body| (api.decode)(&target, &query, &answer(200, body));
+        for body in *none {
+            let tasks = decode(body).unwrap().tasks;
+            assert!(tasks.iter().all(|task| *task.id != *"1"), "{} {body}: {tasks:?}", api.name);
+        }
+        for body in *strange {
+            assert!(decode(body).is_err(), "{} {body}", api.name);
+        }
+    }
+}
 
 fn failures(lab: &Lab) -> u64 {
     lab.sum("dbtask_task_failures_total")

@@ -10,9 +10,32 @@ use jiff::tz::{Offset, TimeZone};
 use serde_json::Value;
 
 use crate::api::{TaskApi, Unreadable};
-use crate::document::is_nothing;
+use crate::document::{DecodeError, is_nothing};
 pub use crate::document::{document, integer, rows, text};
 use crate::model::{Ratio, TaskState, Timestamp};
+
+/// The records about one task, as [`rows`]. An answer of the [vendor's](is_vendors) may leave them
+/// out: then there are none.
+pub fn rows_if_any<'a>(
+    document: &'a Value,
+    pointer: &'static str,
+) -> Result<&'a [Value], DecodeError> {
+    let envelope = pointer.rsplit_once('/').and_then(|(parent, _)| document.pointer(parent));
+    match document.pointer(pointer) {
+        None if envelope.is_some_and(is_vendors) => Ok(&[]),
+        _ => rows(document, pointer),
+    }
+}
+
+/// Whether this is the envelope of an answer of the vendor's, not of a gateway before it.
+pub fn is_vendors(envelope: &Value) -> bool {
+    text(envelope, "RequestId").is_some()
+}
+
+/// Whether a record has something in any of these fields.
+pub fn says_any(record: &Value, fields: &[&str]) -> bool {
+    fields.iter().any(|field| record.get(field).is_some_and(|value| !is_nothing(value)))
+}
 
 /// A task id. A missing one, and one too long for a label, is counted and is `None`.
 pub fn task_id(row: &Value, field: &str, unreadable: &mut Unreadable) -> Option<String> {

@@ -186,9 +186,9 @@ fn decode(
     let document = wire::document(response.body())?;
     let mut page = Page::default();
     if let Subject::Task(asked) = &query.subject {
-        let info = document.get("TaskInfo").filter(|info| info.is_object());
-        let info = info.ok_or(DecodeError::Missing("TaskInfo"))?;
-        page.tasks.extend(task(info, asked, &mut page.unreadable));
+        let rows = wire::rows_if_any(&document, "/TaskInfo")?;
+        let of_task = rows.iter().find(|row| wire::says_any(row, &["TaskId", "Status"]));
+        page.tasks.extend(of_task.and_then(|row| task(row, asked, &mut page.unreadable)));
         return Ok(page);
     }
     let rows = wire::rows(&document, "/Items/DBCluster")?;

@@ -252,9 +252,10 @@ fn listed(row: &Value, filter: &Filter, unreadable: &mut Unreadable) -> Option<T
     Some(task(id.into(), resource, row, ["created_at", "ended_at"], unreadable))
 }
 
-/// The answer about one task. One about another task is none.
+/// The answer about one task. One about another task, or about no task at all, is none.
 fn single(row: &Value, wanted: &TaskRef, unreadable: &mut Unreadable) -> Option<Task> {
-    let is_other = wire::text(row, "id").is_some_and(|id| *id != *wanted.id);
+    let is_other = wire::text(row, "id").is_some_and(|id| *id != *wanted.id)
+        || !wire::says_any(row, &["id", "status"]);
     let resource = row.get("instance").map(|instance| resource(instance, "id", "name"));
     let resource = resource.unwrap_or_default();
     let id = Arc::clone(&wanted.id);

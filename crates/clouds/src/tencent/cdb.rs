@@ -184,7 +184,12 @@ fn request(target: &Target, query: &Query) -> Request<Bytes> {
 
 fn decode(target: &Target, query: &Query, response: &Response<Bytes>) -> Result<Page, DecodeError> {
     let document = tencent::document(response)?;
-    let rows = wire::rows(&document, "/Response/Items")?;
+    let is_one = matches!(query.subject, Subject::Task(_));
+    let rows = if is_one && tencent::total(&document).unwrap_or_default() == 0 {
+        wire::rows_if_any(&document, "/Response/Items")?
+    } else {
+        wire::rows(&document, "/Response/Items")?
+    };
     let mut page = Page::default();
     page.read_list(query, rows, "JobId", tencent::LIMIT, tencent::total(&document));
     match &query.subject {

@@ -248,9 +248,13 @@ fn decode(target: &Target, query: &Query, response: &Response<Bytes>) -> Result<
             page.read_list(query, rows, "TaskId", tencent::LIMIT, tencent::total(&document));
         }
         Subject::Task(wanted) => {
-            let row = document.get("Response").filter(|row| row.get("Status").is_some());
-            let row = row.ok_or(DecodeError::Missing("/Response/Status"))?;
-            page.tasks.push(single(target, row, wanted, &mut page.unreadable));
+            // What is said of the task stands in the envelope itself.
+            let envelope = document.get("Response").unwrap_or(&Value::Null);
+            if wire::says_any(envelope, &["Status"]) {
+                page.tasks.push(single(target, envelope, wanted, &mut page.unreadable));
+            } else if !wire::is_vendors(envelope) {
+                return Err(DecodeError::Missing("/Response/Status"));
+            }
         }
         Subject::Project | Subject::Resources { .. } => {}
     }
