@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dbtask_simulator::{Fault, FaultKind};
 
-use crate::support::{Lab, one_task, place, value_in};
+use crate::support::{Lab, Log, one_task, place, value_in};
 
 /// Two MySQL sources of different accounts, each with a task that runs for ever.
 const TWO: &str = "
@@ -351,6 +351,40 @@ async fn a_missing_project_is_asked_for_once() {
         lab.value("dbtask_api_requests_total{operation=\"KeystoneListProjects\",source=\"one\"}");
     assert_eq!(asked, Some(1));
     lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_region_without_one_project_of_its_name_is_told_as_that_and_looked_up_until_there_is_one()
+{
+    let none = r#"{"links":{},"projects":[]}"#;
+    let two = r#"{"links":{},"projects":[{"id":"a"},{"id":"b"}]}"#;
+    for answer in [none, two] {
+        let log = Log::listen();
+        let lab = Lab::through(
+            &one_task("huawei_dds", "[{hang: {}}]"),
+            |config| config.sources[0].target.project_id.clear(),
+            move |elapsed, request| {
+                let is_lookup = request.uri().path() == "/v3/projects";
+                (is_lookup && elapsed < Duration::from_mins(10))
+                    .then(|| http::Response::new(answer.into()))
+            },
+        );
+        lab.minutes(9).await;
+        let snapshot = lab.snapshot("one");
+        assert_eq!((snapshot.up, snapshot.last_error_reason), (false, Some("client")), "{answer}");
+        assert_eq!(
+            snapshot.last_error.as_deref(),
+            Some("KeystoneListProjects: the region has no project of its name: give `project_id`"),
+        );
+        let failures = lab.sum("dbtask_source_poll_failures_total");
+        assert_eq!((poll_failures(&lab, "one", "client"), failures > 0), (failures, true));
+        assert_eq!(log.lines("polls fail").len(), 1, "{}", log.text());
+        assert_eq!(lab.calls("ListTasks"), 0, "there is nowhere to ask");
+        lab.minutes(4).await;
+        assert!(up(&lab, "one"), "{:?}", lab.snapshot("one").last_error);
+        assert_eq!(lab.state("one", "1"), "running");
+        lab.stop().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
