@@ -86,6 +86,15 @@ impl<K: Eq + Hash> Retries<K> {
         self.open.get(key)?.failure.as_ref()
     }
 
+    /// Whether the vendor has answered, but without what was asked for.
+    pub fn has_found_nothing<Q>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        self.open.get(key).is_some_and(|retry| retry.pause.is_some() && retry.failure.is_none())
+    }
+
     /// What is known here, in no order.
     pub fn keys(&self) -> impl Iterator<Item = &K> {
         self.open.keys()

@@ -43,6 +43,11 @@ const LIST_PAUSE: Duration = Duration::from_hours(1);
 const DISCOVERY_PAUSE: Duration = Duration::from_secs(30);
 /// The pause before a task id that has led to no task is asked for again; doubled each time.
 const ID_PAUSE: Duration = Duration::from_secs(10);
+/// How much time has to pass for each id that is asked for though it has led to no task before. Such
+/// ids may be many, and stay for weeks: neither the calls nor a poll may grow with their number.
+const MISSING_ID_PACE: Duration = Duration::from_secs(2);
+/// The most of them that one poll asks for, whatever time has passed.
+const MAX_MISSING_IDS: u32 = 100;
 /// What that pause grows to for an id that somebody has just given: it may be too new to be known.
 const LONGEST_NEW_ID_PAUSE: Duration = Duration::from_mins(5);
 
@@ -96,6 +101,8 @@ pub struct Learned {
     by_id: ById,
     /// The turns of the ids that are still of interest.
     turns: HashMap<Arc<str>, Turn>,
+    /// When ids were last asked for.
+    ids_asked: Option<Instant>,
 }
 
 /// When it is an id's turn to be asked for. Those first that have never been, the newest of them
@@ -695,6 +702,8 @@ impl Source {
         let mut wanted = to_ask(found, known, settled, watchlist);
         self.learned.put_in_turn(&mut wanted);
         let begun = Instant::now();
+        let passed = self.learned.ids_asked.replace(begun).map_or(time, |last| begun - last);
+        let mut may_be_missing = missing_ids(passed);
         let mut round = IdRound::default();
         // Where nobody answered, one question is enough to see whether it is still so.
         let before = std::mem::take(&mut self.learned.by_id);
@@ -713,10 +722,13 @@ impl Source {
             let is_due = is_stuck || self.learned.ids.is_due(&wanted, Instant::now());
             let is_late = begun.elapsed() >= time;
             found.out_of_time |= is_due && is_late;
-            if !may_ask || !is_due || is_late {
+            let is_missing = sought.has_vanished() || self.learned.ids.has_found_nothing(&wanted);
+            let is_too_many = is_missing && may_be_missing == 0;
+            if !may_ask || !is_due || is_late || is_too_many {
                 found.left_over.push(wanted.id);
                 continue;
             }
+            may_be_missing -= u32::from(is_missing);
             if let Some(turn) = self.learned.turns.get_mut(&wanted.id) {
                 turn.asked = Some(Instant::now());
             }
@@ -729,7 +741,7 @@ impl Source {
                     self.log_id_over(&wanted, notice);
                     match sought {
                         // By id some vendors use other words for the kind than in their list.
-                        Sought::Missed(listed) => {
+                        Sought::Missed(Tracked { task: listed, .. }) => {
                             task.kind = Arc::clone(&listed.kind);
                             task.origin = listed.origin;
                         }
@@ -822,7 +834,7 @@ impl Source {
     /// reach back to its beginning: that is asked of it ever more rarely.
     fn look_in_list(&mut self, found: &Found, task: TaskRef, sought: &Sought<'_>) {
         let Sought::Missed(listed) = sought else { return };
-        let was_read = found.went_well() && !found.not_read.contains(&listed.resource.id);
+        let was_read = found.went_well() && !found.not_read.contains(&listed.task.resource.id);
         if was_read && self.learned.ids.is_due(&task, Instant::now()) {
             let pauses = Pauses { first: ID_PAUSE, longest: Pauses::LONGEST };
             self.learned.ids.found_nothing(task, pauses, Instant::now());
@@ -1091,7 +1103,24 @@ enum Sought<'a> {
     /// It is on the watchlist.
     Watched(Origin),
     /// It was listed, unfinished, and is no longer.
-    Missed(&'a Task),
+    Missed(&'a Tracked),
+}
+
+impl Sought<'_> {
+    /// Whether it has been sought in vain before.
+    fn has_vanished(&self) -> bool {
+        match self {
+            Self::Watched(_) => false,
+            Self::Missed(tracked) => tracked.settled.is_some(),
+        }
+    }
+}
+
+/// How many ids that have led to nothing may be asked for again in a poll, by the time that has
+/// passed since the last one: as many as [`MISSING_ID_PACE`] grants, and at least one.
+fn missing_ids(passed: Duration) -> u32 {
+    let granted = passed.as_secs() / MISSING_ID_PACE.as_secs();
+    u32::try_from(granted).unwrap_or(u32::MAX).clamp(1, MAX_MISSING_IDS)
 }
 
 /// What the answers of one poll add up to.
@@ -1188,7 +1217,7 @@ fn to_ask<'a>(
         let was_listed = found.went_well() && !found.not_read.contains(&task.resource.id);
         match task.origin {
             Origin::Listed if was_listed || tracked.settled.is_some() => {
-                wanted.push((TaskRef::of(task), Sought::Missed(task)));
+                wanted.push((TaskRef::of(task), Sought::Missed(tracked)));
             }
             Origin::Listed => {}
             // Taken off the watchlist, so not to be asked for any more.

@@ -91,7 +91,9 @@ An unfinished task that a complete list leaves out is asked for by its id. If th
 without it, it becomes `unknown`, with a warning in the log. From then on it is sought for 35 days, also
 when it is no longer shown: by its id, and by a list that goes back to its beginning, with pauses that
 grow to 15 minutes. Only the vendor's own word that there is no such task, given four times over two
-hours, ends that; any other refusal is no answer. An end that is found late is counted once.
+hours, ends that; any other refusal is no answer. An end that is found late is counted once. However
+many such ids there are, and ids that are given and not found, one in two seconds is asked for again
+on average, and at most 100 in a poll: those first that have waited longest.
 
 PolarDB cannot be asked for one task, and is asked 30 days back: of a task that runs for longer the
 end is not seen.

@@ -1,6 +1,9 @@
 //! No odd answer loses a task: one that is out of sight is asked for until it is known what has
 //! become of it.
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -342,6 +345,73 @@ async fn only_a_vendor_that_denies_a_task_for_hours_is_asked_no_more() {
             assert!(lab.snapshot("one").up);
             lab.stop().await;
         }
+    }
+}
+
+/// Which task a request of Redis or DDS is about, if it is about one.
+fn task_of(request: &Request<Bytes>) -> Option<u32> {
+    let text = format!("{} {}", request.uri(), String::from_utf8_lossy(request.body()));
+    let rest = ["\"TaskId\":", "jobs?id="].iter().find_map(|word| text.split_once(word))?.1;
+    let end = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
+    rest[..end].parse().ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_tasks_that_have_vanished_delay_nothing_and_are_asked_for_in_turn_at_a_bounded_rate()
+ {
+    const VANISHED: u32 = 1000;
+    for (api, idle) in [("tencent_redis", false), ("huawei_dds", true)] {
+        let (region, resource) = place(api);
+        let mut scenario = format!(
+            "sources:\n  - name: one\n    api: {api}\n    region: {region}\n    resources: [{{id: {resource}}}]\n    tasks:\n"
+        );
+        for id in 1..=VANISHED {
+            let life = "[{run: {for: 10m}}, {vanish: {}}]";
+            writeln!(scenario, "      - {{id: '{id}', resource: {resource}, life: {life}}}")
+                .unwrap();
+        }
+        // One that is asked for by its id, for no list shows its end, and one that the list shows.
+        let old = "at: -25h, life: [{run: {for: 28h}}, {fail: {}}]";
+        let new = "at: 2h, life: [{run: {for: 1h}}, {fail: {}}]";
+        if !idle {
+            for (id, life) in [(2001, old), (2002, new)] {
+                writeln!(scenario, "      - {{id: '{id}', resource: {resource}, {life}}}").unwrap();
+            }
+        }
+        let asked: Arc<Mutex<BTreeMap<u32, u32>>> = Arc::default();
+        let count = Arc::clone(&asked);
+        let lab = Lab::through(
+            &scenario,
+            |config| config.sources[0].limits.tasks_per_source = 2000,
+            move |_, request| {
+                if let Some(task) = task_of(request) {
+                    *count.lock().unwrap().entry(task).or_default() += 1;
+                }
+                None
+            },
+        );
+        let polls = || lab.value("dbtask_source_polls_total{source=\"one\"}").unwrap();
+        lab.minutes(60).await;
+        assert_eq!(lab.state("one", "1"), "unknown", "{api}");
+        asked.lock().unwrap().clear();
+        let before = polls();
+        lab.minutes(60).await;
+        let calls: u32 = asked.lock().unwrap().range(..=VANISHED).map(|(_, count)| count).sum();
+        assert!((1500..=1830).contains(&calls), "{api}: {calls} calls in an hour");
+        let counts = asked.lock().unwrap().clone();
+        let times = (1..=VANISHED).map(|id| counts.get(&id).copied().unwrap_or(0));
+        let (least, most) = (times.clone().min().unwrap(), times.max().unwrap());
+        assert!(least >= 1 && most <= 2, "{api}: some {least}, some {most} times");
+        let polled = polls() - before;
+        let (at_least, at_most) = if idle { (29, 31) } else { (118, 122) };
+        assert!((at_least..=at_most).contains(&polled), "{api}: {polled} polls");
+        if !idle {
+            lab.minutes(61).await;
+            assert_eq!(lab.state("one", "2002"), "failed", "{api}");
+            assert_eq!(lab.state("one", "2001"), "failed", "{api}: it waits for none of them");
+        }
+        assert!(lab.snapshot("one").up, "{api}");
+        lab.stop().await;
     }
 }
 
