@@ -48,6 +48,9 @@ const ID_PAUSE: Duration = Duration::from_secs(10);
 const MISSING_ID_PACE: Duration = Duration::from_secs(2);
 /// The most of them that one poll asks for, whatever time has passed.
 const MAX_MISSING_IDS: u32 = 100;
+/// The least time between two polls whose lists go back to the beginning of tasks that were missed
+/// before: however many there are, one such list shows all of them.
+const FAR_LOOK_PAUSE: Duration = Duration::from_mins(3);
 /// What that pause grows to for an id that somebody has just given: it may be too new to be known.
 const LONGEST_NEW_ID_PAUSE: Duration = Duration::from_mins(5);
 
@@ -103,6 +106,10 @@ pub struct Learned {
     turns: HashMap<Arc<str>, Turn>,
     /// When ids were last asked for.
     ids_asked: Option<Instant>,
+    /// When lists last went back to tasks that were missed before.
+    looked_far: Option<Instant>,
+    /// Whether they do so in this poll.
+    looks_far: bool,
 }
 
 /// When it is an id's turn to be asked for. Those first that have never been, the newest of them
@@ -228,6 +235,7 @@ impl Source {
         let begun = Instant::now();
         let wanted = self.watchlist.wanted();
         self.forget_unwanted(known, &wanted);
+        self.decide_how_far_to_look(known);
         // Asked by a clock that turned out to be wrong, a list shows what another time would.
         for _ in 0..MAX_LISTINGS {
             let belief = self.caller.vendor_clock.belief();
@@ -240,6 +248,25 @@ impl Source {
         }
         self.ask_by_id(found, known, settled, &wanted, begun.elapsed()).await;
         found.leave_over_unread(known);
+    }
+
+    /// Lists go back to tasks that were missed before if it is time for one of them.
+    fn decide_how_far_to_look(&mut self, known: &[Tracked]) {
+        let now = Instant::now();
+        let is_time = self.learned.looked_far.is_none_or(|last| now - last >= FAR_LOOK_PAUSE);
+        self.learned.looks_far = is_time
+            && known.iter().any(|tracked| {
+                let asked = TaskRef::of(&tracked.task);
+                self.was_missed(tracked, &asked) && self.learned.ids.is_due(&asked, now)
+            });
+        if self.learned.looks_far {
+            self.learned.looked_far = Some(now);
+        }
+    }
+
+    /// Whether a task has been sought in vain before.
+    fn was_missed(&self, tracked: &Tracked, asked: &TaskRef) -> bool {
+        tracked.settled.is_some() || self.learned.ids.failure(asked).is_some()
     }
 
     /// Forgets when to ask for ids that nobody asks for any more.
@@ -835,7 +862,8 @@ impl Source {
     fn look_in_list(&mut self, found: &Found, task: TaskRef, sought: &Sought<'_>) {
         let Sought::Missed(listed) = sought else { return };
         let was_read = found.went_well() && !found.not_read.contains(&listed.task.resource.id);
-        if was_read && self.learned.ids.is_due(&task, Instant::now()) {
+        let was_sought = self.learned.looks_far || !self.was_missed(listed, &task);
+        if was_read && was_sought && self.learned.ids.is_due(&task, Instant::now()) {
             let pauses = Pauses { first: ID_PAUSE, longest: Pauses::LONGEST };
             self.learned.ids.found_nothing(task, pauses, Instant::now());
         }
@@ -940,12 +968,15 @@ impl Source {
     fn open_since<'a>(&self, known: &'a [Tracked]) -> HashMap<&'a str, Timestamp> {
         let now = Instant::now();
         let mut open: HashMap<&str, Timestamp> = HashMap::new();
-        for Tracked { task, settled, .. } in known {
+        for tracked in known {
+            let task = &tracked.task;
             let asked = TaskRef::of(task);
             let by_list_alone = (self.caller.api.by_id)(&asked).is_none();
-            let is_missed = settled.is_some() || self.learned.ids.failure(&asked).is_some();
-            let is_sought =
-                if is_missed { self.learned.ids.is_due(&asked, now) } else { by_list_alone };
+            let is_sought = if self.was_missed(tracked, &asked) {
+                self.learned.looks_far && self.learned.ids.is_due(&asked, now)
+            } else {
+                by_list_alone
+            };
             let Some(began) = task.started.or(task.created).filter(|_| is_sought) else { continue };
             let first = open.entry(&task.resource.id).or_insert(began);
             *first = began.min(*first);

@@ -93,7 +93,8 @@ when it is no longer shown: by its id, and by a list that goes back to its begin
 grow to 15 minutes. Only the vendor's own word that there is no such task, given four times over two
 hours, ends that; any other refusal is no answer. An end that is found late is counted once. However
 many such ids there are, and ids that are given and not found, one in two seconds is asked for again
-on average, and at most 100 in a poll: those first that have waited longest.
+on average, and at most 100 in a poll: those first that have waited longest. A list goes back to the
+beginning of such tasks at most once in three minutes, and then for all that are due.
 
 PolarDB cannot be asked for one task, and is asked 30 days back: of a task that runs for longer the
 end is not seen.
