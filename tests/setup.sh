@@ -46,6 +46,7 @@ debian() { # package command
 }
 
 # Builds into a folder of the cache, which the command finds in $folder, unless it is there whole.
+# What cannot be built is named in the end; its links are not made.
 keep() { # name command…
     folder=$cache/$1
     [ -e "$folder/.complete" ] && return
@@ -57,6 +58,7 @@ keep() { # name command…
     else
         tail -n 20 "$folder/log" >&2
         missing+=("$1")
+        return 1
     fi
 }
 # Folders whose content comes from files are named after what is in them.
@@ -68,20 +70,20 @@ cargo_tool() { # crate version
         cargo install --locked --debug --root "$folder" --target-dir "$folder/target" "$@" &&
             rm -r "$folder/target"
     }
-    keep "$1-$2" install "$1@$2"
+    keep "$1-$2" install "$1@$2" || return 0
     link
 }
 
 go_tool() { # name package version [ldflags]
     install() { GOBIN=$folder/bin go install -ldflags "${2:-}" "$1"; }
-    keep "$1-$3" install "$2@$3" "${4:-}"
+    keep "$1-$3" install "$2@$3" "${4:-}" || return 0
     link
 }
 
 # For tools whose own go.mod replaces modules: a module of ours that repeats that and imports them.
 go_module() { # name folder package…
     install() { (cd "$1" && CGO_ENABLED=0 go build -buildvcs=false -o "$folder/bin/" "${@:2}"); }
-    keep "$1-$(hash "$2/go.mod" "$2/go.sum")" install "${@:2}"
+    keep "$1-$(hash "$2/go.mod" "$2/go.sum")" install "${@:2}" || return 0
     link
 }
 
@@ -93,7 +95,7 @@ definitions() { # module version folder
             mkdir "$folder/definitions" && cp "$source/$3"/*.yaml "$folder/definitions/" &&
             chmod u+w "$folder"/definitions/*
     }
-    keep "definitions-$(basename "${1%/v[0-9]}")-$2" install "$@"
+    keep "definitions-$(basename "${1%/v[0-9]}")-$2" install "$@" || return 0
     mkdir -p .tools/definitions
     ln -sfn "$folder"/definitions/* .tools/definitions/
 }
@@ -105,7 +107,7 @@ helm_tool() { # major version [ldflags]
         GOBIN=$folder/bin go install -ldflags "${3:-}" "helm.sh/helm/v$1/cmd/helm@$2" &&
             mv "$folder/bin/helm" "$folder/bin/helm$1"
     }
-    keep "helm-$2" install "$@"
+    keep "helm-$2" install "$@" || return 0
     link
 }
 
@@ -114,7 +116,7 @@ python_packages() { # requirements
         python3 -m venv "$folder" &&
             "$folder/bin/pip" install --disable-pip-version-check -r "$1"
     }
-    keep "python-$(hash "$1")" install "$1"
+    keep "python-$(hash "$1")" install "$1" || return 0
     ln -sfn "$folder" .tools/python
 }
 
@@ -149,7 +151,7 @@ node_packages() { # folder with package.json and its lock
         cp "$1"/package.json "$1"/package-lock.json "$folder" &&
             npm ci --ignore-scripts --no-audit --no-fund --prefix "$folder"
     }
-    keep "${1##*/}-$(hash "$1/package.json" "$1/package-lock.json")" install "$1"
+    keep "${1##*/}-$(hash "$1/package.json" "$1/package-lock.json")" install "$1" || return 0
     ln -sfn "$folder" ".tools/${1##*/}"
 }
 

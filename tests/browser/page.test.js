@@ -8,13 +8,14 @@ import axe from 'axe-core';
 import { chromium } from 'playwright-core';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
+const program = process.env.DBTASK_EXPORTER_BIN ?? `${root}target/debug/dbtask-exporter`;
 const shots = `${root}target/screenshots`;
 const children = [];
 let browser, busy, empty;
 
 // Starts the demo on a free port and waits until every source has been tried.
 async function demo(scenario) {
-  const child = spawn(`${root}target/debug/dbtask-exporter`,
+  const child = spawn(program,
     ['demo', '--web.listen-address=127.0.0.1:0', `--scenario=${root}tests/browser/${scenario}`],
     { stdio: ['ignore', 'pipe', 'inherit'] });
   children.push(child);

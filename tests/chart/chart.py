@@ -1,6 +1,7 @@
 """The chart as helm renders it."""
 
 import functools
+import os
 import pathlib
 import subprocess
 
@@ -9,7 +10,7 @@ import yaml
 ROOT = pathlib.Path(__file__).parent.parent.parent
 TOOLS = ROOT / ".tools"
 CHART = ROOT / "helm/dbtask-exporter"
-BINARY = ROOT / "target/debug/dbtask-exporter"
+BINARY = os.environ.get("DBTASK_EXPORTER_BIN", str(ROOT / "target/debug/dbtask-exporter"))
 # One values file for each thing that the chart can do.
 FEATURES = sorted((CHART / "ci").glob("*-values.yaml"))
 NAMESPACE = "dbtask"
