@@ -511,7 +511,7 @@ impl End {
             // What had ended when this end was first seen is this end.
             Some(ended) => is_later(self.started, task.started) || ended > self.noticed,
             // Where ends have a time, that will tell; where they have none, nothing else can.
-            None => self.ended.is_none() || self.started.is_none() || self.started != task.started,
+            None => self.started.is_none() || self.started != task.started,
         }
     }
 }
@@ -628,11 +628,18 @@ mod tests {
     }
 
     #[test]
-    fn without_end_times_an_unfinished_sighting_makes_a_new_run() {
-        let failed = task(TaskState::Failed, 0, None);
-        let running = task(TaskState::Running, 0, None);
-        let polls: [&[&Task]; 4] = [&[], &[&failed], &[&running], &[&failed]];
-        assert_eq!(counted(&polls), [0, 1, 0, 1]);
+    fn without_end_times_an_unfinished_sighting_makes_a_new_run_unless_its_start_is_the_same() {
+        for (first, second, count) in
+            [(None, None, 1), (None, Some(0), 1), (Some(0), Some(90), 1), (Some(0), Some(0), 0)]
+        {
+            let started =
+                |second: Option<i64>, task: Task| Task { started: second.map(at), ..task };
+            let failed = started(first, task(TaskState::Failed, 0, None));
+            let running = started(second, task(TaskState::Running, 0, None));
+            let again = started(second, task(TaskState::Failed, 0, None));
+            let polls: [&[&Task]; 4] = [&[], &[&failed], &[&running], &[&again]];
+            assert_eq!(counted(&polls), [0, 1, 0, count], "{first:?} {second:?}");
+        }
     }
 
     #[test]

@@ -805,13 +805,13 @@ impl Watch {
             return (begun + interval * seldom).max(Instant::now());
         };
         match error.reason() {
-            // The rate that is learned from it is slow enough.
-            Reason::Throttled => {
+            // The rate that is learned from it is slow enough; for sessions none is learned.
+            Reason::Throttled if !matches!(error, FetchError::Credentials(_)) => {
                 let known = caller.api.operations.iter().find(|known| known.name == *operation);
                 let wait = known.map_or(Duration::ZERO, |known| caller.account.wait(known));
                 Instant::now() + wait.max(interval.min(THROTTLED_PAUSE))
             }
-            Reason::Server | Reason::Network | Reason::Timeout => {
+            Reason::Throttled | Reason::Server | Reason::Network | Reason::Timeout => {
                 if sabotage::is(Bug::NoBackoff) {
                     self.backoff.reset();
                 }

@@ -62,7 +62,7 @@ impl Progress {
         let mut throttled_since = None;
         loop {
             let error = match caller.call(query).await {
-                Err(error) if error.reason() == Reason::Throttled => error,
+                Err(error) if is_throttled(&error) => error,
                 answer => {
                     if answer.is_ok() {
                         self.answered.store(true, Ordering::Relaxed);
@@ -103,4 +103,10 @@ impl Progress {
             let _ = steps.send(step);
         }
     }
+}
+
+/// Whether the question itself was throttled. Of a service that hands out sessions no rate is
+/// learned: a poll without a session ends, and the next one waits as after any other trouble.
+fn is_throttled(error: &FetchError) -> bool {
+    error.reason() == Reason::Throttled && !matches!(error, FetchError::Credentials(_))
 }

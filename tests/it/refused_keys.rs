@@ -314,6 +314,25 @@ async fn trouble_of_the_token_service_has_its_own_reason_and_is_over_soon_after_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_for_sessions_that_throttles_is_asked_ever_more_rarely() {
+    let scenario = one_task("tencent_cdb", "[{hang: {}}]");
+    let lab = Lab::new(&scenario, |config| {
+        config.sources = with_keys(&scenario, "role_arn: 'qcs::cam::uin/1:roleName/reader'");
+        each_second(config);
+    });
+    let operation = Some("AssumeRole".to_owned());
+    lab.cloud.inject("one", Fault { operation, ..Fault::new(FaultKind::Throttle) });
+    lab.minutes(60).await;
+    let before = lab.calls("AssumeRole");
+    lab.minutes(300).await;
+    let calls = lab.calls("AssumeRole") - before;
+    // Full jitter: half of five minutes on average, so about 120 in five hours.
+    assert!((60..=200).contains(&calls), "{calls} calls");
+    assert_eq!(lab.snapshot("one").last_error_reason, Some("throttled"));
+    lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn trouble_of_a_machines_metadata_has_its_own_reason() {
     for (kind, reason) in [
         (FaultKind::ServerError, "server"),

@@ -425,11 +425,10 @@ impl Judge {
         self.world.name(source)
     }
 
-    /// A source takes the place and the name of another one: what was known of that goes on.
-    /// Returns whether it does.
-    fn moves(&mut self, n: usize) -> bool {
+    /// A source may take the place and the name of another one: its counters go on.
+    fn moves(&mut self, n: usize) {
         let Some(old) = self.world.sources[n].stands_in.filter(|_| !self.watches[n].tried) else {
-            return false;
+            return;
         };
         let now = self.now;
         let gone = &mut self.watches[old].gone;
@@ -440,21 +439,6 @@ impl Judge {
         let born: Vec<_> =
             kinds.map(|((_, kind), &(ever, _))| ((n, kind.clone()), (ever, now))).collect();
         self.process.born.extend(born);
-        true
-    }
-
-    /// A process that is told of another account at its start may begin its counters anew, too.
-    fn begins_anew(&mut self, n: usize) {
-        let label = format!("source=\"{}\"", self.world.name(n));
-        let old = self.world.sources[n].stands_in;
-        self.lasting.retain(|series, _| !series.contains(&label));
-        self.process.inherited.retain(|series, _| !series.contains(&label));
-        self.lives.iter_mut().filter(|it| Some(it.source) == old).for_each(Life::forgotten);
-        if let Some(old) = old {
-            for (_, certain) in &mut self.watches[old].gaps {
-                *certain = false;
-            }
-        }
     }
 
     fn note(&mut self, text: &[u8]) {
@@ -514,8 +498,8 @@ impl Judge {
             }
         }
         for (n, watched) in watched.iter().enumerate() {
-            if watched.is_some() && self.moves(n) {
-                self.begins_anew(n);
+            if watched.is_some() {
+                self.moves(n);
             }
         }
         self.rates.clear();
@@ -662,7 +646,8 @@ impl Judge {
         if watch.in_flight > 1 + watch.texts_in_flight.min(1) {
             return self.broken("two polls at once", format!("{name}: two requests at once"));
         }
-        if now - watch.quiet_since >= 900 {
+        // With a quota the calls of one poll may be minutes apart.
+        if now - watch.quiet_since >= 900 && planned.quota.is_none() {
             watch.troubled.push_back(now);
             while watch.troubled.front().is_some_and(|&first| now - first > 4_500_000) {
                 watch.troubled.pop_front();

@@ -160,7 +160,8 @@ impl Life {
             from = until;
         }
         let mut ends: Vec<Ended> = Vec::new();
-        let remembered = if by_id { script.keep.seconds() - HOUR } else { WINDOW };
+        let keep = script.keep.seconds();
+        let remembered = (keep - HOUR.min(keep / 10)).min(if by_id { i64::MAX } else { WINDOW });
         for ((stage, phase), index) in stages.iter().zip(&script.life).zip(0..) {
             let Some(state) = stage.state.filter(|state| state.is_final()) else { continue };
             let late = match phase {
