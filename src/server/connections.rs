@@ -135,6 +135,13 @@ impl Connections {
         Self { most, table: Mutex::default() }
     }
 
+    /// How many may enter before those that are here get their turn: many, so that nobody waits for
+    /// long behind a crowd that comes at once, but so few that nobody who has just come has to go
+    /// before it could ask.
+    pub(super) fn at_once(&self) -> usize {
+        (self.most / 2).max(1)
+    }
+
     /// A place for a new connection from `peer`, made free by closing another if need be.
     pub(super) fn enter(self: &Arc<Self>, peer: IpAddr) -> Place {
         let mut table = self.lock();
@@ -391,6 +398,16 @@ mod tests {
         assert!(!scraper.closed.is_cancelled(), "it has just been answered");
         enter(&connections, B).await;
         assert!(scraper.closed.is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_those_who_come_at_once_nobody_goes_before_it_could_ask() {
+        for most in [1, 2, 24, 512] {
+            let connections = room_for(most);
+            let _crowd = many(&connections, A, most).await;
+            let newcomers = many(&connections, A, connections.at_once()).await;
+            assert_eq!(closed(&newcomers), [0; 0], "of {most}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

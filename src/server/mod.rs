@@ -65,8 +65,6 @@ pub const GRACE: Duration = Duration::from_secs(4);
 
 /// How much of an answer the kernel holds for a client.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
-/// Connections that are accepted before those that are there get their turn.
-const AT_ONCE: usize = 32;
 /// Rest after an accept that went wrong, if nothing can be closed for it.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -139,13 +137,14 @@ async fn listen(
     let _ = SockRef::from(&listener).set_tcp_nodelay(true);
     let _ = SockRef::from(&listener).set_send_buffer_size(SEND_BUFFER_BYTES);
     let mut served = JoinSet::new();
-    let mut turns = (1..=AT_ONCE).cycle();
+    let at_once = connections.at_once();
+    let mut turns = (1..=at_once).cycle();
     let accept = || shutdown.run_until_cancelled(accept(&listener, connections));
     while let Some((stream, peer)) = accept().await {
         let place = connections.enter(peer);
         served.spawn(connection::serve(stream, peer, place, Arc::clone(app), shutdown.clone()));
         while served.try_join_next().is_some() {}
-        if turns.next() == Some(AT_ONCE) {
+        if turns.next() == Some(at_once) {
             yield_now().await;
         }
     }

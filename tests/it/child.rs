@@ -59,9 +59,18 @@ impl Exporter {
 
     /// Bytes of memory that it holds, but for what is mapped from files.
     pub(crate) fn memory(&self) -> usize {
+        self.status("RssAnon:")
+    }
+
+    /// The most bytes of memory that it has held, with what is mapped from files.
+    pub(crate) fn peak_memory(&self) -> usize {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, name: &str) -> usize {
         let id = self.process.id().expect("it runs");
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
     }
 
