@@ -291,7 +291,7 @@ impl Caller {
 
     /// Whether the last answer shows that the vendor cannot have taken the time of its request.
     fn is_clock_off(&self) -> bool {
-        self.vendor_clock.is_off_by(self.api.cloud.clock_tolerance().as_secs())
+        self.vendor_clock.is_off_by(self.api.facts.cloud.clock_tolerance().as_secs())
     }
 
     /// One request and its answer, over a new connection if `anew`.
@@ -390,7 +390,7 @@ impl Caller {
         if ends.is_some() {
             return Ok((credentials, None));
         }
-        let turn = self.guards.turn(&Key::of(self.api.cloud, &credentials)).await;
+        let turn = self.guards.turn(&Key::of(self.api.facts.cloud, &credentials)).await;
         Ok((credentials, Some(turn.map_err(CredentialsError::Guarded)?)))
     }
 
@@ -493,11 +493,11 @@ impl Caller {
         anew: bool,
         sent: &mut Secrets,
     ) -> Result<Response<Bytes>, FetchError> {
-        let mut request = (self.api.request)(&self.target, query);
+        let mut request = self.api.facts.cloud.request(&self.target, query);
         let nonce = format!("{:032x}", fastrand::u128(..));
         let now = self.vendor_now();
-        let signing = Signing { service: self.api.service, credentials, now, nonce: &nonce };
-        self.api.cloud.sign(&mut request, &signing)?;
+        let signing = Signing { service: self.api.facts.service, credentials, now, nonce: &nonce };
+        self.api.facts.cloud.sign(&mut request, &signing)?;
         sent.add(Secrets::of(&request));
         sent.add(self.transport.secrets());
         if sabotage::is(Bug::SentTwice) {
@@ -511,10 +511,10 @@ impl Caller {
     }
 
     fn read(&self, query: &Query, response: &Response<Bytes>) -> Result<Page, FetchError> {
-        if let Some(refusal) = self.api.cloud.refusal(response) {
+        if let Some(refusal) = self.api.facts.cloud.refusal(response) {
             return Err(FetchError::Refused(refusal));
         }
-        Ok((self.api.decode)(&self.target, query, response)?)
+        Ok(self.api.decode(&self.target, query, response)?)
     }
 
     /// The time by the vendor's clock, as far as we know it.

@@ -160,11 +160,12 @@ fn question(source: &Source) -> Option<Query> {
 async fn ask_one(source: &mut Source, query: &Query) -> Finding {
     let by_id = {
         let wanted = source.watchlist.wanted();
-        wanted.values().find_map(|(task, _)| (source.caller.api.by_id)(task))
+        wanted.values().find_map(|(task, _)| source.caller.api.by_id(task))
     };
     let caller = &mut source.caller;
-    if let Some(project) = caller.api.project.filter(|_| caller.target.project_id.is_empty()) {
-        let query = project();
+    let search = caller.api.facts.project;
+    if let Some(search) = search.filter(|_| caller.target.project_id.is_empty()) {
+        let query = (search.query)();
         let (first, second) = caller.tries(&query).await;
         let last = second.as_ref().unwrap_or(&first);
         let found = last.result.as_ref().ok().and_then(|page| page.project_id.clone());
@@ -207,7 +208,7 @@ fn judge(
         finding.trouble.extend(advice(error, caller, operation));
     }
     if finding.reachable == Verdict::Yes {
-        judge_clock(&mut finding, caller.api.cloud, first, attempt);
+        judge_clock(&mut finding, caller.api.facts.cloud, first, attempt);
     }
     finding
 }
@@ -321,7 +322,7 @@ fn advice(error: &FetchError, caller: &Caller, operation: &Operation) -> Option<
                 said("the keys are unknown, disabled or locked, or the secret is another key's")
             }
             RefusalKind::CredentialsExpired => said("the session has ended: give new keys"),
-            RefusalKind::Forbidden => Some(missing(refusal, caller.api.cloud, operation)),
+            RefusalKind::Forbidden => Some(missing(refusal, caller.api.facts.cloud, operation)),
             RefusalKind::Throttled => said("asked too often: what else uses these keys? Try later"),
             RefusalKind::Server => said("the vendor's own trouble: try later"),
             RefusalKind::NotFound => said("are the ids in `resources` and `tasks` of this region?"),
@@ -349,9 +350,9 @@ pub fn untried(config: &SourceConfig, finding: &Finding) -> Vec<&'static str> {
     let mut actions: Vec<_> = needed(config).filter(is_other).map(|it| it.permission).collect();
     // A project that was found shows that it may be looked for.
     if finding.permission == Verdict::Yes
-        && let Some(project) = config.api.project
+        && let Some(search) = config.api.facts.project
     {
-        actions.retain(|action| *action != project().operation.permission);
+        actions.retain(|action| *action != search.operation.permission);
     }
     actions.sort_unstable();
     actions.dedup();
@@ -375,14 +376,14 @@ pub fn grants<'a>(config: &'a Config, findings: &[Finding]) -> Vec<(Cloud, &'a s
     };
     let mut accounts: Vec<(Cloud, &str)> = Vec::new();
     for source in &config.sources {
-        let account = (source.api.cloud, source.account.as_str());
+        let account = (source.api.facts.cloud, source.account.as_str());
         if !accounts.contains(&account) && lacks(account.0, account.1) {
             accounts.push(account);
         }
     }
     let of = |(cloud, account): (Cloud, &'a str)| {
         let sources = config.sources.iter();
-        let its = sources.filter(|it| it.api.cloud == cloud && it.account == account);
+        let its = sources.filter(|it| it.api.facts.cloud == cloud && it.account == account);
         (cloud, account, policies(cloud, its.flat_map(needed)))
     };
     accounts.into_iter().map(of).collect()

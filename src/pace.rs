@@ -328,11 +328,16 @@ mod tests {
     use dbtask_clouds::model::Timestamp;
     use tokio::time::Instant;
 
+    use dbtask_clouds::api::Call;
+
     use super::*;
 
-    static SLOW: Operation = Operation { name: "Slow", permission: "x:Slow", per_second: 2 };
-    static FAST: Operation = Operation { name: "Fast", permission: "x:Fast", per_second: 10 };
-    static OTHER: Operation = Operation { name: "Other", permission: "x:Other", per_second: 2 };
+    static SLOW: Operation =
+        Operation { name: "Slow", permission: "x:Slow", per_second: 2, call: Call::Action("1") };
+    static FAST: Operation =
+        Operation { name: "Fast", permission: "x:Fast", per_second: 10, call: Call::Action("1") };
+    static OTHER: Operation =
+        Operation { name: "Other", permission: "x:Other", per_second: 2, call: Call::Action("1") };
 
     #[tokio::test(start_paused = true)]
     async fn an_operation_never_exceeds_its_rate() {

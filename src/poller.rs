@@ -356,7 +356,7 @@ impl Poller {
     /// Begins the call for one error text, if one is missing that may be asked for now.
     fn ask_for_a_text(&mut self) {
         let Self { source, watch, texts, .. } = self;
-        if source.caller.api.error_by_id {
+        if source.caller.api.facts.error_by_id {
             texts.begin(&source.caller, watch.book.silent());
         }
     }
@@ -550,7 +550,7 @@ impl Resting {
 
 /// Makes everything that is counted of a source exist, and lets it share its account's budget.
 fn declare(caller: &Caller, pace: Pace) {
-    let operations: Vec<&str> = caller.api.operations.iter().map(|each| each.name).collect();
+    let operations: Vec<&str> = caller.api.facts.operations.iter().map(|each| each.name).collect();
     caller.instruments.declare_source(&caller.info, &operations);
     caller.join_budget(pace.idle_interval);
 }
@@ -563,7 +563,7 @@ fn clocks(caller: &Caller) -> Clocks {
 
 /// Whether the vendor has a word for a canceled task.
 fn cancels(caller: &Caller) -> bool {
-    caller.api.statuses.iter().any(|&(_, state)| state == TaskState::Canceled)
+    caller.api.facts.statuses.iter().any(|&(_, state)| state == TaskState::Canceled)
 }
 
 /// Whether `contents` knows another source by the name of the one that `caller` asks for.
@@ -807,7 +807,8 @@ impl Watch {
         match error.reason() {
             // The rate that is learned from it is slow enough; for sessions none is learned.
             Reason::Throttled if !matches!(error, FetchError::Credentials(_)) => {
-                let known = caller.api.operations.iter().find(|known| known.name == *operation);
+                let known =
+                    caller.api.facts.operations.iter().find(|known| known.name == *operation);
                 let wait = known.map_or(Duration::ZERO, |known| caller.account.wait(known));
                 Instant::now() + wait.max(interval.min(THROTTLED_PAUSE))
             }

@@ -237,7 +237,7 @@ impl Registrations {
                 last_seen: old.and_then(|old| old.last_seen),
             };
             let task = registration.task(&id);
-            to.api.can_ask_for(&task).map_err(Refusal::Unaskable)?;
+            to.api.facts.can_ask_for(&task).map_err(Refusal::Unaskable)?;
             if is_new && count(&desk.entries) >= limits.tasks {
                 return Err(Refusal::Full(limits.tasks));
             }

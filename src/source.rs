@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dbtask_clouds::api::{Filter, Page, Query, Scope, Subject, TaskRef, Unreadable};
+use dbtask_clouds::api::{Page, Query, Scope, TaskRef, Unreadable};
 use dbtask_clouds::model::{Origin, Resource, Task, Timestamp};
 use dbtask_clouds::paging::Pages;
 use dbtask_clouds::reason::Reason;
@@ -279,12 +279,11 @@ impl Source {
 
     /// Asks for the project once, where the vendor needs one and the configuration has none.
     async fn learn_project(&mut self, found: &mut Found) -> bool {
-        let Some(query) =
-            self.caller.api.project.filter(|_| self.caller.target.project_id.is_empty())
-        else {
+        let search = self.caller.api.facts.project;
+        let Some(search) = search.filter(|_| self.caller.target.project_id.is_empty()) else {
             return true;
         };
-        let query = query();
+        let query = (search.query)();
         match found.progress.ask(&mut self.caller, &query).await {
             Ok(Page { project_id: Some(project_id), .. }) => {
                 self.caller.target.project_id = project_id;
@@ -304,11 +303,11 @@ impl Source {
     /// Finds the resources, where tasks can only be listed by resource and none are configured.
     /// What is known does not wait for what may be new: a search that fails is its own trouble.
     async fn discover(&mut self, found: &mut Found, known: &[Tracked]) -> bool {
-        let Some(discover) = self.caller.api.discover.filter(|_| self.resources.is_empty()) else {
+        let (now, begun) = (self.caller.vendor_now(), Instant::now());
+        let first = self.caller.api.discover(&self.scope(now, now));
+        let Some(first) = first.filter(|_| self.resources.is_empty()) else {
             return true;
         };
-        let (now, begun) = (self.caller.vendor_now(), Instant::now());
-        let first = discover(&self.scope(now, now));
         let operation = first.operation;
         let busy: HashSet<&str> = known
             .iter()
@@ -361,7 +360,7 @@ impl Source {
         let mut round = Round::new(now, found.away);
         let units = self.units(now, known, coverage);
         found.listed = !units.is_empty();
-        if units.is_empty() && self.caller.api.discover.is_some() {
+        if units.is_empty() && self.caller.api.discovers() {
             // No query where resources have been looked for means that there are none, and no
             // tasks.
             found.listed = true;
@@ -406,7 +405,7 @@ impl Source {
     /// waited longest.
     fn units(&self, now: Timestamp, known: &[Tracked], coverage: &Coverage) -> Vec<Unit> {
         let open = self.open_since(known);
-        let list = self.caller.api.list;
+        let list = |scope: &Scope<'_>| self.caller.api.list(scope);
         let since = self.since(now, None, open.values().min().copied(), coverage);
         let scope = self.scope(now, since);
         let all = list(&scope);
@@ -450,8 +449,8 @@ impl Source {
         let now = self.caller.vendor_now();
         let request = |resource: &Arc<Resource>| {
             let scope = Scope { resources: std::slice::from_ref(resource), ..self.scope(now, now) };
-            let query = (self.caller.api.list)(&scope).into_iter().next()?;
-            let request = (self.caller.api.request)(&self.caller.target, &query);
+            let query = self.caller.api.list(&scope).into_iter().next()?;
+            let request = self.caller.api.facts.cloud.request(&self.caller.target, &query);
             Some((request.uri().clone(), request.into_body()))
         };
         match self.resources.as_slice() {
@@ -645,7 +644,7 @@ impl Source {
 
     /// What a list that was asked at `now` for everything that began after `since` covers.
     fn covers(&self, since: Timestamp, now: Timestamp, cut: bool) -> Span {
-        let reach = self.caller.api.list_window.unwrap_or(self.lookback.max(TRUSTED));
+        let reach = self.caller.api.facts.list_window.unwrap_or(self.lookback.max(TRUSTED));
         let since = if cut { now } else { since.max(now.saturating_sub(reach)) };
         Span { since, until: now }
     }
@@ -738,7 +737,7 @@ impl Source {
         let is_stuck = before == ById::Failed;
         let mut may_ask = true;
         for (wanted, sought) in wanted {
-            let Some(query) = (self.caller.api.by_id)(&wanted) else {
+            let Some(query) = self.caller.api.by_id(&wanted) else {
                 self.look_in_list(found, wanted, &sought);
                 continue;
             };
@@ -952,7 +951,7 @@ impl Source {
         coverage: &Coverage,
     ) -> Timestamp {
         let covered = resource.map_or(coverage.until(), |id| coverage.of(id));
-        let reach = self.caller.api.list_window.unwrap_or(ledger::MEMORY).max(self.lookback);
+        let reach = self.caller.api.facts.list_window.unwrap_or(ledger::MEMORY).max(self.lookback);
         open.into_iter()
             .chain(covered.filter(|_| !sabotage::is(Bug::SinceNotWidened)))
             .map(|time| time.saturating_sub(OVERLAP))
@@ -971,7 +970,7 @@ impl Source {
         for tracked in known {
             let task = &tracked.task;
             let asked = TaskRef::of(task);
-            let by_list_alone = (self.caller.api.by_id)(&asked).is_none();
+            let by_list_alone = self.caller.api.by_id(&asked).is_none();
             let is_sought = if self.was_missed(tracked, &asked) {
                 self.learned.looks_far && self.learned.ids.is_due(&asked, now)
             } else {
@@ -1261,22 +1260,14 @@ fn to_ask<'a>(
     wanted
 }
 
-/// What a query lists; `None` where it lists no tasks.
-fn filter(query: &Query) -> Option<&Filter> {
-    match &query.subject {
-        Subject::Tasks(filter) => Some(filter),
-        Subject::Project | Subject::Resources { .. } | Subject::Task(_) => None,
-    }
-}
-
 /// From when on all the queries ask for what began; `None` where none asks for what has ended.
 fn narrowest(queries: &[Query]) -> Option<Timestamp> {
-    queries.iter().filter_map(|query| filter(query)?.since).max()
+    queries.iter().filter_map(|query| query.since).max()
 }
 
 /// The resource that a list query is about, where it is about one.
 fn only_resource(query: &Query) -> Option<&Resource> {
-    match filter(query)?.resources.as_slice() {
+    match query.resources.as_slice() {
         [only] => Some(only),
         _ => None,
     }

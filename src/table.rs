@@ -119,8 +119,8 @@ pub fn sources(config: &Config) -> String {
         .map(|source| {
             [
                 source.name.clone(),
-                source.api.name.to_owned(),
-                source.api.cloud.to_string(),
+                source.api.facts.name.to_owned(),
+                source.api.facts.cloud.to_string(),
                 source.target.region.clone(),
                 source.target.endpoint.clone(),
                 source.account.clone(),
@@ -308,7 +308,7 @@ mysql-gz  \u{1b}[2J  -         -         failed   -         -          -        
         };
         let finding = Finding {
             source: Arc::new(source),
-            operation: dbtask_clouds::catalog::named("tencent_cdb").unwrap().operations[0],
+            operation: dbtask_clouds::catalog::named("tencent_cdb").unwrap().facts.operations[0],
             reachable: Verdict::Yes,
             clock: Verdict::Yes,
             skew: Some(-75),

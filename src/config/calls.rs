@@ -61,7 +61,7 @@ impl SourceConfig {
     fn idle_calls_a_day(&self) -> u64 {
         let now = Timestamp::from(jiff::Timestamp::UNIX_EPOCH);
         let scope = Scope { now, since: now, resources: &self.resources, tags: &self.tags };
-        let calls = u64::try_from((self.api.list)(&scope).len()).unwrap_or(u64::MAX).max(1);
+        let calls = u64::try_from(self.api.list(&scope).len()).unwrap_or(u64::MAX).max(1);
         let polls = DAY.as_secs() / self.poll.idle_interval.as_secs().max(1);
         calls.saturating_mul(polls)
     }

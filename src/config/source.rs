@@ -84,8 +84,8 @@ pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Sourc
     let vpc = section.get("endpoint").and_then(|field| field.text()) == Some("vpc");
     let place = Place { region, vpc };
     let holder = match section.get("credentials") {
-        Some(field) => context.accounts.named(&field, api.cloud, place),
-        None => context.accounts.chain(section, api.cloud, place),
+        Some(field) => context.accounts.named(&field, api.facts.cloud, place),
+        None => context.accounts.chain(section, api.facts.cloud, place),
     };
 
     let (name, region) = (name?.to_owned(), region?.to_owned());
@@ -122,16 +122,18 @@ fn endpoint(
 ) -> Option<String> {
     let Some(field) = section.get("endpoint") else { return Some(api.endpoint(region?)) };
     field.parse(|text| match (text, region) {
-        ("vpc" | "intl", Some(region)) => api.endpoints.named(text, region).ok_or_else(|| {
-            format!("{} has no {text} endpoint for {region}; give a base URL", api.name)
-        }),
+        ("vpc" | "intl", Some(region)) => {
+            api.facts.endpoints.named(text, region).ok_or_else(|| {
+                format!("{} has no {text} endpoint for {region}; give a base URL", api.facts.name)
+            })
+        }
         _ => shape::endpoint(text, allow_plain_http),
     })
 }
 
 fn api(text: &str) -> Result<&'static TaskApi, String> {
     catalog::named(text).ok_or_else(|| {
-        let names: Vec<_> = APIS.iter().map(|api| api.name).collect();
+        let names: Vec<_> = APIS.iter().map(|api| api.facts.name).collect();
         match shape::nearest(text, &names) {
             Some(meant) => format!("unknown API {text:?}; did you mean {meant:?}?"),
             None => format!("unknown API {text:?}; there are {}", names.join(", ")),
@@ -147,9 +149,11 @@ fn only_for<'a>(
     api: &TaskApi,
 ) -> Option<Field<'a>> {
     let field = section.get(key)?;
-    if api.cloud != cloud {
-        section
-            .refuse(key, &format!("is for {cloud} only; {} is an API of {}", api.name, api.cloud));
+    if api.facts.cloud != cloud {
+        section.refuse(
+            key,
+            &format!("is for {cloud} only; {} is an API of {}", api.facts.name, api.facts.cloud),
+        );
         return None;
     }
     Some(field)
@@ -159,7 +163,7 @@ fn project_id(section: &Section<'_>, api: &TaskApi, environment: &Environment) -
     let given = only_for(section, "project_id", Cloud::Huawei, api);
     let by_default = || {
         // The variable belongs to the keys of the default chain.
-        let applies = api.cloud == Cloud::Huawei && section.get("credentials").is_none();
+        let applies = api.facts.cloud == Cloud::Huawei && section.get("credentials").is_none();
         let project = environment.get("HUAWEICLOUD_SDK_PROJECT_ID").filter(|_| applies)?;
         shape::project(project)
             .map_err(|message| section.wrong(format!("HUAWEICLOUD_SDK_PROJECT_ID: {message}")))
@@ -208,7 +212,7 @@ fn resources(section: &Section<'_>) -> Vec<Arc<Resource>> {
 fn tags(section: &Section<'_>, api: &TaskApi) -> Vec<(String, String)> {
     let Some(field) = section.get("tags") else { return Vec::new() };
     if !goes_by_tags(api) {
-        field.wrong(format!("{} cannot go by tags", api.name));
+        field.wrong(format!("{} cannot go by tags", api.facts.name));
     } else if section.get("resources").is_some() {
         field.wrong("has no effect besides `resources`; keep one of them");
     }
@@ -230,8 +234,8 @@ fn goes_by_tags(api: &TaskApi) -> bool {
     let queries = |tags: &[(String, String)]| {
         let now = Timestamp::from(jiff::Timestamp::UNIX_EPOCH);
         let scope = Scope { now, since: now, resources: &[], tags };
-        let mut queries = (api.list)(&scope);
-        queries.extend(api.discover.map(|discover| discover(&scope)));
+        let mut queries = api.list(&scope);
+        queries.extend(api.discover(&scope));
         queries
     };
     queries(&[("key".to_owned(), "value".to_owned())]) != queries(&[])
@@ -277,7 +281,7 @@ impl Tasks {
                 resource: resource.flatten().map(|id| Arc::new(Resource::new(id))),
                 started: None,
             };
-            if let Err(problem) = self.api.can_ask_for(&task) {
+            if let Err(problem) = self.api.facts.can_ask_for(&task) {
                 entry.wrong(problem);
             } else if self.seen.insert(Arc::clone(&task.id)) {
                 self.list.push(task);

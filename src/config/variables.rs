@@ -101,7 +101,7 @@ pub(super) fn document(environment: &Environment, report: &Report) -> Option<Nod
     }
     if !variables.contains_key("name") {
         let api = variables.get("api").and_then(|name| catalog::named(name));
-        source.push(entry("name", text(api.map_or("default", |api| api.name))));
+        source.push(entry("name", text(api.map_or("default", |api| api.facts.name))));
     }
     source.extend(sections.into_iter().map(|(name, keys)| entry(name, node(Value::Map(keys)))));
     let sources = node(Value::List(vec![node(Value::Map(source))]));

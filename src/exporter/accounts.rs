@@ -97,7 +97,7 @@ impl Accounts {
 }
 
 fn key(source: &SourceConfig) -> (Cloud, String) {
-    (source.api.cloud, source.account.clone())
+    (source.api.facts.cloud, source.account.clone())
 }
 
 fn account(
@@ -107,7 +107,7 @@ fn account(
     contents: &mut Contents,
 ) -> Account {
     // No source is called so.
-    let name = format!("{}/{}", source.api.cloud, source.account);
+    let name = format!("{}/{}", source.api.facts.cloud, source.account);
     let mark = contents.take::<Mark>(BUDGETS, &name).pop().map(|(_, mark)| mark);
     let mark = mark.filter(|_| !sabotage::is(Bug::BudgetForgotten)).unwrap_or_default();
     let limit = source.daily_budget.unwrap_or_default();

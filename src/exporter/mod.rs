@@ -481,8 +481,8 @@ fn open_journal(
 fn info(source: &SourceConfig) -> SourceInfo {
     SourceInfo {
         name: source.name.clone(),
-        cloud: source.api.cloud.as_str(),
-        api: source.api.name,
+        cloud: source.api.facts.cloud.as_str(),
+        api: source.api.facts.name,
         region: source.target.region.clone(),
         account: source.account.clone(),
         per_task_metrics: source.per_task_metrics,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dbtask_clouds::api::{Filter, Query, Scope, Subject, Target, TaskApi, TaskRef};
+use dbtask_clouds::api::{Query, Scope, Target, TaskApi, TaskRef};
 use dbtask_clouds::catalog;
 use dbtask_clouds::huawei::signature::get;
 use dbtask_clouds::model::{Ratio, Resource, Task, TaskError, TaskState, Timestamp};
@@ -43,7 +43,7 @@ fn reference(id: &str) -> TaskRef {
 }
 
 fn everything() -> Query {
-    Query::new(dds().operations[0], Subject::Tasks(Filter::default()))
+    Query::new(dds().facts.operations[0])
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn every_documented_status_has_a_state() {
         ("Pending", TaskState::Unknown),
         ("", TaskState::Unknown),
     ] {
-        assert_eq!(dds().state(word), state, "{word}");
+        assert_eq!(dds().facts.state(word), state, "{word}");
     }
 }
 
@@ -82,7 +82,7 @@ fn recorded_answers_are_read() {
             _ => "9d10bfd1-affb-49c3-b977-298950a8d6fa",
         };
         if stem.starts_with("job") {
-            (dds().by_id)(&reference(id))
+            dds().by_id(&reference(id))
         } else {
             stem.starts_with("list-tasks").then(everything)
         }
@@ -91,9 +91,9 @@ fn recorded_answers_are_read() {
 
 #[test]
 fn an_answer_about_another_task_is_no_answer() {
-    let query = (dds().by_id)(&reference("another")).unwrap();
+    let query = dds().by_id(&reference("another")).unwrap();
     let body = fixture(dds(), "job-running.json");
-    let page = (dds().decode)(&beijing(), &query, &Response::new(body)).unwrap();
+    let page = dds().decode(&beijing(), &query, &Response::new(body)).unwrap();
     assert_eq!(page.tasks, []);
 }
 
@@ -101,8 +101,8 @@ fn an_answer_about_another_task_is_no_answer() {
 fn only_the_watched_resources_are_kept() {
     let body = fixture(dds(), "list-tasks-page-1-of-2.json");
     let watched = [resource("2d6a1f7b8c9e4d3a8f4b6c8d0e2f3a02in02", None)];
-    let query = (dds().list)(&scope(&watched)).remove(0);
-    let page = (dds().decode)(&beijing(), &query, &Response::new(body)).unwrap();
+    let query = dds().list(&scope(&watched)).remove(0);
+    let page = dds().decode(&beijing(), &query, &Response::new(body)).unwrap();
     let kinds: Vec<&str> = page.tasks.iter().map(|task| &*task.kind).collect();
     assert_eq!(kinds, ["EnlargeMongoDBVolume"]);
 }
@@ -141,9 +141,9 @@ fn the_running_are_asked_for_then_the_recent() {
         [running, &second].map(expected),
         "a span may not be empty"
     );
-    let page_three = Query { page: 3, ..(dds().list)(&scope(&[])).remove(1) };
+    let page_three = Query { page: 3, ..dds().list(&scope(&[])).remove(1) };
     assert_eq!(
-        request_text(&(dds().request)(&beijing(), &page_three)),
+        request_text(&dds().facts.cloud.request(&beijing(), &page_three)),
         expected(&recent.replace("offset=0", "offset=200"))
     );
 }
@@ -151,8 +151,8 @@ fn the_running_are_asked_for_then_the_recent() {
 #[test]
 fn one_task_is_asked_for_by_its_id() {
     let text = |id: &str| {
-        let query = (dds().by_id)(&reference(id)).unwrap();
-        request_text(&(dds().request)(&beijing(), &query))
+        let query = dds().by_id(&reference(id)).unwrap();
+        request_text(&dds().facts.cloud.request(&beijing(), &query))
     };
     let expected = |query: &str| {
         format!(
@@ -164,7 +164,7 @@ fn one_task_is_asked_for_by_its_id() {
     assert_eq!(text(id), expected(id));
     assert_eq!(text("a&b=c#d?e ü"), expected("a%26b%3Dc%23d%3Fe%20%C3%BC"));
     for id in ["", "a/b", "../x", "a\nb", "a\u{0}", "\u{7f}"] {
-        assert_eq!((dds().by_id)(&reference(id)), None, "{id:?}");
+        assert_eq!(dds().by_id(&reference(id)), None, "{id:?}");
     }
 }
 
@@ -175,7 +175,7 @@ fn a_full_page_leads_to_the_next_whatever_is_kept_of_it_and_so_does_a_total() {
     let row = document["jobs"][0].clone();
     let watched = [resource("none of these", None)];
     for (resources, kept) in [(&[][..], true), (&watched, false)] {
-        let query = (dds().list)(&scope(resources)).remove(1);
+        let query = dds().list(&scope(resources)).remove(1);
         for (rows, total, more) in [
             (99, json!(null), false),
             (99, json!(120), true),
@@ -188,7 +188,7 @@ fn a_full_page_leads_to_the_next_whatever_is_kept_of_it_and_so_does_a_total() {
             document["total_count"] = total;
             document["jobs"] = vec![row.clone(); rows].into();
             let response = Response::new(Bytes::from(document.to_string()));
-            let page = (dds().decode)(&beijing(), &query, &response).unwrap();
+            let page = dds().decode(&beijing(), &query, &response).unwrap();
             assert_eq!((page.tasks.len(), page.next), (if kept { rows } else { 0 }, next));
         }
     }
@@ -202,7 +202,7 @@ fn tasks() -> impl Strategy<Value = Vec<Task>> {
     proptest::collection::vec(task, 0..250).prop_map(|parts| {
         let many = parts.into_iter().enumerate();
         many.map(|(index, (word, kind, instance, percent, age, reason))| {
-            let state = dds().state(word);
+            let state = dds().facts.state(word);
             let is_running = state == TaskState::Running;
             let age = Duration::from_secs(if is_running { age * 30 } else { age });
             let created = now().saturating_sub(age);
@@ -236,7 +236,7 @@ proptest! {
         check_round_trip(dds(), &world, &scope(&[]));
         check_round_trip(dds(), &world, &scope(&resources));
         for task in tasks.iter().take(3) {
-            let query = (dds().by_id)(&reference(&task.id)).unwrap();
+            let query = dds().by_id(&reference(&task.id)).unwrap();
             prop_assert_eq!(ask(dds(), &world, vec![query]), (vec![task.clone()], 1));
         }
     }
@@ -418,7 +418,7 @@ fn a_listed_task_reads_the_same_by_its_id() {
     let line = "\"7\" \"EnlargeMongoDBVolume\" of \"000000000000000000000000000001in02\" \"orders\" \
                 is failed \"Failed\", created 2026-03-14T02:11:09Z, ended 2026-03-14T02:12:00Z, \
                 error \"\" \"no room\"";
-    for queries in [(dds().list)(&scope(&[])), vec![(dds().by_id)(&reference("7")).unwrap()]] {
+    for queries in [dds().list(&scope(&[])), vec![dds().by_id(&reference("7")).unwrap()]] {
         let (found, _) = ask(dds(), &world, queries);
         assert_eq!(found.iter().map(task_text).collect::<Vec<_>>(), [line]);
     }
@@ -429,11 +429,11 @@ proptest! {
     fn no_bytes_make_decode_panic(
         body in proptest::collection::vec(any::<u8>(), 0..300),
         spoilt in any::spoilt(dds()),
-        subject in any::subject(),
+        asked in any::query(dds().facts.operations[0]),
     ) {
-        let query = Query::new(dds().operations[0], subject);
+        let query = Query { operation: dds().facts.operations[0], ..asked };
         for body in [body.into(), spoilt] {
-            let _ = (dds().decode)(&beijing(), &query, &Response::new(body));
+            let _ = dds().decode(&beijing(), &query, &Response::new(body));
         }
     }
 
@@ -442,7 +442,7 @@ proptest! {
         now in any::timestamp(),
         resources in any::resources(),
         tasks in proptest::collection::vec(any::task(), 0..5),
-        subject in any::subject(),
+        asked in any::query(dds().facts.operations[0]),
         page: u32,
         path in prop::sample::select(vec!["/v3.1/{}/jobs", "/v3/{}/jobs", "/v3/{}/instances", "/v3/projects"]),
         text in "\\PC{0,20}|[0-9]{1,4}|2026-03-1[0-9]T12:00:00\\+0000",
@@ -453,16 +453,20 @@ proptest! {
     ) {
         let target = beijing();
         let world = World { now, target: &target, resources: &resources, tasks: &tasks };
-        for operation in dds().operations {
-            let query = Query { page, ..Query::new(operation, subject.clone()) };
-            let response = world.answer(dds(), &(dds().request)(&target, &query)).unwrap();
-            let _ = (dds().decode)(&target, &query, &response);
+        for operation in dds().facts.operations {
+            let query = Query { operation, page, ..asked.clone() };
+            let response = world.answer(dds(), &dds().facts.cloud.request(&target, &query)).unwrap();
+            let _ = dds().decode(&target, &query, &response);
         }
         let parameters: Vec<(&str, &str)> = names.iter().map(|&name| (name, &*text)).collect();
         world.answer(dds(), &request(&path.replace("{}", PROJECT), &parameters)).unwrap();
         let scope = Scope { now, since: now, resources: &resources, tags: &[] };
-        for query in (dds().list)(&scope) {
-            (dds().request)(&target, &query);
+        let by_id = tasks.iter().filter_map(|task| dds().by_id(&TaskRef::of(task)));
+        for query in dds().list(&scope).into_iter().chain(by_id) {
+            let request = dds().facts.cloud.request(&target, &query);
+            if let Some(answer) = world.answer(dds(), &request) {
+                let _ = dds().decode(&target, &query, &answer);
+            }
         }
     }
 }

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dbtask_clouds::api::{
-    Filter, Page, Query, Scope, Subject, Target, TaskApi, TaskRef, Unreadable,
-};
+use dbtask_clouds::api::{Page, Query, Scope, Target, TaskApi, TaskRef, Unreadable};
 use dbtask_clouds::catalog;
 use dbtask_clouds::model::{Ratio, Resource, Task, TaskError, TaskState, Timestamp};
 use dbtask_clouds::tencent::signature::call;
@@ -50,7 +48,7 @@ fn reference(id: &str, instance: Option<&str>, started: Option<&str>) -> TaskRef
 }
 
 fn everything(api: &TaskApi) -> Query {
-    Query::new(api.operations[0], Subject::Tasks(Filter::default()))
+    Query::new(api.facts.operations[0])
 }
 
 #[test]
@@ -72,7 +70,7 @@ fn calls_stay_below_the_published_rates() {
         let line = |operation: &&dbtask_clouds::api::Operation| {
             format!("{} {}/s", operation.permission, operation.per_second)
         };
-        api.operations.iter().map(line).collect::<Vec<_>>()
+        api.facts.operations.iter().map(line).collect::<Vec<_>>()
     };
     assert_eq!(rates(cdb()), ["cdb:DescribeTasks 40/s"]);
     assert_eq!(rates(redis()), ["redis:DescribeTaskList 80/s", "redis:DescribeTaskInfo 15/s"]);
@@ -96,7 +94,7 @@ fn every_documented_status_has_a_state() {
         ("2", TaskState::Unknown),
         ("", TaskState::Unknown),
     ] {
-        assert_eq!(cdb().state(word), state, "{word}");
+        assert_eq!(cdb().facts.state(word), state, "{word}");
     }
     for (word, state) in [
         ("preparing", TaskState::Pending),
@@ -111,7 +109,7 @@ fn every_documented_status_has_a_state() {
         ("3", TaskState::Unknown),
         ("4", TaskState::Failed),
     ] {
-        assert_eq!(redis().state(word), state, "{word}");
+        assert_eq!(redis().facts.state(word), state, "{word}");
     }
 }
 
@@ -122,7 +120,7 @@ fn recorded_answers_are_read() {
     });
     check_fixtures(redis(), &guangzhou(redis()), |stem| {
         if stem.starts_with("describe-task-info") {
-            (redis().by_id)(&reference("18215", None, None))
+            redis().by_id(&reference("18215", None, None))
         } else {
             stem.starts_with("describe-task-list").then(|| everything(redis()))
         }
@@ -132,10 +130,10 @@ fn recorded_answers_are_read() {
 #[test]
 fn times_are_read_at_the_offset_of_the_source() {
     let body = fixture(redis(), "describe-task-info-running.json");
-    let query = (redis().by_id)(&reference("18215", None, None)).unwrap();
+    let query = redis().by_id(&reference("18215", None, None)).unwrap();
     for (hours, expected) in [(8, "2024-05-19T18:13:07Z"), (-5, "2024-05-20T07:13:07Z")] {
         let target = target(redis(), "na-ashburn", hours);
-        let page = (redis().decode)(&target, &query, &Response::new(body.clone())).unwrap();
+        let page = redis().decode(&target, &query, &Response::new(body.clone())).unwrap();
         assert_eq!(page.tasks[0].started, Some(time(expected)));
     }
 }
@@ -171,9 +169,9 @@ fn mysql_asks_for_the_unfinished_then_for_the_recent() {
         ]
         .map(|body| format!("{CDB_HEADERS}{body}"))
     );
-    let page_three = Query { page: 3, ..(cdb().list)(&scope(&[])).remove(0) };
+    let page_three = Query { page: 3, ..cdb().list(&scope(&[])).remove(0) };
     assert_eq!(
-        request_text(&(cdb().request)(&target, &page_three)),
+        request_text(&cdb().facts.cloud.request(&target, &page_three)),
         format!("{CDB_HEADERS}{}", r#"{"Limit":100,"Offset":200,"TaskStatus":[-1,0,1,6]}"#)
     );
 }
@@ -196,20 +194,23 @@ fn mysql_asks_for_one_task_by_what_is_known_of_it() {
             r#"{"Limit":100,"Offset":0,"StartTimeBegin":"2024-06-17 17:50:04","StartTimeEnd":"2024-06-17 17:50:06"}"#,
         ),
     ] {
-        let query = (cdb().by_id)(&task).unwrap();
-        assert_eq!(request_text(&(cdb().request)(&target, &query)), format!("{CDB_HEADERS}{body}"));
+        let query = cdb().by_id(&task).unwrap();
+        assert_eq!(
+            request_text(&cdb().facts.cloud.request(&target, &query)),
+            format!("{CDB_HEADERS}{body}")
+        );
     }
-    assert_eq!((cdb().by_id)(&reference("9", None, None)), None);
-    assert_eq!((cdb().by_id)(&reference("9", Some(""), None)), None);
+    assert_eq!(cdb().by_id(&reference("9", None, None)), None);
+    assert_eq!(cdb().by_id(&reference("9", Some(""), None)), None);
 }
 
 #[test]
 fn mysql_keeps_of_the_rows_the_one_task_that_was_asked_for() {
     let decode = |task: &TaskRef, body: Bytes| {
-        let query = (cdb().by_id)(task).unwrap();
-        let page = (cdb().decode)(&guangzhou(cdb()), &query, &Response::new(body)).unwrap();
+        let query = cdb().by_id(task).unwrap();
+        let page = cdb().decode(&guangzhou(cdb()), &query, &Response::new(body)).unwrap();
         assert_eq!(page.unreadable, Unreadable::default(), "other rows are nobody's business");
-        let next = page.next.iter().map(|query| query.subject.clone()).collect::<Vec<_>>();
+        let next = page.next.iter().map(|query| query.task.clone()).collect::<Vec<_>>();
         (page_text(Ok(&page)), next)
     };
     let published = fixture(cdb(), "describe-tasks-published.json");
@@ -227,7 +228,7 @@ fn mysql_keeps_of_the_rows_the_one_task_that_was_asked_for() {
     let moved = TaskRef { started: Some(now()), ..gone.clone() };
     assert_eq!(
         decode(&moved, published.clone()),
-        ("then DescribeTasks page 1\n".to_owned(), vec![Subject::Task(gone)]),
+        ("then DescribeTasks page 1\n".to_owned(), vec![Some(gone)]),
         "it may have started anew"
     );
     let nowhere = reference("6", None, Some("2018-07-06T14:01:42Z"));
@@ -242,9 +243,9 @@ fn a_batch_task_belongs_to_the_instance_that_was_asked_for() {
         ("cdb-3gj2ya11", "cdb-3gj2ya11"),
         ("cdb-other", "cdb-3gj2ya11"),
     ] {
-        let filter = Filter { resources: vec![resource(asked, None)], ..Filter::default() };
-        let query = Query::new(cdb().operations[0], Subject::Tasks(filter));
-        let page = (cdb().decode)(&guangzhou(cdb()), &query, &Response::new(body.clone())).unwrap();
+        let resources = vec![resource(asked, None)];
+        let query = Query { resources, ..Query::new(cdb().facts.operations[0]) };
+        let page = cdb().decode(&guangzhou(cdb()), &query, &Response::new(body.clone())).unwrap();
         assert_eq!(&*page.tasks[2].resource.id, expected);
     }
 }
@@ -286,7 +287,7 @@ fn a_kind_of_redis_is_known_without_its_leading_zeros() {
 
 fn decode_text(api: &TaskApi, body: &str) -> Page {
     let answer = Response::new(Bytes::from(body.to_owned()));
-    (api.decode)(&guangzhou(api), &everything(api), &answer).unwrap()
+    api.decode(&guangzhou(api), &everything(api), &answer).unwrap()
 }
 
 const REDIS_HEADERS: &str = "content-type: application/json
@@ -324,16 +325,16 @@ fn redis_asks_for_the_unfinished_then_for_the_recent() {
 
 #[test]
 fn redis_asks_for_one_task_by_its_number() {
-    let query = (redis().by_id)(&reference("18215", None, None)).unwrap();
+    let query = redis().by_id(&reference("18215", None, None)).unwrap();
     let headers =
         REDIS_HEADERS.replace("x-tc-language", "x-tc-action: DescribeTaskInfo\nx-tc-language");
     assert_eq!(
-        request_text(&(redis().request)(&guangzhou(redis()), &query)),
+        request_text(&redis().facts.cloud.request(&guangzhou(redis()), &query)),
         format!("POST https://redis.tencentcloudapi.com/\n{headers}\n\n{{\"TaskId\":18215}}")
     );
-    assert!((redis().by_id)(&reference("18446744073709551615", None, None)).is_some());
+    assert!(redis().by_id(&reference("18446744073709551615", None, None)).is_some());
     for id in ["", "x", "-1", "+7", "007", "1.5", "18446744073709551616", "1 "] {
-        assert_eq!((redis().by_id)(&reference(id, None, None)), None, "{id:?}");
+        assert_eq!(redis().by_id(&reference(id, None, None)), None, "{id:?}");
     }
 }
 
@@ -352,7 +353,7 @@ fn a_full_page_leads_to_the_next_and_so_does_a_total_that_says_that_there_is_mor
         (cdb(), "describe-tasks-running.json", "/Response/Items"),
         (redis(), "describe-task-list-running.json", "/Response/Tasks"),
     ] {
-        for query in (api.list)(&scope(&[resource("crs-k3x9d0ab", None)])) {
+        for query in api.list(&scope(&[resource("crs-k3x9d0ab", None)])) {
             for (rows, total, more) in [
                 (99, json!(99), false),
                 (99, json!(100), true),
@@ -369,15 +370,15 @@ fn a_full_page_leads_to_the_next_and_so_does_a_total_that_says_that_there_is_mor
             ] {
                 let next = if more { vec![query.next_page()] } else { vec![] };
                 let body = full_page(api, file, list, rows, &total);
-                let page = (api.decode)(&guangzhou(api), &query, &Response::new(body)).unwrap();
+                let page = api.decode(&guangzhou(api), &query, &Response::new(body)).unwrap();
                 assert_eq!((page.tasks.len(), page.next), (rows, next));
             }
         }
     }
-    let query = (cdb().by_id)(&reference("6", Some("cdb-one"), None)).unwrap();
+    let query = cdb().by_id(&reference("6", Some("cdb-one"), None)).unwrap();
     let file = "describe-tasks-running.json";
     let body = full_page(cdb(), file, "/Response/Items", 100, &json!(100));
-    let page = (cdb().decode)(&guangzhou(cdb()), &query, &Response::new(body)).unwrap();
+    let page = cdb().decode(&guangzhou(cdb()), &query, &Response::new(body)).unwrap();
     assert_eq!((page.tasks.len(), page.next), (0, vec![query.next_page()]));
 }
 
@@ -388,9 +389,9 @@ fn instance_of(prefix: &str, number: usize) -> Arc<Resource> {
 
 /// Tasks that the API can express, within the reach of one poll: what is not finished may be old.
 fn tasks(api: &'static TaskApi) -> impl Strategy<Value = Vec<Task>> {
-    let is_cdb = api.name == "tencent_cdb";
+    let is_cdb = api.facts.name == "tencent_cdb";
     let words: Vec<&'static str> = if is_cdb {
-        api.statuses.iter().map(|&(word, _)| word).collect()
+        api.facts.statuses.iter().map(|&(word, _)| word).collect()
     } else {
         vec!["preparing", "running", "succeed", "failed"]
     };
@@ -412,7 +413,7 @@ fn tasks(api: &'static TaskApi) -> impl Strategy<Value = Vec<Task>> {
     proptest::collection::vec(task, 0..250).prop_map(move |parts| {
         let many = parts.into_iter().enumerate();
         many.map(|(index, (word, kind, instance, percent, age, (code, message)))| {
-            let state = api.state(word);
+            let state = api.facts.state(word);
             // A day of unfinished tasks becomes four weeks; `WAITING` cannot be asked for.
             let is_old = !state.is_final() && word != "WAITING";
             let started =
@@ -434,7 +435,7 @@ fn tasks(api: &'static TaskApi) -> impl Strategy<Value = Vec<Task>> {
 
 fn check_polls(api: &TaskApi, tasks: &[Task]) {
     let target = guangzhou(api);
-    let resources = [0, 1, 2].map(|number| match api.name {
+    let resources = [0, 1, 2].map(|number| match api.facts.name {
         "tencent_cdb" => instance_of("cdb", number),
         _ => instance_of("crs", number),
     });
@@ -491,10 +492,10 @@ fn a_simulated_task_is_found_by_its_id() {
         (reference("1", Some("cdb-one"), Some("2024-06-17T09:00:00Z")), 4),
     ] {
         let expected = many.iter().find(|known| known.id == task.id).unwrap();
-        let (found, took) = ask(cdb(), &world, vec![(cdb().by_id)(&task).unwrap()]);
+        let (found, took) = ask(cdb(), &world, vec![cdb().by_id(&task).unwrap()]);
         assert_eq!((found, took), (vec![expected.clone()], requests), "{task:?}");
     }
-    let gone = (cdb().by_id)(&reference("999", Some("cdb-one"), None)).unwrap();
+    let gone = cdb().by_id(&reference("999", Some("cdb-one"), None)).unwrap();
     assert_eq!(ask(cdb(), &world, vec![gone]), (vec![], 3));
 }
 
@@ -505,11 +506,11 @@ fn redis_tells_why_a_simulated_task_failed_by_its_id() {
     let tasks = [failed_task("7", &instance, "failed")];
     let world = world(&target, &[], &tasks);
     let text = |tasks: &[Task]| tasks.iter().map(task_text).collect::<Vec<_>>();
-    let (listed, _) = ask(redis(), &world, (redis().list)(&scope(&[])));
+    let (listed, _) = ask(redis(), &world, redis().list(&scope(&[])));
     let line = "\"7\" \"FLOW_RESIZE\" of \"crs-one\" \"sessions\" is failed \"failed\", progress 0.35, \
                 started 2024-06-17T07:44:03Z, ended 2024-06-17T07:51:58Z";
     assert_eq!(text(&listed), [line]);
-    let query = (redis().by_id)(&reference("7", None, None)).unwrap();
+    let query = redis().by_id(&reference("7", None, None)).unwrap();
     let (found, _) = ask(redis(), &world, vec![query]);
     let line = "\"7\" \"FLOW_RESIZE\" of \"crs-one\" is failed \"failed\", \
                 started 2024-06-17T07:44:03Z, error \"\" \"is locked\"";
@@ -556,7 +557,7 @@ fn simulated_answers_have_the_fields_of_recorded_ones() {
 }
 
 fn request(api: &TaskApi, action: &str, body: &Value) -> http::Request<Bytes> {
-    let version = if api.name == "tencent_cdb" { "2017-03-20" } else { "2018-04-12" };
+    let version = if api.facts.name == "tencent_cdb" { "2017-03-20" } else { "2018-04-12" };
     call(&api.endpoint("ap-guangzhou"), action, version, "ap-guangzhou", body)
 }
 
@@ -711,12 +712,12 @@ proptest! {
         body in proptest::collection::vec(any::<u8>(), 0..300),
         cdb_body in any::spoilt(cdb()),
         redis_body in any::spoilt(redis()),
-        subject in any::subject(),
+        asked in any::query(redis().facts.operations[0]),
     ) {
         let api = if is_cdb { cdb() } else { redis() };
-        let query = Query::new(api.operations[0], subject);
+        let query = Query { operation: api.facts.operations[0], ..asked };
         for body in [body.into(), cdb_body, redis_body] {
-            let _ = (api.decode)(&guangzhou(api), &query, &Response::new(body));
+            let _ = api.decode(&guangzhou(api), &query, &Response::new(body));
         }
     }
 
@@ -726,17 +727,17 @@ proptest! {
         (now, hours) in (any::timestamp(), -25_i8..=25),
         resources in any::resources(),
         tasks in proptest::collection::vec(any::task(), 0..5),
-        subject in any::subject(),
+        asked in any::query(redis().facts.operations[0]),
         page: u32,
         parameters in any_parameters(),
     ) {
         let api = if is_cdb { cdb() } else { redis() };
         let target = target(api, "ap-guangzhou", hours);
         let world = World { now, target: &target, resources: &resources, tasks: &tasks };
-        for operation in api.operations {
-            let query = Query { page, ..Query::new(operation, subject.clone()) };
-            let response = world.answer(api, &(api.request)(&target, &query)).unwrap();
-            let _ = (api.decode)(&target, &query, &response);
+        for operation in api.facts.operations {
+            let query = Query { operation, page, ..asked.clone() };
+            let response = world.answer(api, &api.facts.cloud.request(&target, &query)).unwrap();
+            let _ = api.decode(&target, &query, &response);
         }
         for action in [
             "DescribeTasks", "DescribeDBInstances",
@@ -745,8 +746,12 @@ proptest! {
             let _ = world.answer(api, &request(api, action, &parameters));
         }
         let scope = Scope { now, since: now, resources: &resources, tags: &[] };
-        for query in (api.list)(&scope) {
-            (api.request)(&target, &query);
+        let by_id = tasks.iter().filter_map(|task| api.by_id(&TaskRef::of(task)));
+        for query in api.list(&scope).into_iter().chain(by_id) {
+            let request = api.facts.cloud.request(&target, &query);
+            if let Some(answer) = world.answer(api, &request) {
+                let _ = api.decode(&target, &query, &answer);
+            }
         }
     }
 }

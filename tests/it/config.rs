@@ -101,7 +101,10 @@ fn bad_files_get_their_messages() {
 fn the_design_s_example_means_what_it_says() {
     let config = Config::load(&fixtures().join("design.ok.yml"), &Environment::default()).unwrap();
     let mysql = source(&config, "mysql-guangzhou");
-    assert_eq!((mysql.api.name, mysql.target.region.as_str()), ("tencent_cdb", "ap-guangzhou"));
+    assert_eq!(
+        (mysql.api.facts.name, mysql.target.region.as_str()),
+        ("tencent_cdb", "ap-guangzhou")
+    );
     assert_eq!(mysql.account, "tencent-prod");
     assert_eq!(mysql.resources.iter().map(|r| &*r.id).collect::<Vec<_>>(), ["cdb-qlfpnobr"]);
     assert_eq!(mysql.target.utc_offset.seconds(), 8 * 3600);
@@ -121,7 +124,7 @@ fn the_design_s_example_means_what_it_says() {
 fn anchors_and_merge_keys_work() {
     let config = Config::load(&fixtures().join("anchors.ok.yml"), &Environment::default()).unwrap();
     let two = source(&config, "dds-eu-two");
-    assert_eq!((two.account.as_str(), two.api.name), ("two", "huawei_dds"));
+    assert_eq!((two.account.as_str(), two.api.facts.name), ("two", "huawei_dds"));
     assert_eq!(two.poll.interval, Duration::from_mins(10));
     assert_eq!(two.poll.stale_after, Duration::from_hours(1));
     assert_eq!(two.target.endpoint, "https://dds.eu-de.otc.t-systems.com");
@@ -189,8 +192,8 @@ sources:
 #[test]
 fn every_api_can_be_configured_by_its_name() {
     for api in APIS {
-        let text = format!("sources: [{{name: a, api: {}, region: cn-north-1}}]", api.name);
-        assert_eq!(source(&parse(&text), "a").api.name, api.name);
+        let text = format!("sources: [{{name: a, api: {}, region: cn-north-1}}]", api.facts.name);
+        assert_eq!(source(&parse(&text), "a").api.facts.name, api.facts.name);
     }
 }
 
@@ -300,7 +303,7 @@ fn the_environment_alone_makes_one_source() {
     ]))
     .unwrap();
     let [source] = config.sources.as_slice() else { panic!() };
-    assert_eq!((source.name.as_str(), source.api.name), ("huawei_dds", "huawei_dds"));
+    assert_eq!((source.name.as_str(), source.api.facts.name), ("huawei_dds", "huawei_dds"));
     assert_eq!(source.target.endpoint, "https://dds.example.com");
     assert_eq!(source.target.project_id, "4f1c8a0b9d2e4f5c8a7b6c5d4e3f2a1b");
     assert_eq!(source.resources.iter().map(|r| &*r.id).collect::<Vec<_>>(), ["a", "b"]);

@@ -940,7 +940,7 @@ accounts: [{name: one, session: 30m}]
 ";
     let scenario = format!("{account}{}", one_task(api, "[{hang: {}}]"));
     Lab::new(&scenario, |config| {
-        let cloud = config.sources[0].api.cloud;
+        let cloud = config.sources[0].api.facts.cloud;
         config.sources[0].credentials = Arc::new(chain(cloud, &[]));
     })
 }

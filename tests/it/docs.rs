@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use dbtask_clouds::api::{Scope, Subject, TaskApi};
+use dbtask_clouds::api::{Scope, TaskApi};
 use dbtask_clouds::catalog::APIS;
 use dbtask_clouds::endpoints::Addresses;
 use dbtask_clouds::model::{Resource, TaskState, Timestamp};
@@ -113,19 +113,17 @@ fn describe(page: &mut String, api: &TaskApi) {
     let yes_no = |yes| if yes { "yes" } else { "no" };
     let now = Timestamp::from_second(1_790_000_000).unwrap();
     let resources = [Arc::new(Resource::new("any"))];
-    let queries = (api.list)(&Scope { now, since: now, resources: &resources, tags: &[] });
-    let lists_ended = queries
-        .iter()
-        .any(|query| matches!(&query.subject, Subject::Tasks(filter) if filter.since.is_some()));
-    let window = match api.list_window {
+    let queries = api.list(&Scope { now, since: now, resources: &resources, tags: &[] });
+    let lists_ended = queries.iter().any(|query| query.since.is_some());
+    let window = match api.facts.list_window {
         Some(window) => format!("{} days, as the vendor documents", window.as_secs() / 86_400),
         None if lists_ended => "not documented; trusted for the `lookback`".to_owned(),
         None => "not at all; it shows what goes on now".to_owned(),
     };
-    writeln!(page, "\n## {} (`{}`)\n", api.product, api.name).unwrap();
-    writeln!(page, "<{}>\n", api.doc).unwrap();
+    writeln!(page, "\n## {} (`{}`)\n", api.facts.product, api.facts.name).unwrap();
+    writeln!(page, "<{}>\n", api.facts.doc).unwrap();
     writeln!(page, "| Operation | Permission | Calls a second |\n| --- | --- | --- |").unwrap();
-    for operation in api.operations {
+    for operation in api.facts.operations {
         let (name, permission) = (operation.name, operation.permission);
         writeln!(page, "| `{name}` | `{permission}` | {} |", operation.per_second).unwrap();
     }
@@ -134,16 +132,16 @@ fn describe(page: &mut String, api: &TaskApi) {
     writeln!(
         page,
         "- Clusters must be known before tasks can be listed, and are discovered: {}.",
-        yes_no(api.discover.is_some())
+        yes_no(api.discovers())
     )
     .unwrap();
     writeln!(
         page,
         "- A failed task is asked for its error text by a call of its own: {}.",
-        yes_no(api.error_by_id)
+        yes_no(api.facts.error_by_id)
     )
     .unwrap();
-    let task_id = match api.task_id {
+    let task_id = match api.facts.ids.map_or("", |rule| rule.looks_like) {
         "" => "none can be",
         is => is,
     };
@@ -151,6 +149,7 @@ fn describe(page: &mut String, api: &TaskApi) {
     writeln!(page, "| State | Status words |\n| --- | --- |").unwrap();
     for state in TaskState::ALL {
         let words: Vec<String> = api
+            .facts
             .statuses
             .iter()
             .filter(|&&(_, known)| known == state)
@@ -164,7 +163,7 @@ fn describe(page: &mut String, api: &TaskApi) {
 
 /// Where an API answers, by region.
 fn hosts(page: &mut String, api: &TaskApi) {
-    let endpoints = api.endpoints;
+    let endpoints = api.facts.endpoints;
     let code = |words: &[&str]| {
         let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
         if words.is_empty() { "-".to_owned() } else { words.join(", ") }
@@ -246,7 +245,7 @@ fn the_readme_names_every_alert_and_no_other() {
 fn the_readme_lists_every_api_and_the_two_commands() {
     let readme = include_str!("../../README.md");
     for api in APIS {
-        assert!(readme.contains(&format!("| `{}` |", api.name)), "{}", api.name);
+        assert!(readme.contains(&format!("| `{}` |", api.facts.name)), "{}", api.facts.name);
     }
     for command in ["cargo run --release -- demo", "make test"] {
         assert!(readme.contains(command), "{command}");

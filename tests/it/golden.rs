@@ -34,7 +34,7 @@ pub(crate) fn resource(id: &str, name: Option<&str>) -> Arc<Resource> {
 }
 
 fn folder(api: &TaskApi) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/api").join(api.name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/api").join(api.facts.name)
 }
 
 pub(crate) fn fixture(api: &TaskApi, file: &str) -> Bytes {
@@ -63,7 +63,7 @@ pub(crate) fn check_fixtures(
     for (name, body) in fixtures(api) {
         let stem = name.rsplit_once('.').unwrap().0.to_owned();
         let Some(query) = query(&stem) else { continue };
-        let decoded = (api.decode)(target, &query, &Response::new(body));
+        let decoded = api.decode(target, &query, &Response::new(body));
         let text = format!("{stem}.txt");
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(folder(api).join(&text), page_text(decoded.as_ref())).unwrap();
@@ -159,8 +159,8 @@ pub(crate) fn request_text(request: &Request<Bytes>) -> String {
 
 /// The requests that one poll begins with.
 pub(crate) fn list_requests(api: &TaskApi, target: &Target, scope: &Scope<'_>) -> Vec<String> {
-    let queries = (api.list)(scope);
-    queries.iter().map(|query| request_text(&(api.request)(target, query))).collect()
+    let queries = api.list(scope);
+    queries.iter().map(|query| request_text(&api.facts.cloud.request(target, query))).collect()
 }
 
 /// Asks the simulated cloud until there is nothing left to ask. Gives the tasks in the order of
@@ -172,9 +172,10 @@ pub(crate) fn ask(api: &TaskApi, world: &World<'_>, queries: Vec<Query>) -> (Vec
     while let Some(query) = queue.pop_front() {
         requests += 1;
         assert!(requests < 1000, "paging never ends");
-        let request = (api.request)(world.target, &query);
+        let request = api.facts.cloud.request(world.target, &query);
         let response = world.answer(api, &request).expect("the request is for this API");
-        let page = (api.decode)(world.target, &query, &response)
+        let page = api
+            .decode(world.target, &query, &response)
             .unwrap_or_else(|error| panic!("{error}: {:?}", response.body()));
         assert_eq!(page.unreadable, dbtask_clouds::api::Unreadable::default());
         tasks.extend(page.tasks);
@@ -185,7 +186,7 @@ pub(crate) fn ask(api: &TaskApi, world: &World<'_>, queries: Vec<Query>) -> (Vec
 
 /// Checks that a poll of the simulated cloud finds exactly the tasks that are there.
 pub(crate) fn check_round_trip(api: &TaskApi, world: &World<'_>, scope: &Scope<'_>) {
-    let (found, _) = ask(api, world, (api.list)(scope));
+    let (found, _) = ask(api, world, api.list(scope));
     let text = |tasks: &[Task]| tasks.iter().map(task_text).collect::<BTreeSet<String>>();
     assert_eq!(text(&found), text(world.tasks));
     let ids: HashSet<_> = found.iter().map(|task| &task.id).collect();
@@ -210,7 +211,7 @@ pub(crate) fn field_names(document: &Value, pointer: &str) -> BTreeSet<String> {
 pub(crate) mod any {
     use std::time::Duration;
 
-    use dbtask_clouds::api::{Filter, Subject, TaskRef};
+    use dbtask_clouds::api::{Operation, Query, TaskRef};
     use dbtask_clouds::model::{Ratio, TaskError, TaskState};
     use proptest::option;
     use proptest::prelude::*;
@@ -255,18 +256,22 @@ pub(crate) mod any {
         )
     }
 
-    pub(crate) fn subject() -> impl Strategy<Value = Subject> {
-        let filter = (resources(), option::of(timestamp()), option::of(timestamp()));
+    /// A query of `operation` for anything.
+    pub(crate) fn query(operation: &'static Operation) -> impl Strategy<Value = Query> {
+        let list = (resources(), option::of(timestamp()));
         let wanted = ("\\PC{0,8}|[0-9]{1,20}", option::of(any_resource()), option::of(timestamp()));
         prop_oneof![
-            filter.prop_map(|(resources, since, until)| {
-                Subject::Tasks(Filter { resources, since, until, ..Filter::default() })
-            }),
+            list.prop_map(|(resources, since)| (None, resources, since)),
             wanted.prop_map(|(id, resource, started)| {
-                Subject::Task(TaskRef { id: id.into(), resource, started })
+                (Some(TaskRef { id: id.into(), resource, started }), Vec::new(), None)
             }),
-            Just(Subject::Resources { tags: Vec::new() }),
         ]
+        .prop_map(move |(task, resources, since)| Query {
+            task,
+            resources,
+            since,
+            ..Query::new(operation)
+        })
     }
 
     /// Bytes that are nearly a recorded answer: cut, and with one stretch replaced.

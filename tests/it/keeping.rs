@@ -52,15 +52,15 @@ fn is_up(lab: &Lab) -> bool {
 #[tokio::test(start_paused = true)]
 async fn a_failed_poll_keeps_the_last_tasks() {
     for api in APIS {
-        let lab = Lab::new(&one_task(api.name, "[{hang: {}}]"), |_| {});
+        let lab = Lab::new(&one_task(api.facts.name, "[{hang: {}}]"), |_| {});
         lab.minutes(1).await;
         lab.inject("one", FaultKind::ServerError);
         lab.minutes(10).await;
-        assert!(!is_up(&lab), "{}", api.name);
-        assert_eq!(state(&lab), "running", "{}", api.name);
+        assert!(!is_up(&lab), "{}", api.facts.name);
+        assert_eq!(state(&lab), "running", "{}", api.facts.name);
         lab.cloud.heal("one");
         lab.minutes(6).await;
-        assert!(is_up(&lab), "backoff never waits longer than five minutes: {}", api.name);
+        assert!(is_up(&lab), "backoff never waits longer than five minutes: {}", api.facts.name);
         lab.stop().await;
     }
 }
@@ -68,7 +68,7 @@ async fn a_failed_poll_keeps_the_last_tasks() {
 #[tokio::test(start_paused = true)]
 async fn an_unfinished_task_is_unknown_once_no_good_answer_named_it_for_stale_after() {
     for api in APIS {
-        let lab = Lab::new(&one_task(api.name, "[{hang: {}}]"), |config| {
+        let lab = Lab::new(&one_task(api.facts.name, "[{hang: {}}]"), |config| {
             config.sources[0].poll.stale_after = Duration::from_mins(20);
         });
         lab.minutes(1).await;
@@ -79,14 +79,18 @@ async fn an_unfinished_task_is_unknown_once_no_good_answer_named_it_for_stale_af
         while state(&lab) == "running" {
             lab.seconds(1).await;
             running_for += 1;
-            assert!(running_for < 3600, "{}", api.name);
+            assert!(running_for < 3600, "{}", api.facts.name);
         }
         // A good answer at most 30 s before the fault; seconds are whole.
-        assert!((18 * 60..=19 * 60 + 1).contains(&running_for), "{}: {running_for} s", api.name);
+        assert!(
+            (18 * 60..=19 * 60 + 1).contains(&running_for),
+            "{}: {running_for} s",
+            api.facts.name
+        );
         assert_eq!(state(&lab), "unknown");
         assert_eq!(lab.task("one", "1").unwrap().last_seen, known_for, "the age is not hidden");
         lab.minutes(5 * 60).await;
-        assert_eq!(state(&lab), "unknown", "it is never dropped for its age: {}", api.name);
+        assert_eq!(state(&lab), "unknown", "it is never dropped for its age: {}", api.facts.name);
         lab.stop().await;
     }
 }
@@ -147,7 +151,7 @@ async fn a_task_that_the_list_leaves_out_is_asked_for_by_its_id() {
 #[tokio::test(start_paused = true)]
 async fn a_vanished_task_becomes_unknown_and_goes_after_one_retention() {
     let life = "[{run: {for: 10m}}, {vanish: {}}]";
-    for scenario in APIS.iter().map(|api| one_task(api.name, life)).chain([job(life)]) {
+    for scenario in APIS.iter().map(|api| one_task(api.facts.name, life)).chain([job(life)]) {
         let log = Log::listen();
         let lab = Lab::new(&scenario, |_| {});
         lab.minutes(9).await;
@@ -170,7 +174,7 @@ async fn a_vanished_task_becomes_unknown_and_goes_after_one_retention() {
 #[tokio::test(start_paused = true)]
 async fn absence_is_never_success() {
     let life = "[{run: {for: 10m}}, {vanish: {}}]";
-    for scenario in APIS.iter().map(|api| one_task(api.name, life)).chain([job(life)]) {
+    for scenario in APIS.iter().map(|api| one_task(api.facts.name, life)).chain([job(life)]) {
         let lab = Lab::new(&scenario, |_| {});
         for _ in 0..90 {
             lab.minutes(1).await;
@@ -238,14 +242,14 @@ async fn a_task_that_outlives_the_lookback_is_still_seen_to_fail() {
     // Three days of work, a lookback of one: no list by start time shows its end.
     for api in APIS {
         let life = "[{run: {for: 72h}}, {fail: {code: '7', message: no space}}]";
-        let lab = Lab::new(&one_task(api.name, life), |config| {
+        let lab = Lab::new(&one_task(api.facts.name, life), |config| {
             every(config, Duration::from_hours(1));
         });
         lab.minutes(71 * 60).await;
-        assert_eq!(state(&lab), "running", "{}", api.name);
+        assert_eq!(state(&lab), "running", "{}", api.facts.name);
         lab.minutes(122).await;
-        assert_eq!(state(&lab), "failed", "{}", api.name);
-        assert_eq!(failures(&lab), 1, "{}", api.name);
+        assert_eq!(state(&lab), "failed", "{}", api.facts.name);
+        assert_eq!(failures(&lab), 1, "{}", api.facts.name);
         lab.stop().await;
     }
 }
@@ -255,8 +259,8 @@ async fn a_long_runner_never_expires() {
     let life = "[{run: {for: 960h}}, {fail: {message: at last}}]";
     // Forty days, for every API but PolarDB, whose tasks can neither be asked for by id nor listed
     // for so long.
-    let apis = APIS.iter().filter(|api| api.name != "alibaba_polardb");
-    for scenario in apis.map(|api| one_task(api.name, life)).chain([job(life)]) {
+    let apis = APIS.iter().filter(|api| api.facts.name != "alibaba_polardb");
+    for scenario in apis.map(|api| one_task(api.facts.name, life)).chain([job(life)]) {
         let lab = Lab::new(&scenario, |config| every(config, Duration::from_hours(6)));
         lab.seconds(10).await;
         for day in 0..40 {
@@ -304,19 +308,19 @@ async fn a_task_that_comes_back_is_as_if_it_had_never_been_away() {
             "[{{run: {{for: 10m}}}}, {{vanish: {{for: {away}m}}}}, {{run: {{for: 30m}}}}, {{fail: {{}}}}]"
         );
         for api in APIS {
-            let lab = Lab::new(&one_task(api.name, &life), |config| {
+            let lab = Lab::new(&one_task(api.facts.name, &life), |config| {
                 every(config, Duration::from_mins(5));
             });
             lab.minutes(16).await;
-            assert_eq!(state(&lab), "unknown", "{}", api.name);
+            assert_eq!(state(&lab), "unknown", "{}", api.facts.name);
             lab.minutes(away).await;
-            assert_eq!(state(&lab), "running", "{}", api.name);
+            assert_eq!(state(&lab), "running", "{}", api.facts.name);
             assert_eq!(failures(&lab), 0);
             lab.minutes(40).await;
-            assert_eq!(state(&lab), "failed", "{}", api.name);
-            assert_eq!(failures(&lab), 1, "{}", api.name);
+            assert_eq!(state(&lab), "failed", "{}", api.facts.name);
+            assert_eq!(failures(&lab), 1, "{}", api.facts.name);
             lab.minutes(60).await;
-            assert_eq!(failures(&lab), 1, "{}", api.name);
+            assert_eq!(failures(&lab), 1, "{}", api.facts.name);
             lab.stop().await;
         }
     }
@@ -327,12 +331,12 @@ async fn a_task_that_comes_back_ended_is_counted_once() {
     for away in [30, 180] {
         let life = format!("[{{run: {{for: 10m}}}}, {{vanish: {{for: {away}m}}}}, {{fail: {{}}}}]");
         for api in APIS {
-            let lab = Lab::new(&one_task(api.name, &life), |config| {
+            let lab = Lab::new(&one_task(api.facts.name, &life), |config| {
                 every(config, Duration::from_mins(5));
             });
             lab.minutes(away + 20).await;
-            assert_eq!(state(&lab), "failed", "{}", api.name);
-            assert_eq!(failures(&lab), 1, "{}", api.name);
+            assert_eq!(state(&lab), "failed", "{}", api.facts.name);
+            assert_eq!(failures(&lab), 1, "{}", api.facts.name);
             lab.stop().await;
         }
     }
@@ -341,18 +345,18 @@ async fn a_task_that_comes_back_ended_is_counted_once() {
 #[tokio::test(start_paused = true)]
 async fn a_stale_task_is_what_it_was_after_the_first_good_poll_and_is_counted_once() {
     for api in APIS {
-        let lab = Lab::new(&one_task(api.name, "[{run: {for: 2h}}, {fail: {}}]"), |config| {
+        let lab = Lab::new(&one_task(api.facts.name, "[{run: {for: 2h}}, {fail: {}}]"), |config| {
             every(config, Duration::from_mins(5));
         });
         lab.minutes(6).await;
         lab.inject("one", FaultKind::Reset);
         lab.minutes(30).await;
-        assert_eq!(state(&lab), "unknown", "{}", api.name);
+        assert_eq!(state(&lab), "unknown", "{}", api.facts.name);
         lab.cloud.heal("one");
         lab.minutes(6).await;
-        assert_eq!(state(&lab), "running", "{}", api.name);
+        assert_eq!(state(&lab), "running", "{}", api.facts.name);
         lab.minutes(90).await;
-        assert_eq!((state(&lab), failures(&lab)), ("failed", 1), "{}", api.name);
+        assert_eq!((state(&lab), failures(&lab)), ("failed", 1), "{}", api.facts.name);
         lab.stop().await;
     }
 }

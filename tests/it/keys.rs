@@ -153,12 +153,17 @@ fn the_keys_of_a_task_are_documented_as_they_are() {
 
     let with_both = spans(rows.last().unwrap().cell("meaning"));
     for api in APIS {
-        let mut base = of(api.cloud);
-        base["sources"][0]["api"] = api.name.into();
+        let mut base = of(api.facts.cloud);
+        base["sources"][0]["api"] = api.facts.name.into();
         base["sources"][0]["tasks"] = json!([{"id": "225685759"}]);
         let problems = config(&base.to_string()).err().unwrap_or_default();
         let needs_both = problems.iter().any(|problem| problem.contains("needs a `resource`"));
-        assert_eq!(needs_both, with_both.contains(&api.name.to_owned()), "{}", api.name);
+        assert_eq!(
+            needs_both,
+            with_both.contains(&api.facts.name.to_owned()),
+            "{}",
+            api.facts.name
+        );
     }
 }
 

@@ -37,14 +37,18 @@ it need `sts:AssumeRole` on that role with Alibaba and Tencent, and `Agent Opera
 ",
     );
     for cloud in Cloud::ALL {
-        let apis = || APIS.iter().filter(move |api| api.cloud == cloud);
+        let apis = || APIS.iter().filter(move |api| api.facts.cloud == cloud);
         let name = match cloud {
             Cloud::Alibaba => "Alibaba Cloud",
             Cloud::Huawei => "HUAWEI CLOUD and Open Telekom Cloud",
             Cloud::Tencent => "Tencent Cloud",
         };
         write!(page, "\n## {name}\n\nFor all that is watched there:\n").unwrap();
-        write_policies(&mut page, cloud, apis().flat_map(|api| api.operations.iter().copied()));
+        write_policies(
+            &mut page,
+            cloud,
+            apis().flat_map(|api| api.facts.operations.iter().copied()),
+        );
         for api in apis() {
             describe(&mut page, api);
         }
@@ -58,11 +62,11 @@ it need `sts:AssumeRole` on that role with Alibaba and Tencent, and `Agent Opera
         } else {
             format!("`{without}`; with `resources` `{with}`")
         };
-        let before = match api.project {
-            Some(project) => format!("`{}`, without `project_id`", project().operation.name),
+        let before = match api.facts.project {
+            Some(search) => format!("`{}`, without `project_id`", search.operation.name),
             None => "-".to_owned(),
         };
-        writeln!(page, "| `{}` | {asked} | {before} |", api.name).unwrap();
+        writeln!(page, "| `{}` | {asked} | {before} |", api.facts.name).unwrap();
     }
     page
 }
@@ -83,9 +87,9 @@ fn probe(api: &TaskApi, resources: &[Arc<Resource>]) -> &'static str {
 }
 
 fn describe(page: &mut String, api: &TaskApi) {
-    write!(page, "\n### {} (`{}`)\n\n", api.product, api.name).unwrap();
+    write!(page, "\n### {} (`{}`)\n\n", api.facts.product, api.facts.name).unwrap();
     writeln!(page, "| Action | lets it call | needed |\n| --- | --- | --- |").unwrap();
-    for &operation in api.operations {
+    for &operation in api.facts.operations {
         let is_spared = |has_project, has_resources| {
             !api.needed(has_project, has_resources).any(|needed| needed == operation)
         };
@@ -97,7 +101,7 @@ fn describe(page: &mut String, api: &TaskApi) {
         let Operation { name, permission, .. } = operation;
         writeln!(page, "| `{permission}` | `{name}` | {needed} |").unwrap();
     }
-    write_policies(page, api.cloud, api.operations.iter().copied());
+    write_policies(page, api.facts.cloud, api.facts.operations.iter().copied());
 }
 
 fn write_policies<'a>(
@@ -125,7 +129,7 @@ fn the_docs_hold_the_policies_that_the_list_of_apis_leads_to() {
 
 #[test]
 fn every_permission_only_reads() {
-    for operation in APIS.iter().flat_map(|api| api.operations) {
+    for operation in APIS.iter().flat_map(|api| api.facts.operations) {
         let action = operation.permission.rsplit(':').next().unwrap();
         let reads = action.starts_with("Describe") || action.starts_with("list");
         assert!(reads, "{}", operation.permission);

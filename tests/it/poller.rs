@@ -185,11 +185,11 @@ async fn a_permission_that_is_missing_does_not_stop_the_other_sources_of_the_key
 #[tokio::test(start_paused = true)]
 async fn every_page_is_read_and_every_api_shows_all_its_tasks() {
     for api in dbtask_clouds::catalog::APIS {
-        let lab = Lab::new(&crowd(api.name, 250), |_| {});
+        let lab = Lab::new(&crowd(api.facts.name, 250), |_| {});
         lab.minutes(3).await;
         let snapshot = lab.snapshot("one");
-        assert!(snapshot.up, "{}: {:?}", api.name, snapshot.last_error);
-        assert_eq!(snapshot.tasks.len(), 250, "{}", api.name);
+        assert!(snapshot.up, "{}: {:?}", api.facts.name, snapshot.last_error);
+        assert_eq!(snapshot.tasks.len(), 250, "{}", api.facts.name);
         lab.stop().await;
     }
 }

@@ -304,25 +304,22 @@ impl Client {
     }
 
     fn signed(&self, query: &Query) -> Request<Bytes> {
-        let mut request = (self.api.request)(&self.target, query);
-        let (name, number) = (self.api.name, self.calls.fetch_add(1, Ordering::Relaxed));
+        let mut request = self.api.facts.cloud.request(&self.target, query);
+        let (name, number) = (self.api.facts.name, self.calls.fetch_add(1, Ordering::Relaxed));
         let signing = Signing {
-            service: self.api.service,
+            service: self.api.facts.service,
             credentials: &self.credentials,
             now: self.now,
             nonce: &format!("{name}-{number}"),
         };
-        self.api.cloud.sign(&mut request, &signing).unwrap();
+        self.api.facts.cloud.sign(&mut request, &signing).unwrap();
         request
     }
 
     /// The first query of a poll.
     fn first(&self) -> Query {
         let scope = Scope { now: self.now, since: self.now, resources: &[], tags: &[] };
-        match self.api.discover {
-            Some(discover) => discover(&scope),
-            None => (self.api.list)(&scope).remove(0),
-        }
+        self.api.discover(&scope).unwrap_or_else(|| self.api.list(&scope).remove(0))
     }
 
     /// The answer to the first query of a poll.
@@ -332,7 +329,7 @@ impl Client {
 
     /// Why the first query of a poll is refused.
     async fn refusal(&self, cloud: &SimulatedCloud) -> Option<Refusal> {
-        self.api.cloud.refusal(&self.ask(cloud).await.unwrap())
+        self.api.facts.cloud.refusal(&self.ask(cloud).await.unwrap())
     }
 
     /// Everything there is to be listed; later sightings win.
@@ -340,11 +337,11 @@ impl Client {
         let since = self.now.saturating_sub(Duration::from_hours(24));
         let mut scope = Scope { now: self.now, since, resources: &[], tags: &[] };
         let mut resources = Vec::new();
-        if let Some(discover) = self.api.discover {
-            resources = self.follow(cloud, vec![discover(&scope)]).await.0;
+        if let Some(query) = self.api.discover(&scope) {
+            resources = self.follow(cloud, vec![query]).await.0;
         }
         scope.resources = &resources;
-        let tasks = self.follow(cloud, (self.api.list)(&scope)).await.1;
+        let tasks = self.follow(cloud, self.api.list(&scope)).await.1;
         tasks.into_iter().map(|task| (task.id.clone(), task)).collect()
     }
 
@@ -357,8 +354,8 @@ impl Client {
         queries.reverse();
         while let Some(query) = queries.pop() {
             let response = cloud.send(self.signed(&query)).await.unwrap();
-            assert_eq!(self.api.cloud.refusal(&response), None, "{query:?}");
-            let page = (self.api.decode)(&self.target, &query, &response).unwrap();
+            assert_eq!(self.api.facts.cloud.refusal(&response), None, "{query:?}");
+            let page = self.api.decode(&self.target, &query, &response).unwrap();
             resources.extend(page.resources);
             tasks.extend(page.tasks);
             queries.extend(page.next);
@@ -410,7 +407,7 @@ async fn every_source_of_the_demo_can_be_listed_with_its_keys() {
                 resource: Some(Arc::new(resource)),
                 started: None,
             };
-            let query = (client.api.by_id)(&task).unwrap();
+            let query = client.api.by_id(&task).unwrap();
             listed.extend(
                 client
                     .follow(&cloud, vec![query])
@@ -453,9 +450,9 @@ async fn only_the_right_key_opens() {
         let refusal = client.refusal(&cloud).await.unwrap();
         assert_eq!(refusal.kind, RefusalKind::Unauthenticated, "{refusal}");
 
-        let unsigned = (client.api.request)(&client.target, &client.first());
+        let unsigned = client.api.facts.cloud.request(&client.target, &client.first());
         let response = cloud.send(unsigned).await.unwrap();
-        assert!(client.api.cloud.refusal(&response).is_some());
+        assert!(client.api.facts.cloud.refusal(&response).is_some());
     }
     assert_eq!(cloud.request_count(), 12);
     assert_eq!(outcomes(&cloud)["answered"], 3);
@@ -466,9 +463,9 @@ async fn a_vendor_refuses_what_it_does_not_know_in_its_own_words() {
     let (scenario, cloud, names) = three();
     for name in names {
         let client = Client::new(&scenario, &cloud, name);
-        let mut request = (client.api.request)(&client.target, &client.first());
-        let (service, now) = (client.api.service, client.now);
-        match client.api.cloud {
+        let mut request = client.api.facts.cloud.request(&client.target, &client.first());
+        let (service, now) = (client.api.facts.service, client.now);
+        match client.api.facts.cloud {
             Cloud::Alibaba => {
                 request.headers_mut().insert("x-acs-action", "DescribeNothing".parse().unwrap());
             }
@@ -482,9 +479,9 @@ async fn a_vendor_refuses_what_it_does_not_know_in_its_own_words() {
         }
         let credentials = &client.credentials;
         let signing = Signing { service, credentials, now, nonce: "unknown-action" };
-        client.api.cloud.sign(&mut request, &signing).unwrap();
+        client.api.facts.cloud.sign(&mut request, &signing).unwrap();
         let response = cloud.send(request).await.unwrap();
-        let refusal = client.api.cloud.refusal(&response).unwrap();
+        let refusal = client.api.facts.cloud.refusal(&response).unwrap();
         assert_eq!(refusal.kind, RefusalKind::NoSuchOperation, "{name}: {refusal}");
     }
     // Neither signed nor named, but by whom it is meant to be read is plain.
@@ -591,8 +588,8 @@ async fn alibaba_takes_a_nonce_once() {
     let request = client.signed(&client.first());
     let once = cloud.send(request.clone()).await.unwrap();
     let twice = cloud.send(request).await.unwrap();
-    assert_eq!(client.api.cloud.refusal(&once), None);
-    assert_eq!(client.api.cloud.refusal(&twice).unwrap().code, "SignatureNonceUsed");
+    assert_eq!(client.api.facts.cloud.refusal(&once), None);
+    assert_eq!(client.api.facts.cloud.refusal(&twice).unwrap().code, "SignatureNonceUsed");
 }
 
 #[tokio::test(start_paused = true)]
@@ -633,7 +630,7 @@ async fn every_fault_shows_as_it_should_in_every_cloud() {
         assert_eq!(error(broken(FaultKind::Hang).await), TransportError::Timeout);
 
         let malformed = broken(FaultKind::Malformed).await.unwrap();
-        assert!((client.api.decode)(&client.target, &client.first(), &malformed).is_err());
+        assert!(client.api.decode(&client.target, &client.first(), &malformed).is_err());
         assert_eq!(broken(FaultKind::Redirect).await.unwrap().status(), 302);
         assert!(matches!(error(broken(FaultKind::Huge).await), TransportError::Body(_)));
         let before = tokio::time::Instant::now();
@@ -649,7 +646,7 @@ async fn a_skewed_clock_refuses_until_it_is_followed() {
         cloud.inject(name, Fault::new(FaultKind::SkewedClock));
         let mut client = Client::new(&scenario, &cloud, name);
         let response = client.ask(&cloud).await.unwrap();
-        let refusal = client.api.cloud.refusal(&response).expect(name);
+        let refusal = client.api.facts.cloud.refusal(&response).expect(name);
         assert_eq!(refusal.kind, RefusalKind::Clock, "{name}: {refusal}");
         assert_eq!(response.headers()["date"], "Wed, 25 Feb 2026 06:33:20 GMT");
         client.now = client.now + Duration::from_mins(20);
@@ -669,7 +666,7 @@ async fn without_its_list_huawei_still_answers_by_id() {
     let refusal = client.refusal(&cloud).await.unwrap();
     assert_eq!(refusal.kind, RefusalKind::NoSuchOperation, "{refusal}");
     let task = TaskRef { id: "t1".into(), resource: None, started: None };
-    let query = (client.api.by_id)(&task).unwrap();
+    let query = client.api.by_id(&task).unwrap();
     assert_eq!(client.follow(&cloud, vec![query]).await.1.len(), 1);
     let operations: BTreeSet<String> =
         cloud.requests().into_keys().map(|it| it.operation).collect();
@@ -747,9 +744,9 @@ async fn a_fault_may_be_about_one_resource_alone() {
     let resources = ["cdb-1", "cdb-2"].map(|id| Arc::new(Resource::new(id)));
     let scope = Scope { now: client.now, since: client.now, resources: &resources, tags: &[] };
     let mut refused = Vec::new();
-    for query in (client.api.list)(&scope) {
+    for query in client.api.list(&scope) {
         let answer = cloud.send(client.signed(&query)).await.unwrap();
-        refused.push(client.api.cloud.refusal(&answer).is_some());
+        refused.push(client.api.facts.cloud.refusal(&answer).is_some());
     }
     assert_eq!(refused, [true, false, true, false]);
 }
@@ -786,7 +783,7 @@ async fn a_session_may_be_lost_before_its_end() {
             tencent::call("http://simulated", "AssumeRole", "2018-08-13", "ap-guangzhou", &body);
         let signing =
             Signing { service: "sts", credentials: &credentials, now: client.now, nonce: "1" };
-        client.api.cloud.sign(&mut request, &signing).unwrap();
+        client.api.facts.cloud.sign(&mut request, &signing).unwrap();
         let answer = cloud.send(request).await.unwrap();
         let body: serde_json::Value = serde_json::from_slice(answer.body()).unwrap();
         let of = |name: &str| body["Response"]["Credentials"][name].as_str().unwrap().to_owned();

@@ -269,8 +269,8 @@ async fn a_pods_token_is_not_sent_where_no_service_of_the_operator_is_known() {
 #[test]
 fn iam_and_the_databases_of_a_region_belong_to_one_operator() {
     let api = catalog::named("huawei_dds").unwrap();
-    let of_its_own = api.endpoints.by_region.iter().flat_map(|(regions, _)| regions.iter());
-    for region in api.endpoints.confirmed.iter().chain(of_its_own) {
+    let of_its_own = api.facts.endpoints.by_region.iter().flat_map(|(regions, _)| regions.iter());
+    for region in api.facts.endpoints.confirmed.iter().chain(of_its_own) {
         let dds = api.endpoint(region);
         assert_eq!(dds.replace("://dds.", "://iam."), huawei::iam(region), "{region}");
     }

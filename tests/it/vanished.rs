@@ -170,22 +170,27 @@ fn an_answer_by_id_that_is_without_the_task_finds_none_and_a_strange_one_is_an_e
     for api in APIS {
         let asked =
             TaskRef { id: "1".into(), resource: Some(Resource::new("r-1").into()), started: None };
-        let Some(query) = (api.by_id)(&asked) else { continue };
-        let (_, none, strange) = WITHOUT_TASK.iter().find(|(name, ..)| *name == api.name).unwrap();
+        let Some(query) = api.by_id(&asked) else { continue };
+        let (_, none, strange) =
+            WITHOUT_TASK.iter().find(|(name, ..)| *name == api.facts.name).unwrap();
         let target = Target {
             endpoint: String::new(),
-            region: place(api.name).0.to_owned(),
+            region: place(api.facts.name).0.to_owned(),
             project_id: "p".to_owned(),
             utc_offset: jiff::tz::Offset::UTC,
             format: Format::Json,
         };
-        let decode = |body| (api.decode)(&target, &query, &answer(200, body));
+        let decode = |body| api.decode(&target, &query, &answer(200, body));
         for body in *none {
             let tasks = decode(body).unwrap().tasks;
-            assert!(tasks.iter().all(|task| *task.id != *"1"), "{} {body}: {tasks:?}", api.name);
+            assert!(
+                tasks.iter().all(|task| *task.id != *"1"),
+                "{} {body}: {tasks:?}",
+                api.facts.name
+            );
         }
         for body in *strange {
-            assert!(decode(body).is_err(), "{} {body}", api.name);
+            assert!(decode(body).is_err(), "{} {body}", api.facts.name);
         }
     }
 }

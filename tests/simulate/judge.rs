@@ -383,7 +383,7 @@ impl Judge {
     /// Another key is in the file of a source's account.
     pub(crate) fn key_changed(&mut self, source: usize) {
         let planned = &self.world.sources[source];
-        self.keys.remove(&format!("{}/{}", planned.api.cloud, planned.account));
+        self.keys.remove(&format!("{}/{}", planned.api.facts.cloud, planned.account));
     }
 
     /// So many sources have not been tried.
@@ -641,7 +641,7 @@ impl Judge {
         // The words of the vendor are asked for beside the polls, one after the other.
         let api = self.world.sources[source].api;
         let planned = &self.world.sources[source];
-        let is_text = api.error_by_id && planned.by_id_operation() == Some(operation);
+        let is_text = api.facts.error_by_id && planned.by_id_operation() == Some(operation);
         watch.texts_in_flight += u32::from(is_text);
         if watch.in_flight > 1 + watch.texts_in_flight.min(1) {
             return self.broken("two polls at once", format!("{name}: two requests at once"));
@@ -661,7 +661,7 @@ impl Judge {
                 );
             }
         }
-        let cloud_account = format!("{}/{account}", api.cloud);
+        let cloud_account = format!("{}/{account}", api.facts.cloud);
         if let Some(key) =
             self.keys.get(&cloud_account).filter(|_| self.is_by_key(source, operation))
             && key.refusals >= 4
@@ -685,11 +685,13 @@ impl Judge {
                 return self.broken("budget", format!("{name}: more than {budget} calls in a day"));
             }
         }
-        let Some(known) = api.operations.iter().find(|known| known.name == operation) else {
+        let Some(known) = api.facts.operations.iter().find(|known| known.name == operation) else {
             return self.broken("rate", format!("{name}: {operation} is no operation of its API"));
         };
-        let calls =
-            self.rates.entry((cloud_account, format!("{}/{operation}", api.service))).or_default();
+        let calls = self
+            .rates
+            .entry((cloud_account, format!("{}/{operation}", api.facts.service)))
+            .or_default();
         calls.push_back(now);
         while calls.front().is_some_and(|&first| first <= now - 1000) {
             calls.pop_front();
@@ -707,8 +709,10 @@ impl Judge {
         self.over(source, operation);
         let is_by_key = self.is_by_key(source, operation);
         let planned = &self.world.sources[source];
-        let key =
-            self.keys.entry(format!("{}/{}", planned.api.cloud, planned.account)).or_default();
+        let key = self
+            .keys
+            .entry(format!("{}/{}", planned.api.facts.cloud, planned.account))
+            .or_default();
         match answer {
             // Each session has a key of its own.
             _ if !is_by_key => {}
@@ -745,7 +749,7 @@ impl Judge {
 
     fn over(&mut self, source: usize, operation: &str) {
         let planned = &self.world.sources[source];
-        let is_text = planned.api.error_by_id && planned.by_id_operation() == Some(operation);
+        let is_text = planned.api.facts.error_by_id && planned.by_id_operation() == Some(operation);
         let watch = &mut self.watches[source];
         watch.in_flight = watch.in_flight.saturating_sub(1);
         watch.texts_in_flight = watch.texts_in_flight.saturating_sub(u32::from(is_text));
@@ -811,9 +815,9 @@ impl Judge {
             baseline: watch.baseline,
             lookback: planned.lookback,
             skew: self.world.skew(n),
-            ends_are_told_by_id: planned.api.name != "tencent_redis",
+            ends_are_told_by_id: planned.api.facts.name != "tencent_redis",
         };
-        let has_start = planned.api.name != "huawei_dds";
+        let has_start = planned.api.facts.name != "huawei_dds";
         for life in self.lives.iter_mut().filter(|life| life.source == n) {
             if watch.resources.contains(&life.resource) {
                 life.polled(poll, &known, has_start);
@@ -827,7 +831,7 @@ impl Judge {
             .list_window
             .map_or(planned.lookback, |window| i64::try_from(window.as_secs()).unwrap_or(i64::MAX));
         if let Some(last) =
-            watch.last.filter(|_| !planned.is_otc() && planned.api.name != "alibaba_adb")
+            watch.last.filter(|_| !planned.is_otc() && planned.api.facts.name != "alibaba_adb")
         {
             let window = window * 1000;
             let unseen = poll.begun - window - last.ended;
@@ -1083,7 +1087,7 @@ impl Judge {
         let now = Timestamp::from_second(self.epoch).expect("a good time");
         let scope = Scope { now, since: now, resources: &resources, tags: &[] };
         let given = self.lives.iter().filter(|life| life.source == n && life.by_id).count();
-        let calls = (planned.api.list)(&scope).len() + given + 4;
+        let calls = planned.api.list(&scope).len() + given + 4;
         let calls = i64::try_from(calls).unwrap_or(i64::MAX);
         // A quota is learned, and shared by what a poll asks; some is lost by asking for too much.
         let round = planned.quota.map_or(0, |quota| {
@@ -1108,7 +1112,7 @@ impl Judge {
         let learns = if planned.quota.is_some() { 2 * HOUR } else { 5 };
         let begun = watch.configured / 1000 + learns;
         let bound = self.bound(n);
-        let has_text = planned.api.name != "alibaba_adb" && planned.quota.is_none();
+        let has_text = planned.api.facts.name != "alibaba_adb" && planned.quota.is_none();
         let mut wrong = None;
         let lives = self.lives.iter().filter(|life| {
             life.source == n && !life.is_job && watch.resources.contains(&life.resource)

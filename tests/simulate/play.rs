@@ -388,7 +388,7 @@ impl Stage {
             Ok(Arc::new(Wire {
                 source: meant.unwrap_or(0),
                 cloud: Arc::clone(&cloud),
-                vendor: source.api.cloud,
+                vendor: source.api.facts.cloud,
                 start,
                 judge: Arc::clone(&judge),
             }) as _)
@@ -584,7 +584,7 @@ impl Stage {
 
 /// The file with the secret key of a source's account.
 fn key_file(folder: &Path, plan: &Watched) -> PathBuf {
-    folder.join(format!("{}-{}.key", plan.api.cloud, plan.account))
+    folder.join(format!("{}-{}.key", plan.api.facts.cloud, plan.account))
 }
 
 /// The keys of an account, the secret one in a file.
@@ -593,7 +593,7 @@ fn in_file(plan: &Watched, keys: &Credentials, file: PathBuf) -> Provider {
     let secret = |origin| Secret { key: "key".to_owned(), origin };
     let id = secret(Origin::Inline(keys.access_key_id.as_str().into()));
     let keys = Configured::Keys { id, secret: secret(Origin::File(file)), token: None };
-    Provider::configured(plan.api.cloud, keys, Environment::default())
+    Provider::configured(plan.api.facts.cloud, keys, Environment::default())
 }
 
 /// What a scraper gets.

@@ -131,7 +131,7 @@ pub(crate) struct Known {
 
 impl Life {
     fn new(source: usize, watched: &Watched, script: &TaskScript) -> Self {
-        let api = watched.api.name;
+        let api = watched.api.facts.name;
         let is_job = script.id.starts_with("job-");
         let by_id = watched.is_otc() || (api == "alibaba_adb" && !is_job);
         let watched = (!by_id || script.configured).then_some(i64::MIN);

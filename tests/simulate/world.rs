@@ -305,7 +305,7 @@ impl World {
             let latest = if rng.u8(..4) == 0 { HOUR.min(self.length) } else { self.length };
             let mut at = rng.i64(-3 * HOUR..latest);
             let by_id = source.only_by_id(&mut *rng);
-            let is_job = source.api.name == "alibaba_adb" && !by_id;
+            let is_job = source.api.facts.name == "alibaba_adb" && !by_id;
             if is_job {
                 at = job_after[resource] + rng.i64(MINUTE..8 * HOUR * self.days.min(4));
             }
@@ -314,7 +314,7 @@ impl World {
                 let lasts: i64 = life.iter().filter_map(lasts).sum();
                 job_after[resource] = at + lasts + rng.i64(5 * MINUTE..3 * HOUR);
             }
-            let kind = match source.api.name {
+            let kind = match source.api.facts.name {
                 "alibaba_adb" if by_id => String::new(),
                 "tencent_redis" => rng
                     .choice(["FLOW_RESIZE", "FLOW_CREATE", "FLOW_CLEAN"])
@@ -322,7 +322,7 @@ impl World {
                     .to_owned(),
                 _ => rng.choice(["RESTORE", "BACKUP \"full\"", "RESIZE"]).unwrap_or("").to_owned(),
             };
-            let id = match source.api.name {
+            let id = match source.api.facts.name {
                 "alibaba_adb" if is_job => format!("job-{number}"),
                 "huawei_dds" => format!("{:08x}-0000-4000-8000-{n:012x}", number + 1),
                 _ => (1_000_000 * (n + 1) + usize::try_from(number).unwrap_or(0)).to_string(),
@@ -349,7 +349,7 @@ impl World {
             self.events.push(Event::Task(n, script));
         }
         let crowds = if rushes { rng.bool() } else { rng.u8(..15) == 0 };
-        if source.api.name != "alibaba_adb" && !source.is_otc() && crowds {
+        if source.api.facts.name != "alibaba_adb" && !source.is_otc() && crowds {
             self.crowd_of(n, source, rushes, rng);
         }
     }
@@ -369,7 +369,7 @@ impl World {
         for event in &mut self.events {
             if let Event::Task(m, task) = event {
                 let is_job = task.id.starts_with("job-");
-                let given = other.is_otc() || other.api.name == "alibaba_adb";
+                let given = other.is_otc() || other.api.facts.name == "alibaba_adb";
                 task.configured |= *m == n && given && !is_job;
             }
         }
@@ -398,7 +398,7 @@ impl World {
         });
         for number in 0..count {
             let script = TaskScript {
-                id: match source.api.name {
+                id: match source.api.facts.name {
                     "huawei_dds" => format!("c{number:07x}-0000-4000-8000-{n:012x}"),
                     _ => (1_000_000 * (n + 1) + 500_000 + number).to_string(),
                 },
@@ -488,7 +488,7 @@ impl World {
             fault.status = 500;
         }
         if rng.u8(..5) == 0 {
-            let operations = source.api.operations;
+            let operations = source.api.facts.operations;
             fault.operation = Some(operations[rng.usize(..operations.len())].name.to_owned());
         }
         match kind {
@@ -497,7 +497,7 @@ impl World {
             }
             FaultKind::SkewedClock => return None,
             // Only Huawei's list may be missing, and that of OTC always is.
-            FaultKind::MissingList if source.api.name != "huawei_dds" || source.is_otc() => {
+            FaultKind::MissingList if source.api.facts.name != "huawei_dds" || source.is_otc() => {
                 return None;
             }
             FaultKind::LostSession => {
@@ -538,7 +538,7 @@ impl World {
             _ => None,
         });
         let given: Vec<&String> = given.collect();
-        let by_id = source.is_otc() || source.api.name == "alibaba_adb";
+        let by_id = source.is_otc() || source.api.facts.name == "alibaba_adb";
         let only = match source.named_resources(2) {
             [] if by_id => rng.choice(given).cloned(),
             resources => rng.choice(resources).cloned(),
@@ -709,7 +709,8 @@ impl World {
             if let Event::Task(n, task) = event {
                 let source = &self.sources[*n];
                 let is_job = task.id.starts_with("job-");
-                task.configured |= source.is_otc() || (source.api.name == "alibaba_adb" && !is_job);
+                task.configured |=
+                    source.is_otc() || (source.api.facts.name == "alibaba_adb" && !is_job);
             }
         }
     }
@@ -781,7 +782,7 @@ impl Watched {
         };
         SourceScript {
             name: self.name.clone(),
-            api: self.api.name.to_owned(),
+            api: self.api.facts.name.to_owned(),
             region: self.region.clone(),
             account: Some(self.account.clone()),
             project_id: None,
@@ -797,7 +798,7 @@ impl Watched {
 
     /// What there is to say of its account; `None` if it has keys.
     fn script_of_account(&self) -> Option<Account> {
-        let (session, auth_token, role) = match (self.proof, self.api.cloud) {
+        let (session, auth_token, role) = match (self.proof, self.api.facts.cloud) {
             (Proof::Keys | Proof::File, _) => return None,
             (Proof::Token, _) => (None, Some(format!("token-of-{}", self.account)), None),
             (Proof::Role(lasts), Cloud::Tencent) => {
@@ -824,12 +825,12 @@ impl Watched {
             resource: Some(Arc::new(Resource::new(self.resources[0].as_str()))),
             started: None,
         };
-        (self.api.by_id)(&task).map(|query| query.operation.name)
+        self.api.by_id(&task).map(|query| query.operation.name)
     }
 
     /// The resources, if there are so many that each is asked for by itself.
     pub(crate) fn named_resources(&self, least: usize) -> &[String] {
-        let names = match self.api.name {
+        let names = match self.api.facts.name {
             "alibaba_polardb" => true,
             "tencent_cdb" | "tencent_redis" => !self.takes_all,
             _ => false,
@@ -843,11 +844,11 @@ impl Watched {
     }
 
     fn only_by_id(&self, rng: &mut Rng) -> bool {
-        self.is_otc() || (self.api.name == "alibaba_adb" && rng.bool())
+        self.is_otc() || (self.api.facts.name == "alibaba_adb" && rng.bool())
     }
 
     fn has(&self, state: TaskState) -> bool {
-        self.api.statuses.iter().any(|&(_, known)| known == state)
+        self.api.facts.statuses.iter().any(|&(_, known)| known == state)
     }
 }
 
@@ -863,14 +864,14 @@ fn watched(
     rng: &mut Rng,
 ) -> Watched {
     let api = same.unwrap_or(APIS[rng.usize(..APIS.len())]);
-    let letter = match api.name {
+    let letter = match api.facts.name {
         "alibaba_adb" => "am",
         "alibaba_polardb" => "pc",
         "huawei_dds" => "dds",
         "tencent_redis" => "crs",
         _ => "cdb",
     };
-    let region = match api.name {
+    let region = match api.facts.name {
         "huawei_dds" if n < 2 && rng.u8(..4) == 0 => ["eu-de", "eu-nl"][n].to_owned(),
         "huawei_dds" => format!("cn-north-{}", n + 1),
         "alibaba_adb" | "alibaba_polardb" => ALIBABA_REGIONS[n % ALIBABA_REGIONS.len()].to_owned(),
@@ -881,7 +882,7 @@ fn watched(
     let interval = *rng.choice(intervals).unwrap_or(&300);
     let daily_budget = (days == 1 && !shared && rng.u8(..10) == 0).then(|| rng.u64(30..2000));
     let resources = (1..=rng.usize(1..=3)).map(|r| format!("{letter}-{n}{r}")).collect();
-    let proof = match api.cloud {
+    let proof = match api.facts.cloud {
         _ if shared || daily_budget.is_some() || rng.u8(..4) > 0 => Proof::Keys,
         Cloud::Huawei => Proof::Token,
         _ if !looks_ahead() => Proof::Keys,
@@ -892,9 +893,9 @@ fn watched(
             .then(|| *rng.choice(&[1, 2, 3, 5, 10, 20, 60]).unwrap_or(&60));
     // OTC is another operator's cloud, with keys of its own. What PolarDB is asked names no region,
     // so one address can simulate one region of it.
-    let alone = !shared || api.name == "alibaba_polardb" || is_otc(&region);
+    let alone = !shared || api.facts.name == "alibaba_polardb" || is_otc(&region);
     Watched {
-        name: format!("{}-{n}", api.name),
+        name: format!("{}-{n}", api.facts.name),
         api,
         region,
         account: if alone { format!("account-{n}") } else { "shared".to_owned() },
@@ -929,7 +930,7 @@ fn life(source: &Watched, plain: bool, days: i64, rng: &mut Rng) -> Vec<Phase> {
         }
         2 => life.push(Phase::Hang(stay(rng.i64(HOUR..8 * HOUR)))),
         // PolarDB is asked for by status, so that a word nobody knows is never seen.
-        3..5 if !plain && source.api.name != "alibaba_polardb" => {
+        3..5 if !plain && source.api.facts.name != "alibaba_polardb" => {
             let word = Some("Pondering".to_owned());
             life.push(Phase::Say(Stay { r#for: Some(span(rng.i64(5 * MINUTE..HOUR))), word }));
             life.push(work(rng));

@@ -1,22 +1,31 @@
 //! The contract of one vendor API: facts, and pure functions.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 
 use crate::cloud::Cloud;
 use crate::document::{DecodeError, Format};
 use crate::endpoints::Endpoints;
 use crate::model::{Resource, Step, Task, TaskError, TaskState, Timestamp};
-use crate::paging;
 use crate::redaction::Redactor;
 
-/// One vendor API: facts, and pure functions.
+/// One vendor API: what is known of it, and how it is spoken to.
 #[derive(Debug)]
 pub struct TaskApi {
+    /// What drives documents, permissions, configuration and tests.
+    pub facts: Facts,
+    /// Its behaviour. Products of one family share one implementation.
+    pub client: &'static dyn Client,
+}
+
+/// What is known of an API.
+#[derive(Debug)]
+pub struct Facts {
     /// The configuration word and `api` label: `tencent_cdb`.
     pub name: &'static str,
     /// The vendor's name of the product: `TencentDB for MySQL`.
@@ -37,24 +46,70 @@ pub struct TaskApi {
     /// Whether a failed task in a list lacks its error text, so that [`TaskApi::by_id`] is worth a
     /// call for each failed task. The answer is one page.
     pub error_by_id: bool,
+    /// Which ids its tasks have; `None` where no task can be asked for by its id.
+    pub ids: Option<IdRule>,
     /// Where it answers, by region.
     pub endpoints: &'static Endpoints,
-    /// The query that finds the project of the region, where requests name one; `None` elsewhere.
-    pub project: Option<fn() -> Query>,
+    /// How the project of the region is found, where requests name one.
+    pub project: Option<&'static ProjectSearch>,
+}
+
+/// The behaviour of an API or of a family of them. Pure.
+pub trait Client: fmt::Debug + Sync {
+    /// The first page of every query that one poll needs, unfinished states first.
+    fn list(&self, scope: &Scope<'_>) -> Vec<Query>;
+
+    /// The query for one task whose id [`Facts::ids`] admits. The answer shows that task or none.
+    fn by_id(&self, _task: &TaskRef) -> Option<Query> {
+        None
+    }
+
     /// The first page of the query that finds the resources, where tasks can only be listed
     /// resource by resource; `None` where the list covers the region.
-    pub discover: Option<fn(&Scope<'_>) -> Query>,
-    /// The first page of every query that one poll needs, unfinished states first.
-    pub list: fn(&Scope<'_>) -> Vec<Query>,
-    /// What ids its tasks have, and where people find them, as a sentence without its subject; what
-    /// looks otherwise leads to no task. Empty where no task can be asked for by its id.
-    pub task_id: &'static str,
-    /// The query for one task; `None` where the task cannot be asked for with what is known of it.
-    pub by_id: fn(&TaskRef) -> Option<Query>,
-    /// The unsigned request for a query.
-    pub request: fn(&Target, &Query) -> Request<Bytes>,
+    fn discover(&self, _scope: &Scope<'_>) -> Option<Query> {
+        None
+    }
+
     /// What an answer to `query` says. Refusals have been dealt with before.
-    pub decode: fn(&Target, &Query, &Response<Bytes>) -> Result<Page, DecodeError>,
+    fn decode(
+        &self,
+        target: &Target,
+        query: &Query,
+        answer: &Response<Bytes>,
+    ) -> Result<Page, DecodeError>;
+}
+
+/// Which ids the tasks of an API have.
+#[derive(Clone, Copy, Debug)]
+pub struct IdRule {
+    /// What an id looks like and where people find it, as a sentence without its subject.
+    pub looks_like: &'static str,
+    /// Whether a text can be the id of a task.
+    pub fits: fn(&str) -> bool,
+    /// What has to be known of a task beside its id.
+    pub needs: Needs,
+}
+
+/// What has to be known of a task beside its id, to ask for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing.
+    Nothing,
+    /// The cluster or instance.
+    Resource,
+    /// The cluster or instance, or when it started.
+    ResourceOrStart,
+}
+
+/// How a vendor is asked for the project of a region.
+#[derive(Debug)]
+pub struct ProjectSearch {
+    /// The operation, which is the query's.
+    pub operation: &'static Operation,
+    /// The query.
+    pub query: fn() -> Query,
+    /// The project's id in an answer; `None` if there is not exactly one.
+    pub decode: fn(&Response<Bytes>) -> Result<Option<String>, DecodeError>,
 }
 
 /// One call that the vendor offers.
@@ -66,6 +121,28 @@ pub struct Operation {
     pub permission: &'static str,
     /// Calls a second that we allow ourselves, below the vendor's limit.
     pub per_second: u32,
+    /// How it is called.
+    pub call: Call,
+}
+
+/// How an operation is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Call {
+    /// By its name, in this version of the service.
+    Action(&'static str),
+    /// `GET` of this path, in which `{project_id}` stands for the project.
+    Get(&'static str),
+    /// `GET` of this path of the region's IAM, which needs no project.
+    GetIam(&'static str),
+}
+
+impl Call {
+    /// The version or the path.
+    pub(crate) fn at(self) -> &'static str {
+        match self {
+            Self::Action(at) | Self::Get(at) | Self::GetIam(at) => at,
+        }
+    }
 }
 
 /// Where and in whose name an API is asked: what is fixed for one source.
@@ -91,7 +168,7 @@ pub struct Scope<'a> {
     /// Finished tasks are of interest from here on; unfinished ones however old they are.
     pub since: Timestamp,
     /// The resources to watch: configured, else discovered; empty means all, which an API that
-    /// has [`TaskApi::discover`] never sees.
+    /// has [`Client::discover`] never sees.
     pub resources: &'a [Arc<Resource>],
     /// Only resources that carry all of these tags, where the API can filter by tag.
     pub tags: &'a [(String, String)],
@@ -113,41 +190,43 @@ impl Scope<'_> {
 pub struct Query {
     /// The operation that answers it.
     pub operation: &'static Operation,
-    /// What is asked for.
-    pub subject: Subject,
+    /// What is asked for, in the vendor's words.
+    pub parameters: Vec<(Cow<'static, str>, Parameter)>,
+    /// The task that is asked for by its id; `None` for a list.
+    pub task: Option<TaskRef>,
+    /// Of these resources only; empty means all.
+    pub resources: Vec<Arc<Resource>>,
+    /// In this status only, where rows do not say in which they are.
+    pub status: Option<&'static str>,
+    /// Finished tasks from here on; `None` where it asks for unfinished ones alone.
+    pub since: Option<Timestamp>,
     /// The page, from 1.
     pub page: u32,
 }
 
-/// What a [`Query`] asks for.
+/// The value of a parameter. Each vendor writes it in its own notation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Subject {
-    /// The project of the region.
-    Project,
-    /// Clusters or instances.
-    Resources {
-        /// Only those that carry all of these tags.
-        tags: Vec<(String, String)>,
-    },
-    /// A list of tasks.
-    Tasks(Filter),
-    /// One task.
-    Task(TaskRef),
+pub enum Parameter {
+    /// A text.
+    Text(String),
+    /// A number.
+    Integer(i64),
+    /// A list of numbers.
+    Integers(Vec<i64>),
+    /// An instant.
+    Time(Timestamp),
+    /// The region of the source.
+    Region,
+    /// The number of the page, from 1.
+    PageNumber,
+    /// How many rows come before the page, of so many rows a page.
+    Offset(u32),
 }
 
-/// Which tasks a list query asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Of these resources only; empty means all.
-    pub resources: Vec<Arc<Resource>>,
-    /// Of resources that carry all of these tags only, where the API can filter by tag.
-    pub tags: Vec<(String, String)>,
-    /// In this status only, in the vendor's words; an API decides what its words here mean.
-    pub status: Option<&'static str>,
-    /// From here.
-    pub since: Option<Timestamp>,
-    /// Until here.
-    pub until: Option<Timestamp>,
+impl From<&str> for Parameter {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
 }
 
 /// A task by its id, with whatever else helps to ask for it.
@@ -166,9 +245,9 @@ pub struct TaskRef {
 pub struct Page {
     /// The tasks in it.
     pub tasks: Vec<Task>,
-    /// The project's id, for a [`Subject::Project`].
+    /// The project's id, where that was asked for.
     pub project_id: Option<String>,
-    /// The resources in it, for a [`Subject::Resources`].
+    /// The resources in it.
     pub resources: Vec<Arc<Resource>>,
     /// The queries still to send: usually none, or the next page.
     pub next: Vec<Query>,
@@ -177,9 +256,19 @@ pub struct Page {
     /// out.
     pub incomplete: bool,
     /// The rows in it, if it is a page of a list.
-    pub rows: paging::Rows,
+    pub rows: Rows,
     /// What in it could not be read.
     pub unreadable: Unreadable,
+}
+
+/// The rows of one page, whatever is made of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rows {
+    /// One for each row, which tells it from others: a hash of its id, else of all of it.
+    pub(crate) keys: Vec<u64>,
+    /// How many rows there are on all pages, by the vendor's word; `None` if there is none that
+    /// makes sense.
+    pub(crate) total: Option<u64>,
 }
 
 impl Page {
@@ -243,7 +332,7 @@ fn redact_resource(resource: &mut Arc<Resource>, redactor: &Redactor) {
 /// Counts of values that an answer held and that made no sense. An absent value is not one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unreadable {
-    /// Status words that are not in [`TaskApi::statuses`].
+    /// Status words that are not in [`Facts::statuses`].
     pub status: u64,
     /// Times in no known format.
     pub time: u64,
@@ -274,18 +363,53 @@ impl Unreadable {
 }
 
 impl TaskApi {
+    /// The first page of every query that one poll needs, unfinished states first.
+    pub fn list(&self, scope: &Scope<'_>) -> Vec<Query> {
+        self.client.list(scope)
+    }
+
+    /// The query for one task; `None` where the task cannot be asked for with what is known of it.
+    pub fn by_id(&self, task: &TaskRef) -> Option<Query> {
+        self.facts.ids.as_ref().filter(|rule| rule.admits(task))?;
+        self.client.by_id(task)
+    }
+
+    /// The first page of the query that finds the resources; `None` where the list covers the
+    /// region.
+    pub fn discover(&self, scope: &Scope<'_>) -> Option<Query> {
+        self.client.discover(scope)
+    }
+
+    /// Whether tasks can only be listed resource by resource.
+    pub fn discovers(&self) -> bool {
+        self.discover(&any()).is_some()
+    }
+
+    /// What an answer to `query` says. Refusals have been dealt with before.
+    pub fn decode(
+        &self,
+        target: &Target,
+        query: &Query,
+        answer: &Response<Bytes>,
+    ) -> Result<Page, DecodeError> {
+        match self.facts.project {
+            Some(search) if search.operation == query.operation => {
+                Ok(Page { project_id: (search.decode)(answer)?, ..Page::default() })
+            }
+            Some(_) | None => self.client.decode(target, query, answer),
+        }
+    }
+
     /// The base URL for a region: scheme and host, no path.
     pub fn endpoint(&self, region: &str) -> String {
-        self.endpoints.public(region)
+        self.facts.endpoints.public(region)
     }
 
     /// The first page of the one query that shows best whether a source may ask what it has to: its
     /// first list, which is that of unfinished tasks, else the search for what has to be listed.
     pub fn probe(&self, scope: &Scope<'_>) -> Option<Query> {
-        match self.discover {
-            Some(discover) if scope.resources.is_empty() => Some(discover(scope)),
-            Some(_) | None => (self.list)(scope).into_iter().next(),
-        }
+        let discover = self.discover(scope).filter(|_| scope.resources.is_empty());
+        discover.or_else(|| self.list(scope).into_iter().next())
     }
 
     /// What a source calls: every operation but the search for the project, where that is known,
@@ -295,15 +419,20 @@ impl TaskApi {
         has_project: bool,
         has_resources: bool,
     ) -> impl Iterator<Item = &'static Operation> {
-        let now = Timestamp::from(jiff::Timestamp::UNIX_EPOCH);
-        let scope = Scope { now, since: now, resources: &[], tags: &[] };
-        let project = self.project.filter(|_| has_project).map(|project| project().operation);
-        let discover =
-            self.discover.filter(|_| has_resources).map(|discover| discover(&scope).operation);
+        let project = self.facts.project.filter(|_| has_project).map(|search| search.operation);
+        let discover = self.discover(&any()).filter(|_| has_resources).map(|query| query.operation);
         let spared = [project, discover];
-        self.operations.iter().copied().filter(move |&it| !spared.contains(&Some(it)))
+        self.facts.operations.iter().copied().filter(move |&it| !spared.contains(&Some(it)))
     }
+}
 
+/// Some poll, where it does not matter which.
+fn any() -> Scope<'static> {
+    let now = Timestamp::from(jiff::Timestamp::UNIX_EPOCH);
+    Scope { now, since: now, resources: &[], tags: &[] }
+}
+
+impl Facts {
     /// Our state for a vendor's status word, compared without regard to case or outer blanks.
     pub fn state(&self, word: &str) -> TaskState {
         let word = word.trim();
@@ -326,9 +455,24 @@ impl TaskRef {
 }
 
 impl Query {
-    /// The first page.
-    pub fn new(operation: &'static Operation, subject: Subject) -> Self {
-        Self { operation, subject, page: 1 }
+    /// The first page of everything.
+    pub fn new(operation: &'static Operation) -> Self {
+        Self {
+            operation,
+            parameters: Vec::new(),
+            task: None,
+            resources: Vec::new(),
+            status: None,
+            since: None,
+            page: 1,
+        }
+    }
+
+    /// With a parameter.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: Parameter) -> Self {
+        self.parameters.push((name.into(), value));
+        self
     }
 
     /// The page after this one.

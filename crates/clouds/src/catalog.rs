@@ -14,5 +14,5 @@ pub static APIS: &[&TaskApi] = &[
 
 /// The API that the configuration calls `name`.
 pub fn named(name: &str) -> Option<&'static TaskApi> {
-    APIS.iter().copied().find(|api| api.name == name)
+    APIS.iter().copied().find(|api| api.facts.name == name)
 }

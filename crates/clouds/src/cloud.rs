@@ -3,15 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response};
 use secrecy::{ExposeSecret, SecretString};
-
-use crate::alibaba::signature as alibaba;
-use crate::huawei::signature as huawei;
-use crate::refusal::Refusal;
-use crate::signing::{Signing, SigningError, Steps};
-use crate::tencent::signature as tencent;
 
 /// The vendors whose APIs are polled.
 #[derive(
@@ -86,46 +78,6 @@ impl Cloud {
         match self {
             Self::Alibaba | Self::Huawei => Duration::from_mins(15),
             Self::Tencent => Duration::from_mins(5),
-        }
-    }
-
-    /// Adds to `request` the headers that authenticate it, in place of any that it had. The URI must
-    /// be absolute: its authority is the host that is signed and sent. The query must be in
-    /// canonical form already, as the builders in this module leave it.
-    pub fn sign(
-        self,
-        request: &mut Request<Bytes>,
-        signing: &Signing<'_>,
-    ) -> Result<(), SigningError> {
-        match self {
-            Self::Alibaba => alibaba::sign(request, signing),
-            Self::Huawei => huawei::sign(request, signing),
-            Self::Tencent => tencent::sign(request, signing),
-        }
-    }
-
-    /// The signature of `request` as it stands, over the headers named in `signed`, in any order:
-    /// its host, time and content hash are those in its headers. `service` is for Tencent alone.
-    pub fn steps(
-        self,
-        request: &Request<Bytes>,
-        signed: &[&str],
-        service: &str,
-        keys: &AccessKeys,
-    ) -> Steps {
-        match self {
-            Self::Alibaba => alibaba::steps(request, signed, keys),
-            Self::Huawei => huawei::steps(request, signed, keys),
-            Self::Tencent => tencent::steps(request, signed, service, keys),
-        }
-    }
-
-    /// The vendor's refusal, if that is what `response` is; `None` for an answer worth decoding.
-    pub fn refusal(self, response: &Response<Bytes>) -> Option<Refusal> {
-        match self {
-            Self::Alibaba => alibaba::refusal(response),
-            Self::Huawei => huawei::refusal(response),
-            Self::Tencent => tencent::refusal(response),
         }
     }
 }

@@ -1,9 +1,7 @@
 //! Ids that people give: what they may look like, and whether an API can be asked for them.
 
-use std::sync::Arc;
-
-use crate::api::{TaskApi, TaskRef};
-use crate::model::{Resource, Task};
+use crate::api::{Facts, IdRule, Needs, TaskRef};
+use crate::model::Task;
 
 /// `text`, if it can be the id of a task, a cluster or an instance: it becomes part of an address.
 /// Else a sentence that says why not.
@@ -19,35 +17,53 @@ pub fn id(text: &str) -> Result<&str, String> {
     ))
 }
 
-impl TaskApi {
+impl IdRule {
+    /// Whether a task can be asked for with what is known of it.
+    pub fn admits(&self, task: &TaskRef) -> bool {
+        (self.fits)(&task.id) && !self.lacks(task)
+    }
+
+    /// Whether something that has to be known beside the id is not.
+    fn lacks(&self, task: &TaskRef) -> bool {
+        let resource = task.resource.as_ref().is_some_and(|resource| !resource.id.is_empty());
+        match self.needs {
+            Needs::Nothing => false,
+            Needs::Resource => !resource,
+            Needs::ResourceOrStart => !resource && task.started.is_none(),
+        }
+    }
+}
+
+impl Facts {
     /// Whether this API can be asked for `task`; else a sentence that says what it would need.
     pub fn can_ask_for(&self, task: &TaskRef) -> Result<(), String> {
-        if (self.by_id)(task).is_some() {
-            return Ok(());
+        let Some(rule) = &self.ids else {
+            return Err(format!("{} cannot be asked for one task", self.name));
+        };
+        if !(rule.fits)(&task.id) {
+            let (id, name, looks_like) = (&task.id, self.name, rule.looks_like);
+            return Err(format!("{id:?} is not a task id of {name}. One is {looks_like}"));
         }
-        let resource = Some(Arc::new(Resource::new("example")));
-        let with_resource = TaskRef { resource, ..task.clone() };
-        let of_a_number = TaskRef { id: "225685759".into(), ..with_resource.clone() };
-        Err(if (self.by_id)(&with_resource).is_some() {
-            format!("needs a `resource`: {} finds a task only by both", self.name)
-        } else if (self.by_id)(&of_a_number).is_some() {
-            format!("{:?} is not a task id of {}. One is {}", task.id, self.name, self.task_id)
-        } else {
-            format!("{} cannot be asked for one task", self.name)
-        })
+        if rule.lacks(task) {
+            return Err(format!("needs a `resource`: {} finds a task only by both", self.name));
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::catalog;
+    use crate::model::Resource;
 
     /// What is said to an id; empty if it can be asked for.
     fn said(api: &str, id: &str) -> String {
         let resource = Some(Arc::new(Resource::new("cdb-1")));
         let task = TaskRef { id: id.into(), resource, started: None };
-        catalog::named(api).unwrap().can_ask_for(&task).err().unwrap_or_default()
+        catalog::named(api).unwrap().facts.can_ask_for(&task).err().unwrap_or_default()
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! Scope ─► list ─► Query ─► request ─► sign ─► (sent by the caller) ─► refusal? ─► decode ─► Page
+//!          API              vendor     vendor                          vendor       API
 //! ```
 //!
 //! | module | what it holds |
@@ -52,4 +53,5 @@ pub mod refusal;
 pub mod signing;
 pub mod tencent;
 pub mod transport;
+mod vendors;
 pub mod wire;

@@ -10,18 +10,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde_json::Value;
 
-use crate::api::{Page, Query};
+use crate::api::{Page, Query, Rows};
 use crate::wire;
-
-/// The rows of one page, whatever is made of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rows {
-    /// One for each row, which tells it from others: a hash of its id, else of all of it.
-    keys: Vec<u64>,
-    /// How many rows there are on all pages, by the vendor's word; `None` if there is none that
-    /// makes sense.
-    total: Option<u64>,
-}
 
 impl Page {
     /// Takes in the `rows` of a page that may have `limit` of them, and asks for the next if there
@@ -88,7 +78,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::{Filter, Subject};
     use crate::catalog::APIS;
 
     /// The ids of a page, and the vendor's total.
@@ -96,8 +85,8 @@ mod tests {
 
     /// How many pages of three rows are read, and whether they are all there is.
     fn read(pages: &[Listed<'_>]) -> (usize, bool) {
-        let operation = APIS[0].operations[0];
-        let mut query = Query::new(operation, Subject::Tasks(Filter::default()));
+        let operation = APIS[0].facts.operations[0];
+        let mut query = Query::new(operation);
         let mut list = Pages::default();
         for count in 1..=100 {
             let none: Listed<'_> = (&[], pages.last().unwrap().1);

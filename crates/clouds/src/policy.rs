@@ -95,11 +95,17 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::api::Call;
 
     fn of(cloud: Cloud, permissions: &[&'static str]) -> Vec<(&'static str, Value)> {
         let operations: Vec<_> = permissions
             .iter()
-            .map(|&permission| Operation { name: "any", permission, per_second: 1 })
+            .map(|&permission| Operation {
+                name: "any",
+                permission,
+                per_second: 1,
+                call: Call::Action(""),
+            })
             .collect();
         policies(cloud, &operations)
             .into_iter()

@@ -9,7 +9,7 @@ use jiff::fmt::strtime;
 use jiff::tz::{Offset, TimeZone};
 use serde_json::Value;
 
-use crate::api::{TaskApi, Unreadable};
+use crate::api::{Facts, Unreadable};
 use crate::document::{DecodeError, is_nothing};
 pub use crate::document::{document, integer, rows, text};
 use crate::model::{Ratio, TaskState, Timestamp};
@@ -52,15 +52,15 @@ pub fn is_number(id: &str) -> bool {
     id.parse::<u64>().is_ok_and(|number| number.to_string() == *id)
 }
 
-/// Our state and the vendor's word for it. A word that `api` does not list is counted.
+/// Our state and the vendor's word for it. A word that `facts` does not list is counted.
 pub fn status(
-    api: &TaskApi,
+    facts: &Facts,
     row: &Value,
     field: &str,
     unreadable: &mut Unreadable,
 ) -> (TaskState, Arc<str>) {
     let word = text(row, field).unwrap_or_default();
-    let state = api.state(&word);
+    let state = facts.state(&word);
     if state == TaskState::Unknown && row.get(field).is_some_and(|value| !is_nothing(value)) {
         unreadable.status = unreadable.status.saturating_add(1);
     }

@@ -147,7 +147,7 @@ impl Region {
         let tasks = script.tasks.iter().filter(|task| task.configured);
         Entry {
             name: &script.name,
-            api: self.api.name,
+            api: self.api.facts.name,
             region: &self.target.region,
             credentials: holder.name(),
             endpoint,

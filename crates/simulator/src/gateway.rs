@@ -247,7 +247,7 @@ impl SimulatedCloud {
     /// What a good cloud does.
     fn handle(&self, call: &Call<'_>, state: &mut State, now: Timestamp) -> Reaction {
         if let (Some(account), Some(region)) = (call.account, call.region) {
-            let (service, operation) = (region.api.service, &*call.operation);
+            let (service, operation) = (region.api.facts.service, &*call.operation);
             let over =
                 |limit: &Limit| state.guard.is_over(account, service, operation, *limit, now);
             if let Some(limit) = region.limits(operation).filter(over).last() {
@@ -286,7 +286,7 @@ impl SimulatedCloud {
         let credentials = claimed.map(|(it, of)| it.credentials_of(of, bearer));
         let service = match call.exchange {
             Some(_) => "sts",
-            None => call.region.map_or("", |region| region.api.service),
+            None => call.region.map_or("", |region| region.api.facts.service),
         };
         let verdict = call.cloud.verify(call.request, service, credentials.as_ref(), now);
         match (&verdict, call.account) {
@@ -322,7 +322,7 @@ impl Call<'_> {
 
     /// The refusal of what the key may not do, in the vendor's words, which name it.
     fn forbidden(&self) -> Refusal {
-        let operations = self.region.map_or(&[][..], |region| region.api.operations);
+        let operations = self.region.map_or(&[][..], |region| region.api.facts.operations);
         let asked = operations.iter().find(|operation| operation.name == self.operation);
         refusal::forbidden(self.cloud, asked.map_or("", |operation| operation.permission))
     }

@@ -114,7 +114,7 @@ impl SimulatedCloud {
         let mut accounts: Vec<Holder> = Vec::new();
         let mut regions = Vec::new();
         for script in &scenario.sources {
-            let (name, cloud) = (script.account(), script.find_api()?.cloud);
+            let (name, cloud) = (script.account(), script.find_api()?.facts.cloud);
             let same = |holder: &Holder| holder.account == name && holder.cloud == cloud;
             let account = accounts.iter().position(same).unwrap_or_else(|| {
                 accounts.push(Holder::new(scenario, name, cloud));

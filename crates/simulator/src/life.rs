@@ -160,7 +160,7 @@ impl Lives {
         };
         let kind = rule.kinds.get(rng.usize(..rule.kinds.len().max(1))).map_or("", String::as_str);
         let scale = 1.0 + rule.vary * (2.0 * rng.f64() - 1.0);
-        let id = match self.api.cloud {
+        let id = match self.api.facts.cloud {
             Cloud::Huawei => uuid(number, rng.u64(..)).into(),
             Cloud::Alibaba | Cloud::Tencent => format!("{}{number}", rule.prefix).into(),
         };

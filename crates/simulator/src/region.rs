@@ -37,7 +37,7 @@ impl Region {
         account: usize,
     ) -> anyhow::Result<Self> {
         let api = script.find_api()?;
-        let project_id = match (api.cloud, &script.project_id) {
+        let project_id = match (api.facts.cloud, &script.project_id) {
             (Cloud::Huawei, Some(id)) => id.clone(),
             (Cloud::Huawei, None) => project_id(script.account(), &script.region),
             (Cloud::Alibaba | Cloud::Tencent, _) => String::new(),
@@ -60,13 +60,13 @@ impl Region {
 
     /// Whether its API calls this operation.
     pub(super) fn has(&self, operation: &str) -> bool {
-        self.api.operations.iter().any(|known| known.name == operation)
+        self.api.facts.operations.iter().any(|known| known.name == operation)
     }
 
     /// Whether the request names this region, or its project.
     pub(super) fn is_meant(&self, request: &Request<Bytes>) -> bool {
         let parameter = |name| query::parameters(request).get(name) == Some(&self.target.region);
-        match self.api.cloud {
+        match self.api.facts.cloud {
             Cloud::Alibaba => parameter("RegionId"),
             Cloud::Huawei => {
                 let mut parts = request.uri().path().split('/');
@@ -120,7 +120,7 @@ impl Region {
 
     fn rate_limit(&self, operation: &str) -> u32 {
         let scripted = self.lives.script().rate_limits.get(operation).copied();
-        scripted.unwrap_or(match (self.api.cloud, operation) {
+        scripted.unwrap_or(match (self.api.facts.cloud, operation) {
             (Cloud::Tencent, "DescribeTaskInfo" | "DescribeInstances") => 20,
             (Cloud::Tencent, "DescribeTasks") => 50,
             (Cloud::Alibaba | Cloud::Tencent, _) => 100,

@@ -334,7 +334,7 @@ impl Phase {
         };
         let usual = || {
             let state = self.state()?;
-            let known = api.statuses.iter().find(|&&(_, known)| known == state);
+            let known = api.facts.statuses.iter().find(|&&(_, known)| known == state);
             known.map(|&(word, _)| word)
         };
         own.as_deref().or_else(usual)
@@ -370,7 +370,7 @@ impl SourceScript {
     /// The API it names.
     pub(super) fn find_api(&self) -> anyhow::Result<&'static TaskApi> {
         catalog::named(&self.api).with_context(|| {
-            let known: Vec<&str> = APIS.iter().map(|api| api.name).collect();
+            let known: Vec<&str> = APIS.iter().map(|api| api.facts.name).collect();
             format!("there is no api {:?}; there are {}", self.api, known.join(", "))
         })
     }
@@ -389,11 +389,11 @@ impl SourceScript {
         );
         ensure!(!self.region.is_empty(), "region is empty");
         ensure!(
-            self.project_id.is_none() || api.cloud == Cloud::Huawei,
+            self.project_id.is_none() || api.facts.cloud == Cloud::Huawei,
             "only Huawei has a project_id"
         );
         ensure!(
-            self.format == Format::Json || api.cloud == Cloud::Alibaba,
+            self.format == Format::Json || api.facts.cloud == Cloud::Alibaba,
             "only Alibaba answers in XML"
         );
         unique(self.resources.iter().map(|resource| resource.id.as_str()), "resource")?;
@@ -412,7 +412,7 @@ impl SourceScript {
             self.check_spawn(api, spawn).with_context(|| format!("spawn rule {}", index + 1))?;
         }
         for (index, fault) in self.faults.iter().enumerate() {
-            fault.check(api.cloud).with_context(|| format!("fault {}", index + 1))?;
+            fault.check(api.facts.cloud).with_context(|| format!("fault {}", index + 1))?;
         }
         let limits = self.rate_limits.values().chain(&self.calls_a_minute);
         ensure!(limits.into_iter().all(|&limit| limit > 0), "a rate limit of 0 is none");
@@ -426,9 +426,9 @@ impl SourceScript {
             Task::MAX_ID_BYTES
         );
         ensure!(
-            api.cloud != Cloud::Tencent || task.id.bytes().all(|byte| byte.is_ascii_digit()),
+            api.facts.cloud != Cloud::Tencent || task.id.bytes().all(|byte| byte.is_ascii_digit()),
             "ids of {} are digits only",
-            api.name
+            api.facts.name
         );
         self.check_resource(&task.resource)?;
         check_life(api, &task.life)?;
@@ -496,13 +496,13 @@ fn check_life(api: &'static TaskApi, life: &[Phase]) -> anyhow::Result<()> {
         }
         let Some(state) = phase.state() else { continue };
         let Some(word) = phase.word(api) else {
-            bail!("{} has no word for {}; give one as `word`", api.name, state.as_str());
+            bail!("{} has no word for {}; give one as `word`", api.facts.name, state.as_str());
         };
         ensure!(
-            api.state(word) == state,
+            api.facts.state(word) == state,
             "{word:?} does not mean {} to {}",
             state.as_str(),
-            api.name
+            api.facts.name
         );
     }
     Ok(())

@@ -20,13 +20,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 use jiff::tz::Offset;
 use serde_json::Value;
 
 use crate::alibaba::PAGE_SIZE;
 use crate::api::{
-    Filter, Operation, Page, Query, Scope, Subject, Target, TaskApi, TaskRef, Unreadable,
+    Call, Client, Facts, IdRule, Needs, Operation, Page, Parameter, Query, Scope, Target, TaskApi,
+    TaskRef, Unreadable,
 };
 use crate::cloud::Cloud;
 use crate::document::DecodeError;
@@ -35,7 +36,9 @@ use crate::model::{Resource, Step, Task, TaskState, Timestamp};
 use crate::{alibaba, wire};
 
 /// AnalyticDB for MySQL.
-pub static API: TaskApi = TaskApi {
+pub static API: TaskApi = TaskApi { facts: FACTS, client: &Adb };
+
+const FACTS: Facts = Facts {
     name: "alibaba_adb",
     product: "AnalyticDB for MySQL",
     cloud: Cloud::Alibaba,
@@ -57,25 +60,32 @@ pub static API: TaskApi = TaskApi {
         ("SUCCEED", TaskState::Succeeded),
     ],
     list_window: None,
-    task_id: "the `TaskId` in the answer to the call that began the task: a number. The `t-…` of \
+    ids: Some(IdRule {
+        looks_like: "the `TaskId` in the answer to the call that began the task: a number. The `t-…` of \
               `DescribeHistoryTasks` is the id of another list",
+        fits: wire::is_number,
+        needs: Needs::Resource,
+    }),
     error_by_id: false,
     endpoints: &ENDPOINTS,
     project: None,
-    discover: None,
-    list,
-    by_id,
-    request,
-    decode,
 };
 
 const VERSION: &str = "2019-03-15";
 
-static DESCRIBE_TASK_INFO: Operation =
-    Operation { name: "DescribeTaskInfo", permission: "adb:DescribeTaskInfo", per_second: 10 };
+static DESCRIBE_TASK_INFO: Operation = Operation {
+    name: "DescribeTaskInfo",
+    permission: "adb:DescribeTaskInfo",
+    per_second: 10,
+    call: Call::Action(VERSION),
+};
 
-static DESCRIBE_DB_CLUSTERS: Operation =
-    Operation { name: "DescribeDBClusters", permission: "adb:DescribeDBClusters", per_second: 10 };
+static DESCRIBE_DB_CLUSTERS: Operation = Operation {
+    name: "DescribeDBClusters",
+    permission: "adb:DescribeDBClusters",
+    per_second: 10,
+    call: Call::Action(VERSION),
+};
 
 /// Regions on the central host.
 const CENTRAL: &[&str] = &[
@@ -131,75 +141,60 @@ static ENDPOINTS: Endpoints = Endpoints {
 
 const VPC: Option<&str> = Some("https://adb-vpc.{region}.aliyuncs.com");
 
-/// One query, or one for as many clusters as fit a page, which also keeps the URL short.
-fn list(scope: &Scope<'_>) -> Vec<Query> {
-    let query = |resources: &[Arc<Resource>]| {
-        let filter = Filter {
-            resources: resources.to_vec(),
-            tags: scope.tags.to_vec(),
-            ..Filter::default()
+/// Jobs of clusters are listed, tasks are asked for by id.
+#[derive(Debug)]
+struct Adb;
+
+impl Client for Adb {
+    /// One query, or one for as many clusters as fit a page, which also keeps the URL short.
+    fn list(&self, scope: &Scope<'_>) -> Vec<Query> {
+        let query = |resources: &[Arc<Resource>]| {
+            let mut query = alibaba::paged(&DESCRIBE_DB_CLUSTERS)
+                .with("RegionId", Parameter::Region)
+                .with("DBClusterVersion", "All".into());
+            if !resources.is_empty() {
+                let ids: Vec<&str> = resources.iter().map(|cluster| &*cluster.id).collect();
+                query = query.with("DBClusterIds", Parameter::Text(ids.join(",")));
+            }
+            Query { resources: resources.to_vec(), ..alibaba::tagged(query, scope.tags) }
         };
-        Query::new(&DESCRIBE_DB_CLUSTERS, Subject::Tasks(filter))
-    };
-    if scope.resources.is_empty() {
-        return vec![query(&[])];
-    }
-    scope.resources.chunks(PAGE_SIZE as usize).map(query).collect()
-}
-
-fn by_id(task: &TaskRef) -> Option<Query> {
-    let cluster_known = task.resource.as_ref().is_some_and(|cluster| !cluster.id.is_empty());
-    (cluster_known && wire::is_number(&task.id))
-        .then(|| Query::new(&DESCRIBE_TASK_INFO, Subject::Task(task.clone())))
-}
-
-fn request(target: &Target, query: &Query) -> Request<Bytes> {
-    let region = ("RegionId", target.region.clone());
-    let (resources, tags): (&[Arc<Resource>], &[(String, String)]) = match &query.subject {
-        Subject::Task(task) => {
-            let cluster = task.resource.as_ref().map(|cluster| cluster.id.to_string());
-            let parameters = [
-                region,
-                ("DBClusterId", cluster.unwrap_or_default()),
-                ("TaskId", task.id.to_string()),
-            ];
-            return alibaba::request(target, DESCRIBE_TASK_INFO.name, VERSION, &parameters, &[]);
+        if scope.resources.is_empty() {
+            return vec![query(&[])];
         }
-        Subject::Project => (&[], &[]),
-        Subject::Resources { tags } => (&[], tags),
-        Subject::Tasks(filter) => (&filter.resources, &filter.tags),
-    };
-    let mut parameters = vec![region, ("DBClusterVersion", "All".to_owned())];
-    parameters.extend(alibaba::paging(query));
-    if !resources.is_empty() {
-        let ids: Vec<&str> = resources.iter().map(|cluster| &*cluster.id).collect();
-        parameters.push(("DBClusterIds", ids.join(",")));
+        scope.resources.chunks(PAGE_SIZE as usize).map(query).collect()
     }
-    alibaba::request(target, DESCRIBE_DB_CLUSTERS.name, VERSION, &parameters, tags)
-}
 
-fn decode(
-    _target: &Target,
-    query: &Query,
-    response: &Response<Bytes>,
-) -> Result<Page, DecodeError> {
-    let document = wire::document(response.body())?;
-    let mut page = Page::default();
-    if let Subject::Task(asked) = &query.subject {
-        let rows = wire::rows_if_any(&document, "/TaskInfo")?;
-        let of_task = rows.iter().find(|row| wire::says_any(row, &["TaskId", "Status"]));
-        page.tasks.extend(of_task.and_then(|row| task(row, asked, &mut page.unreadable)));
-        return Ok(page);
+    fn by_id(&self, task: &TaskRef) -> Option<Query> {
+        let cluster = task.resource.as_ref()?;
+        Some(Query {
+            task: Some(task.clone()),
+            ..Query::new(&DESCRIBE_TASK_INFO)
+                .with("RegionId", Parameter::Region)
+                .with("DBClusterId", (*cluster.id).into())
+                .with("TaskId", (*task.id).into())
+        })
     }
-    let rows = wire::rows(&document, "/Items/DBCluster")?;
-    let total = wire::integer(&document, "TotalCount");
-    page.read_list(query, rows, "DBClusterId", PAGE_SIZE, total);
-    if let Subject::Resources { .. } = query.subject {
-        page.resources = rows.iter().filter_map(alibaba::cluster).map(Arc::new).collect();
-    } else {
+
+    fn decode(
+        &self,
+        _target: &Target,
+        query: &Query,
+        response: &Response<Bytes>,
+    ) -> Result<Page, DecodeError> {
+        let document = wire::document(response.body())?;
+        let mut page = Page::default();
+        if let Some(asked) = &query.task {
+            let rows = wire::rows_if_any(&document, "/TaskInfo")?;
+            let of_task = rows.iter().find(|row| wire::says_any(row, &["TaskId", "Status"]));
+            page.tasks.extend(of_task.and_then(|row| task(row, asked, &mut page.unreadable)));
+            return Ok(page);
+        }
+        let rows = wire::rows(&document, "/Items/DBCluster")?;
+        let total = wire::integer(&document, "TotalCount");
+        page.read_list(query, rows, "DBClusterId", PAGE_SIZE, total);
         page.tasks = rows.iter().filter_map(|row| job(row, &mut page.unreadable)).collect();
+        Ok(page)
     }
-    Ok(page)
 }
 
 /// The task of a `DescribeTaskInfo`. An answer without an id is about the task asked for.
@@ -273,7 +268,7 @@ fn step(row: &Value, unreadable: &mut Unreadable) -> Option<Step> {
     Some(Step {
         name: wire::text(row, "StepName")?.into(),
         state: wire::text(row, "StepStatus")
-            .map(|_| wire::status(&API, row, "StepStatus", unreadable).0),
+            .map(|_| wire::status(&FACTS, row, "StepStatus", unreadable).0),
         progress: wire::percent(row, "StepProgress", unreadable),
         remaining: None,
     })
@@ -284,7 +279,7 @@ fn status(info: &Value, unreadable: &mut Unreadable) -> (TaskState, Arc<str>) {
     let Some(word) = wire::text(info, "Status") else {
         return (TaskState::Unknown, Arc::default());
     };
-    let state = API.state(&word);
+    let state = FACTS.state(&word);
     if state == TaskState::Unknown {
         unreadable.status = unreadable.status.saturating_add(1);
     }

@@ -9,7 +9,7 @@ use http::header::ACCEPT;
 use http::{HeaderValue, Request};
 use serde_json::Value;
 
-use crate::api::{Query, Target};
+use crate::api::{Operation, Parameter, Query, Target};
 use crate::document::Format;
 use crate::model::Resource;
 use crate::wire;
@@ -17,27 +17,18 @@ use crate::wire;
 /// Rows a page: the most of the three sizes, 30, 50 and 100, that the vendor takes.
 pub const PAGE_SIZE: u32 = 100;
 
-/// An unsigned request, answered in the format of `target`. Only clusters that carry all of `tags`
-/// are meant.
-pub fn request(
-    target: &Target,
-    action: &str,
-    version: &str,
-    parameters: &[(&str, String)],
-    tags: &[(String, String)],
-) -> Request<Bytes> {
-    let mut all: Vec<(String, &str)> =
-        parameters.iter().map(|(name, value)| ((*name).to_owned(), value.as_str())).collect();
-    for ((key, value), n) in tags.iter().zip(1..) {
-        all.push((format!("Tag.{n}.Key"), key));
-        all.push((format!("Tag.{n}.Value"), value));
-    }
+/// The unsigned request for a query, answered in the format of `target`.
+pub fn request(target: &Target, query: &Query) -> Request<Bytes> {
+    let Operation { name, call, .. } = query.operation;
+    let mut parameters: Vec<(&str, String)> = query
+        .parameters
+        .iter()
+        .map(|(name, value)| (&**name, text(target, query.page, value)))
+        .collect();
     if target.format == Format::Xml {
-        all.push(("Format".to_owned(), "XML"));
+        parameters.push(("Format", "XML".to_owned()));
     }
-    let all: Vec<(&str, String)> =
-        all.iter().map(|(name, value)| (name.as_str(), (*value).to_owned())).collect();
-    let mut request = signature::rpc(&target.endpoint, action, version, &all);
+    let mut request = signature::rpc(&target.endpoint, name, call.at(), &parameters);
     if target.format == Format::Xml {
         // Which of header and parameter the gateway goes by is not documented: both say the same.
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/xml"));
@@ -45,9 +36,37 @@ pub fn request(
     request
 }
 
-/// The parameters that every paged list takes.
-pub fn paging(query: &Query) -> [(&'static str, String); 2] {
-    [("PageNumber", query.page.to_string()), ("PageSize", PAGE_SIZE.to_string())]
+/// A parameter as Alibaba writes it.
+fn text(target: &Target, page: u32, value: &Parameter) -> String {
+    match value {
+        Parameter::Text(text) => text.clone(),
+        Parameter::Integer(number) => number.to_string(),
+        Parameter::Integers(numbers) => {
+            let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+            numbers.join(",")
+        }
+        Parameter::Time(time) => time.to_jiff().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        Parameter::Region => target.region.clone(),
+        Parameter::PageNumber => page.to_string(),
+        Parameter::Offset(rows) => page.saturating_sub(1).saturating_mul(*rows).to_string(),
+    }
+}
+
+/// A list that comes in pages.
+pub fn paged(operation: &'static Operation) -> Query {
+    Query::new(operation)
+        .with("PageNumber", Parameter::PageNumber)
+        .with("PageSize", Parameter::Integer(PAGE_SIZE.into()))
+}
+
+/// A list of only those clusters that carry all of these tags.
+pub fn tagged(mut query: Query, tags: &[(String, String)]) -> Query {
+    for ((key, value), n) in tags.iter().zip(1..) {
+        query = query
+            .with(format!("Tag.{n}.Key"), key.as_str().into())
+            .with(format!("Tag.{n}.Value"), value.as_str().into());
+    }
+    query
 }
 
 /// A row of `DescribeDBClusters` as a resource; `None` without an id.

@@ -21,11 +21,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 use jiff::tz::Offset;
 use serde_json::Value;
 
-use crate::api::{Filter, Operation, Page, Query, Scope, Subject, Target, TaskApi, Unreadable};
+use crate::api::{
+    Call, Client, Facts, Operation, Page, Parameter, Query, Scope, Target, TaskApi, Unreadable,
+};
 use crate::cloud::Cloud;
 use crate::document::{DecodeError, is_nothing};
 use crate::endpoints::{Addresses, Endpoints};
@@ -33,7 +35,9 @@ use crate::model::{Resource, Step, Task, TaskError, TaskState, Timestamp};
 use crate::{alibaba, wire};
 
 /// PolarDB.
-pub static API: TaskApi = TaskApi {
+pub static API: TaskApi = TaskApi { facts: FACTS, client: &Polardb };
+
+const FACTS: Facts = Facts {
     name: "alibaba_polardb",
     product: "PolarDB",
     cloud: Cloud::Alibaba,
@@ -42,26 +46,26 @@ pub static API: TaskApi = TaskApi {
     operations: &[&DESCRIBE_TASKS, &DESCRIBE_DB_CLUSTERS],
     statuses: STATUSES,
     list_window: None,
-    task_id: "",
+    ids: None,
     error_by_id: false,
     endpoints: &ENDPOINTS,
     project: None,
-    discover: Some(discover),
-    list,
-    by_id: |_| None,
-    request,
-    decode,
 };
 
 const VERSION: &str = "2017-08-01";
 
-static DESCRIBE_TASKS: Operation =
-    Operation { name: "DescribeTasks", permission: "polardb:DescribeTasks", per_second: 10 };
+static DESCRIBE_TASKS: Operation = Operation {
+    name: "DescribeTasks",
+    permission: "polardb:DescribeTasks",
+    per_second: 10,
+    call: Call::Action(VERSION),
+};
 
 static DESCRIBE_DB_CLUSTERS: Operation = Operation {
     name: "DescribeDBClusters",
     permission: "polardb:DescribeDBClusters",
     per_second: 10,
+    call: Call::Action(VERSION),
 };
 
 /// In the order in which they are asked for.
@@ -107,54 +111,64 @@ static ENDPOINTS: Endpoints = Endpoints {
 
 const VPC: Option<&str> = Some("https://polardb-vpc.{region}.aliyuncs.com");
 
-fn discover(scope: &Scope<'_>) -> Query {
-    Query::new(&DESCRIBE_DB_CLUSTERS, Subject::Resources { tags: scope.tags.to_vec() })
-}
+/// Tasks are listed by cluster and status.
+#[derive(Debug)]
+struct Polardb;
 
-/// Status by status, each for all clusters, so that what is unfinished anywhere comes first.
-fn list(scope: &Scope<'_>) -> Vec<Query> {
-    let oldest = scope.now.saturating_sub(WINDOW);
-    let query = |&(status, state): &(&'static str, TaskState), resource: &Arc<Resource>| {
-        let filter = Filter {
-            resources: vec![Arc::clone(resource)],
-            status: Some(status),
-            since: Some(if state.is_final() { scope.since.max(oldest) } else { oldest }),
-            until: Some(scope.until()),
-            ..Filter::default()
+impl Client for Polardb {
+    /// Status by status, each for all clusters, so that what is unfinished anywhere comes first.
+    fn list(&self, scope: &Scope<'_>) -> Vec<Query> {
+        let oldest = scope.now.saturating_sub(WINDOW);
+        let query = |&(status, state): &(&'static str, TaskState), resource: &Arc<Resource>| {
+            let since = if state.is_final() { scope.since.max(oldest) } else { oldest };
+            let (start, end) = window(since, scope.until());
+            Query {
+                resources: vec![Arc::clone(resource)],
+                status: Some(status),
+                since: Some(since),
+                ..alibaba::paged(&DESCRIBE_TASKS)
+                    .with("DBClusterId", (*resource.id).into())
+                    .with("Status", status.into())
+                    .with("StartTime", Parameter::Text(start))
+                    .with("EndTime", Parameter::Text(end))
+            }
         };
-        Query::new(&DESCRIBE_TASKS, Subject::Tasks(filter))
-    };
-    STATUSES
-        .iter()
-        .flat_map(|status| scope.resources.iter().map(move |resource| query(status, resource)))
-        .collect()
-}
+        STATUSES
+            .iter()
+            .flat_map(|status| scope.resources.iter().map(move |resource| query(status, resource)))
+            .collect()
+    }
 
-fn request(target: &Target, query: &Query) -> Request<Bytes> {
-    let mut parameters = Vec::from(alibaba::paging(query));
-    let (operation, tags): (&Operation, &[(String, String)]) = match &query.subject {
-        Subject::Resources { tags } => {
-            parameters.push(("RegionId", target.region.clone()));
-            (&DESCRIBE_DB_CLUSTERS, tags)
-        }
-        Subject::Tasks(filter) => {
-            if let Some(resource) = filter.resources.first() {
-                parameters.push(("DBClusterId", resource.id.to_string()));
-            }
-            if let Some(status) = filter.status {
-                parameters.push(("Status", status.to_owned()));
-            }
-            if let (Some(since), Some(until)) = (filter.since, filter.until) {
-                let (start, end) = window(since, until);
-                parameters.push(("StartTime", start));
-                parameters.push(("EndTime", end));
-            }
-            (&DESCRIBE_TASKS, &[])
-        }
-        // Never asked, since there are no such queries.
-        Subject::Task(_) | Subject::Project => (&DESCRIBE_TASKS, &[]),
-    };
-    alibaba::request(target, operation.name, VERSION, &parameters, tags)
+    fn discover(&self, scope: &Scope<'_>) -> Option<Query> {
+        let query = alibaba::paged(&DESCRIBE_DB_CLUSTERS).with("RegionId", Parameter::Region);
+        Some(alibaba::tagged(query, scope.tags))
+    }
+
+    fn decode(
+        &self,
+        _target: &Target,
+        query: &Query,
+        response: &Response<Bytes>,
+    ) -> Result<Page, DecodeError> {
+        let document = wire::document(response.body())?;
+        let mut page = Page::default();
+        let (rows, id) = if query.operation == &DESCRIBE_DB_CLUSTERS {
+            let rows = wire::rows(&document, "/Items/DBCluster")?;
+            page.resources = rows.iter().filter_map(alibaba::cluster).map(Arc::new).collect();
+            (rows, "DBClusterId")
+        } else {
+            let rows = wire::rows(&document, "/Tasks/Task")?;
+            let cluster = query.resources.first().cloned().unwrap_or_default();
+            let word = query.status.unwrap_or_default();
+            let (state, word) = (FACTS.state(word), Arc::from(word));
+            let read = |row| task(row, &cluster, state, &word, &mut page.unreadable);
+            page.tasks = rows.iter().filter_map(read).collect();
+            (rows, "TaskId")
+        };
+        let total = wire::integer(&document, "TotalRecordCount");
+        page.read_list(query, rows, id, alibaba::PAGE_SIZE, total);
+        Ok(page)
+    }
 }
 
 /// `StartTime` and `EndTime`: whole minutes around `since..=until`, and always at least one. An end
@@ -172,31 +186,6 @@ fn window(since: Timestamp, until: Timestamp) -> (String, String) {
 
 /// How the window's times are written: UTC, without seconds.
 pub const MINUTES: &str = "%Y-%m-%dT%H:%MZ";
-
-fn decode(
-    _target: &Target,
-    query: &Query,
-    response: &Response<Bytes>,
-) -> Result<Page, DecodeError> {
-    let document = wire::document(response.body())?;
-    let mut page = Page::default();
-    let (rows, id) = if let Subject::Tasks(filter) = &query.subject {
-        let rows = wire::rows(&document, "/Tasks/Task")?;
-        let cluster = filter.resources.first().cloned().unwrap_or_default();
-        let word = filter.status.unwrap_or_default();
-        let (state, word) = (API.state(word), Arc::from(word));
-        let read = |row| task(row, &cluster, state, &word, &mut page.unreadable);
-        page.tasks = rows.iter().filter_map(read).collect();
-        (rows, "TaskId")
-    } else {
-        let rows = wire::rows(&document, "/Items/DBCluster")?;
-        page.resources = rows.iter().filter_map(alibaba::cluster).map(Arc::new).collect();
-        (rows, "DBClusterId")
-    };
-    let total = wire::integer(&document, "TotalRecordCount");
-    page.read_list(query, rows, id, alibaba::PAGE_SIZE, total);
-    Ok(page)
-}
 
 fn task(
     row: &Value,

@@ -26,63 +26,64 @@
 //!
 //! There is no start time: a task is known by when it was created.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 use jiff::tz::Offset;
 use serde_json::Value;
 
 use crate::api::{
-    Filter, Operation, Page, Query, Scope, Subject, Target, TaskApi, TaskRef, Unreadable,
+    Call, Client, Facts, IdRule, Needs, Operation, Page, Parameter, Query, Scope, Target, TaskApi,
+    TaskRef, Unreadable,
 };
 use crate::cloud::Cloud;
 use crate::document::DecodeError;
 use crate::endpoints::{Addresses, Endpoints};
-use crate::huawei::signature::get;
-use crate::model::{Resource, Task, TaskError, TaskState, Timestamp};
-use crate::wire;
+use crate::model::{Resource, Task, TaskError, TaskState};
+use crate::{huawei, wire};
 
 // An account was seen to be allowed 100 calls a minute of other services; a poll needs few calls,
 // and they may come together.
-static LIST_TASKS: Operation =
-    Operation { name: "ListTasks", permission: "dds:task:list", per_second: 5 };
+static LIST_TASKS: Operation = Operation {
+    name: "ListTasks",
+    permission: "dds:task:list",
+    per_second: 5,
+    call: Call::Get("/v3.1/{project_id}/jobs"),
+};
 
-static SHOW_JOB_DETAIL: Operation =
-    Operation { name: "ShowJobDetail", permission: "dds:task:list", per_second: 5 };
-
-/// Where IAM is asked for the project of the region, if the configuration does not name it.
-static LIST_PROJECTS: Operation = Operation {
-    name: "KeystoneListProjects",
-    permission: "iam:projects:listProjects",
-    per_second: 1,
+static SHOW_JOB_DETAIL: Operation = Operation {
+    name: "ShowJobDetail",
+    permission: "dds:task:list",
+    per_second: 5,
+    call: Call::Get("/v3/{project_id}/jobs"),
 };
 
 /// Document Database Service.
-pub static API: TaskApi = TaskApi {
+pub static API: TaskApi = TaskApi { facts: FACTS, client: &Dds };
+
+const FACTS: Facts = Facts {
     name: "huawei_dds",
     product: "Document Database Service",
     cloud: Cloud::Huawei,
     service: "dds",
     doc: "https://support.huaweicloud.com/intl/en-us/api-dds/dds_api_0301.html",
-    operations: &[&LIST_TASKS, &SHOW_JOB_DETAIL, &LIST_PROJECTS],
+    operations: &[&LIST_TASKS, &SHOW_JOB_DETAIL, &huawei::LIST_PROJECTS],
     statuses: &[
         (RUNNING, TaskState::Running),
         ("Completed", TaskState::Succeeded),
         ("Failed", TaskState::Failed),
     ],
     list_window: Some(WINDOW),
-    task_id: "the `job_id` in the answer to the call that began the task",
+    ids: Some(IdRule {
+        looks_like: "the `job_id` in the answer to the call that began the task",
+        fits: is_job_id,
+        needs: Needs::Nothing,
+    }),
     error_by_id: false,
     endpoints: &ENDPOINTS,
-    project: Some(|| Query::new(&LIST_PROJECTS, Subject::Project)),
-    discover: None,
-    list,
-    by_id,
-    request,
-    decode,
+    project: Some(&huawei::PROJECT),
 };
 
 const RUNNING: &str = "Running";
@@ -147,29 +148,64 @@ static ENDPOINTS: Endpoints = Endpoints {
     disputed: &["eu-nl", "eu-west-0", "ru-moscow-1"],
 };
 
-fn list(scope: &Scope<'_>) -> Vec<Query> {
-    let earliest = scope.until().saturating_sub(WINDOW);
-    // The end must be later than the start.
-    let latest = scope.now.saturating_sub(Duration::from_secs(1));
-    let query = |status, since| {
-        let resources = scope.resources.to_vec();
-        let filter = Filter {
-            resources,
-            status,
+/// The project is listed; Open Telekom Cloud has no list.
+#[derive(Debug)]
+struct Dds;
+
+impl Client for Dds {
+    fn list(&self, scope: &Scope<'_>) -> Vec<Query> {
+        let earliest = scope.until().saturating_sub(WINDOW);
+        // The end must be later than the start.
+        let latest = scope.now.saturating_sub(Duration::from_secs(1));
+        let query = |since| Query {
+            resources: scope.resources.to_vec(),
             since: Some(since),
-            until: Some(scope.until()),
-            ..Filter::default()
+            ..Query::new(&LIST_TASKS)
+                .with("start_time", Parameter::Time(since))
+                .with("end_time", Parameter::Time(scope.until()))
+                .with("limit", Parameter::Integer(LIMIT.into()))
+                .with("offset", Parameter::Offset(LIMIT))
         };
-        Query::new(&LIST_TASKS, Subject::Tasks(filter))
-    };
-    vec![query(Some(RUNNING), earliest), query(None, scope.since.max(earliest).min(latest))]
+        let running = query(earliest).with("status", RUNNING.into());
+        vec![running, query(scope.since.max(earliest).min(latest))]
+    }
+
+    fn by_id(&self, task: &TaskRef) -> Option<Query> {
+        let query = Query::new(&SHOW_JOB_DETAIL).with("id", (*task.id).into());
+        Some(Query { task: Some(task.clone()), ..query })
+    }
+
+    fn decode(
+        &self,
+        _target: &Target,
+        query: &Query,
+        response: &Response<Bytes>,
+    ) -> Result<Page, DecodeError> {
+        let document = wire::document(response.body())?;
+        let mut page = Page::default();
+        let unreadable = &mut page.unreadable;
+        match &query.task {
+            None => {
+                let rows = wire::rows(&document, "/jobs")?;
+                page.tasks.extend(
+                    rows.iter().filter_map(|row| listed(row, &query.resources, unreadable)),
+                );
+                page.read_list(query, rows, "id", LIMIT, wire::integer(&document, "total_count"));
+            }
+            Some(wanted) => {
+                let rows = wire::rows(&document, "/job")?;
+                page.tasks.extend(rows.iter().filter_map(|row| single(row, wanted, unreadable)));
+            }
+        }
+        Ok(page)
+    }
 }
 
-fn by_id(task: &TaskRef) -> Option<Query> {
-    // Ids come from outside; the vendor's have neither.
-    let is_plain = !task.id.is_empty() && !task.id.contains(|c: char| c == '/' || c.is_control());
-    (is_plain && !is_instance_id(&task.id))
-        .then(|| Query::new(&SHOW_JOB_DETAIL, Subject::Task(task.clone())))
+/// Whether a text can be the id of a job. Ids come from outside; the vendor's have neither slashes
+/// nor control characters.
+fn is_job_id(id: &str) -> bool {
+    let is_plain = !id.is_empty() && !id.contains(|c: char| c == '/' || c.is_control());
+    is_plain && !is_instance_id(id)
 }
 
 /// Whether an id is that of an instance: 32 hexadecimal digits and the suffix of the product.
@@ -178,73 +214,10 @@ fn is_instance_id(id: &str) -> bool {
     digits.is_some_and(|it| it.len() == 32 && it.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-fn request(target: &Target, query: &Query) -> Request<Bytes> {
-    let mut parameters: Vec<(&str, String)> = Vec::new();
-    let project_id = &target.project_id;
-    let path = match &query.subject {
-        Subject::Project => {
-            let endpoint = target.endpoint.replacen("://dds.", "://iam.", 1);
-            return get(&endpoint, "", "/v3/projects", &[("name", target.region.clone())]);
-        }
-        Subject::Task(task) => {
-            parameters.push(("id", task.id.to_string()));
-            format!("/v3/{project_id}/jobs")
-        }
-        Subject::Tasks(filter) => {
-            parameters.extend(filter.since.map(|time| ("start_time", time_text(time))));
-            parameters.extend(filter.until.map(|time| ("end_time", time_text(time))));
-            parameters.extend(filter.status.map(|status| ("status", status.to_owned())));
-            let page = query.page.saturating_sub(1);
-            parameters.push(("limit", LIMIT.to_string()));
-            parameters.push(("offset", page.saturating_mul(LIMIT).to_string()));
-            format!("/v3.1/{project_id}/jobs")
-        }
-        Subject::Resources { .. } => format!("/v3/{project_id}/instances"),
-    };
-    get(&target.endpoint, project_id, &path, &parameters)
-}
-
-/// A time as parameters and answers write it: `2021-07-13T07:28:43+0000`.
-pub fn time_text(time: Timestamp) -> String {
-    Offset::UTC.to_datetime(time.to_jiff()).strftime("%Y-%m-%dT%H:%M:%S+0000").to_string()
-}
-
-fn decode(
-    _target: &Target,
-    query: &Query,
-    response: &Response<Bytes>,
-) -> Result<Page, DecodeError> {
-    let document = wire::document(response.body())?;
-    let mut page = Page::default();
-    let unreadable = &mut page.unreadable;
-    match &query.subject {
-        Subject::Tasks(filter) => {
-            let rows = wire::rows(&document, "/jobs")?;
-            page.tasks.extend(rows.iter().filter_map(|row| listed(row, filter, unreadable)));
-            page.read_list(query, rows, "id", LIMIT, wire::integer(&document, "total_count"));
-        }
-        Subject::Task(wanted) => {
-            let rows = wire::rows(&document, "/job")?;
-            page.tasks.extend(rows.iter().filter_map(|row| single(row, wanted, unreadable)));
-        }
-        Subject::Project => {
-            // A region has one project of its own name; its sub-projects have longer ones.
-            let rows = wire::rows(&document, "/projects")?;
-            page.project_id = match rows {
-                [only] => wire::text(only, "id").map(Cow::into_owned),
-                _ => None,
-            };
-        }
-        Subject::Resources { .. } => {}
-    }
-    Ok(page)
-}
-
 /// A row of the list.
-fn listed(row: &Value, filter: &Filter, unreadable: &mut Unreadable) -> Option<Task> {
+fn listed(row: &Value, resources: &[Arc<Resource>], unreadable: &mut Unreadable) -> Option<Task> {
     let resource = resource(row, "instance_id", "instance_name");
-    let watched =
-        filter.resources.is_empty() || filter.resources.iter().any(|known| known.id == resource.id);
+    let watched = resources.is_empty() || resources.iter().any(|known| known.id == resource.id);
     if !watched {
         return None;
     }
@@ -276,7 +249,7 @@ fn task(
     [created, ended]: [&str; 2],
     unreadable: &mut Unreadable,
 ) -> Task {
-    let (state, vendor_status) = wire::status(&API, row, "status", unreadable);
+    let (state, vendor_status) = wire::status(&FACTS, row, "status", unreadable);
     let ended = wire::time(row, ended, Offset::UTC, unreadable);
     let reason = wire::text(row, "fail_reason").filter(|_| state == TaskState::Failed);
     Task {

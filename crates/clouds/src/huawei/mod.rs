@@ -1,4 +1,84 @@
-//! HUAWEI CLOUD and Open Telekom Cloud.
+//! What HUAWEI CLOUD's APIs have in common: requests, times, and the project of a region. Open
+//! Telekom Cloud runs the same services under its own name.
 
 pub mod dds;
 pub mod signature;
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use jiff::tz::Offset;
+
+use crate::api::{Call, Operation, Parameter, ProjectSearch, Query, Target};
+use crate::document::DecodeError;
+use crate::model::Timestamp;
+use crate::wire;
+
+/// Where IAM is asked for the project of the region, if the configuration does not name it.
+pub static LIST_PROJECTS: Operation = Operation {
+    name: "KeystoneListProjects",
+    permission: "iam:projects:listProjects",
+    per_second: 1,
+    call: Call::GetIam("/v3/projects"),
+};
+
+/// The project of a region has the region's name.
+pub static PROJECT: ProjectSearch = ProjectSearch {
+    operation: &LIST_PROJECTS,
+    query: || Query::new(&LIST_PROJECTS).with("name", Parameter::Region),
+    decode: project_id,
+};
+
+/// A region has one project of its own name; its sub-projects have longer ones.
+fn project_id(answer: &Response<Bytes>) -> Result<Option<String>, DecodeError> {
+    let document = wire::document(answer.body())?;
+    Ok(match wire::rows(&document, "/projects")? {
+        [only] => wire::text(only, "id").map(Cow::into_owned),
+        _ => None,
+    })
+}
+
+/// The unsigned request for a query.
+pub fn request(target: &Target, query: &Query) -> Request<Bytes> {
+    let parameters: Vec<(&str, String)> = query
+        .parameters
+        .iter()
+        .map(|(name, value)| (&**name, text(target, query.page, value)))
+        .collect();
+    match query.operation.call {
+        Call::Get(path) | Call::Action(path) => {
+            let path = path.replace("{project_id}", &target.project_id);
+            signature::get(&target.endpoint, &target.project_id, &path, &parameters)
+        }
+        Call::GetIam(path) => {
+            signature::get(&iam_endpoint(&target.endpoint), "", path, &parameters)
+        }
+    }
+}
+
+/// IAM of the region in which a service is: it stands beside the service.
+fn iam_endpoint(endpoint: &str) -> String {
+    endpoint.replacen("://dds.", "://iam.", 1)
+}
+
+/// A parameter as HUAWEI CLOUD writes it.
+fn text(target: &Target, page: u32, value: &Parameter) -> String {
+    match value {
+        Parameter::Text(text) => text.clone(),
+        Parameter::Integer(number) => number.to_string(),
+        Parameter::Integers(numbers) => {
+            let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+            numbers.join(",")
+        }
+        Parameter::Time(time) => time_text(*time),
+        Parameter::Region => target.region.clone(),
+        Parameter::PageNumber => page.to_string(),
+        Parameter::Offset(rows) => page.saturating_sub(1).saturating_mul(*rows).to_string(),
+    }
+}
+
+/// A time as parameters and answers write it: `2021-07-13T07:28:43+0000`.
+pub fn time_text(time: Timestamp) -> String {
+    Offset::UTC.to_datetime(time.to_jiff()).strftime("%Y-%m-%dT%H:%M:%S+0000").to_string()
+}

@@ -30,23 +30,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
-use serde_json::{Map, Value, json};
+use http::Response;
+use serde_json::Value;
 
 use crate::api::{
-    Filter, Operation, Page, Query, Scope, Subject, Target, TaskApi, TaskRef, Unreadable,
+    Call, Client, Facts, IdRule, Needs, Operation, Page, Parameter, Query, Scope, Target, TaskApi,
+    TaskRef, Unreadable,
 };
 use crate::cloud::Cloud;
 use crate::document::{DecodeError, is_nothing};
 use crate::endpoints::{Addresses, Endpoints};
 use crate::model::{Resource, Task, TaskError, TaskState};
-use crate::tencent::signature::call;
 use crate::{tencent, wire};
 
 const VERSION: &str = "2017-03-20";
 
-static DESCRIBE_TASKS: Operation =
-    Operation { name: "DescribeTasks", permission: "cdb:DescribeTasks", per_second: 40 };
+static DESCRIBE_TASKS: Operation = Operation {
+    name: "DescribeTasks",
+    permission: "cdb:DescribeTasks",
+    per_second: 40,
+    call: Call::Action(VERSION),
+};
 
 static ENDPOINTS: Endpoints = Endpoints {
     origin: tencent::ORIGIN,
@@ -69,7 +73,9 @@ static ENDPOINTS: Endpoints = Endpoints {
 };
 
 /// TencentDB for MySQL.
-pub static API: TaskApi = TaskApi {
+pub static API: TaskApi = TaskApi { facts: FACTS, client: &Cdb };
+
+const FACTS: Facts = Facts {
     name: "tencent_cdb",
     product: "TencentDB for MySQL",
     cloud: Cloud::Tencent,
@@ -90,16 +96,15 @@ pub static API: TaskApi = TaskApi {
         ("REMOVED", TaskState::Canceled),
     ],
     list_window: None,
-    task_id: "the `JobId` of `DescribeTasks`: a number. The call that began the task answers an \
+    ids: Some(IdRule {
+        looks_like: "the `JobId` of `DescribeTasks`: a number. The call that began the task answers an \
               `AsyncRequestId`; `DescribeTasks` takes it as a filter and shows the `JobId`",
+        fits: wire::is_number,
+        needs: Needs::ResourceOrStart,
+    }),
     error_by_id: false,
     endpoints: &ENDPOINTS,
     project: None,
-    discover: None,
-    list,
-    by_id,
-    request,
-    decode,
 };
 
 /// The numbers by which statuses are filtered. `WAITING` has none.
@@ -115,112 +120,98 @@ pub const STATUS_CODES: &[(&str, i64)] = &[
 ];
 
 /// The statuses of tasks that are not finished, as far as they can be asked for.
-const UNFINISHED: &str = "UNDEFINED,INITIAL,RUNNING,PAUSED";
+const UNFINISHED: &[&str] = &["UNDEFINED", "INITIAL", "RUNNING", "PAUSED"];
+
+/// The region is listed; a task is picked out of a list.
+#[derive(Debug)]
+struct Cdb;
+
+impl Client for Cdb {
+    fn list(&self, scope: &Scope<'_>) -> Vec<Query> {
+        let query = |resources: Vec<Arc<Resource>>| {
+            let query = tencent::of_instance(tencent::paged(&DESCRIBE_TASKS), resources.first());
+            Query { resources, ..query }
+        };
+        let codes: Vec<i64> =
+            UNFINISHED.iter().filter_map(|word| code_of(STATUS_CODES, word)).collect();
+        let unfinished = tencent::instances(scope)
+            .into_iter()
+            .map(|it| query(it).with("TaskStatus", Parameter::Integers(codes.clone())));
+        let recent = tencent::instances(scope).into_iter().map(|it| {
+            let query = query(it).with("StartTimeBegin", Parameter::Time(scope.since));
+            Query { since: Some(scope.since), ..query }
+        });
+        unfinished.chain(recent).collect()
+    }
+
+    fn by_id(&self, task: &TaskRef) -> Option<Query> {
+        let resource = task.resource.as_ref().filter(|resource| !resource.id.is_empty());
+        let mut query = tencent::of_instance(tencent::paged(&DESCRIBE_TASKS), resource);
+        if let Some(started) = task.started {
+            let around = Duration::from_secs(1);
+            query = query
+                .with("StartTimeBegin", Parameter::Time(started.saturating_sub(around)))
+                .with("StartTimeEnd", Parameter::Time(started + around));
+        }
+        Some(Query { task: Some(task.clone()), ..query })
+    }
+
+    fn decode(
+        &self,
+        target: &Target,
+        query: &Query,
+        response: &Response<Bytes>,
+    ) -> Result<Page, DecodeError> {
+        let document = tencent::document(response)?;
+        let rows = if query.task.is_some() && tencent::total(&document).unwrap_or_default() == 0 {
+            wire::rows_if_any(&document, "/Response/Items")?
+        } else {
+            wire::rows(&document, "/Response/Items")?
+        };
+        let mut page = Page::default();
+        page.read_list(query, rows, "JobId", tencent::LIMIT, tencent::total(&document));
+        match &query.task {
+            None => {
+                let asked = query.resources.first().map(|resource| &*resource.id);
+                page.tasks = rows
+                    .iter()
+                    .filter_map(|row| task(target, row, asked, &mut page.unreadable))
+                    .collect();
+            }
+            Some(wanted) => {
+                let found = rows
+                    .iter()
+                    .find(|row| wire::text(row, "JobId").as_deref() == Some(&*wanted.id));
+                page.tasks.extend(
+                    found.and_then(|row| {
+                        task(target, row, instance_of(wanted), &mut page.unreadable)
+                    }),
+                );
+                if !page.tasks.is_empty() {
+                    page.next.clear();
+                } else if page.next.is_empty() {
+                    page.next.extend(widened(wanted));
+                }
+            }
+        }
+        Ok(page)
+    }
+}
 
 /// The number that stands for a word, whatever its case.
 pub fn code_of(codes: &[(&str, i64)], word: &str) -> Option<i64> {
     codes.iter().find(|(known, _)| known.eq_ignore_ascii_case(word)).map(|&(_, code)| code)
 }
 
-fn list(scope: &Scope<'_>) -> Vec<Query> {
-    let query = |resources: Vec<Arc<Resource>>, status, since| {
-        let filter = Filter { resources, status, since, ..Filter::default() };
-        Query::new(&DESCRIBE_TASKS, Subject::Tasks(filter))
-    };
-    let unfinished =
-        tencent::instances(scope).into_iter().map(|i| query(i, Some(UNFINISHED), None));
-    let recent = tencent::instances(scope).into_iter().map(|i| query(i, None, Some(scope.since)));
-    unfinished.chain(recent).collect()
-}
-
-fn by_id(task: &TaskRef) -> Option<Query> {
-    let known = instance_of(task).is_some() || task.started.is_some();
-    (known && wire::is_number(&task.id))
-        .then(|| Query::new(&DESCRIBE_TASKS, Subject::Task(task.clone())))
-}
-
 fn instance_of(task: &TaskRef) -> Option<&str> {
     task.resource.as_ref().map(|resource| &*resource.id).filter(|id| !id.is_empty())
-}
-
-fn request(target: &Target, query: &Query) -> Request<Bytes> {
-    let local = |time| json!(tencent::local_time(time, target.utc_offset));
-    let mut body = Map::new();
-    let mut set = |name: &str, value| body.insert(name.to_owned(), value);
-    match &query.subject {
-        Subject::Tasks(filter) => {
-            if let Some(instance) = filter.resources.first() {
-                set("InstanceId", json!(instance.id));
-            }
-            if let Some(status) = filter.status {
-                let words = status.split(',');
-                let codes: Vec<i64> =
-                    words.filter_map(|word| code_of(STATUS_CODES, word)).collect();
-                set("TaskStatus", json!(codes));
-            }
-            if let Some(since) = filter.since {
-                set("StartTimeBegin", local(since));
-            }
-            if let Some(until) = filter.until {
-                set("StartTimeEnd", local(until));
-            }
-        }
-        Subject::Task(task) => {
-            if let Some(instance) = instance_of(task) {
-                set("InstanceId", json!(instance));
-            }
-            if let Some(started) = task.started {
-                let around = Duration::from_secs(1);
-                set("StartTimeBegin", local(started.saturating_sub(around)));
-                set("StartTimeEnd", local(started + around));
-            }
-        }
-        Subject::Project | Subject::Resources { .. } => {}
-    }
-    set("Limit", json!(tencent::LIMIT));
-    set("Offset", json!(tencent::offset_of(query.page)));
-    call(&target.endpoint, DESCRIBE_TASKS.name, VERSION, &target.region, &Value::Object(body))
-}
-
-fn decode(target: &Target, query: &Query, response: &Response<Bytes>) -> Result<Page, DecodeError> {
-    let document = tencent::document(response)?;
-    let is_one = matches!(query.subject, Subject::Task(_));
-    let rows = if is_one && tencent::total(&document).unwrap_or_default() == 0 {
-        wire::rows_if_any(&document, "/Response/Items")?
-    } else {
-        wire::rows(&document, "/Response/Items")?
-    };
-    let mut page = Page::default();
-    page.read_list(query, rows, "JobId", tencent::LIMIT, tencent::total(&document));
-    match &query.subject {
-        Subject::Tasks(filter) => {
-            let asked = filter.resources.first().map(|resource| &*resource.id);
-            page.tasks = rows
-                .iter()
-                .filter_map(|row| task(target, row, asked, &mut page.unreadable))
-                .collect();
-        }
-        Subject::Task(wanted) => {
-            let found =
-                rows.iter().find(|row| wire::text(row, "JobId").as_deref() == Some(&*wanted.id));
-            page.tasks.extend(
-                found.and_then(|row| task(target, row, instance_of(wanted), &mut page.unreadable)),
-            );
-            if !page.tasks.is_empty() {
-                page.next.clear();
-            } else if page.next.is_empty() {
-                page.next.extend(widened(wanted));
-            }
-        }
-        Subject::Project | Subject::Resources { .. } => {}
-    }
-    Ok(page)
 }
 
 /// Where to look on for a task that is not among those of its start.
 fn widened(wanted: &TaskRef) -> Option<Query> {
     let widened = TaskRef { started: None, ..wanted.clone() };
-    wanted.started.and_then(|_| by_id(&widened))
+    let is_known = FACTS.ids.is_some_and(|rule| rule.admits(&widened));
+    wanted.started.filter(|_| is_known).and_then(|_| Cdb.by_id(&widened))
 }
 
 fn task(
@@ -230,7 +221,7 @@ fn task(
     unreadable: &mut Unreadable,
 ) -> Option<Task> {
     let id = wire::task_id(row, "JobId", unreadable)?;
-    let (state, vendor_status) = wire::status(&API, row, "TaskStatus", unreadable);
+    let (state, vendor_status) = wire::status(&FACTS, row, "TaskStatus", unreadable);
     let ended = wire::time(row, "EndTime", target.utc_offset, unreadable);
     Some(Task {
         kind: wire::text(row, "TaskType").unwrap_or_default().into(),

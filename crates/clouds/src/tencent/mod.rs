@@ -1,5 +1,5 @@
-//! What TencentDB's products have in common: hosts, times without a zone, the `Response` around
-//! every answer, and, for the simulated cloud, how parameters are checked and refused.
+//! What TencentDB's products have in common: hosts, times without a zone, and the `Response` around
+//! every answer.
 
 pub mod cdb;
 pub mod redis;
@@ -8,11 +8,11 @@ pub mod signature;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Response;
+use http::{Request, Response};
 use jiff::tz::Offset;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::api::Scope;
+use crate::api::{Operation, Parameter, Query, Scope, Target};
 use crate::document::DecodeError;
 use crate::model::{Resource, Timestamp};
 use crate::wire;
@@ -57,9 +57,43 @@ pub fn instances(scope: &Scope<'_>) -> Vec<Vec<Arc<Resource>>> {
     scope.resources.iter().map(|resource| vec![Arc::clone(resource)]).collect()
 }
 
-/// How many rows come before a page.
-pub fn offset_of(page: u32) -> u64 {
-    u64::from(page.saturating_sub(1)) * u64::from(LIMIT)
+/// The unsigned request for a query.
+pub fn request(target: &Target, query: &Query) -> Request<Bytes> {
+    let Operation { name, call, .. } = query.operation;
+    let body: Map<String, Value> = query
+        .parameters
+        .iter()
+        .map(|(name, value)| (name.to_string(), json_value(target, query.page, value)))
+        .collect();
+    signature::call(&target.endpoint, name, call.at(), &target.region, &Value::Object(body))
+}
+
+/// A parameter as Tencent writes it.
+fn json_value(target: &Target, page: u32, value: &Parameter) -> Value {
+    match value {
+        Parameter::Text(text) => json!(text),
+        Parameter::Integer(number) => json!(number),
+        Parameter::Integers(numbers) => json!(numbers),
+        Parameter::Time(time) => json!(local_time(*time, target.utc_offset)),
+        Parameter::Region => json!(target.region),
+        Parameter::PageNumber => json!(page),
+        Parameter::Offset(rows) => json!(u64::from(page.saturating_sub(1)) * u64::from(*rows)),
+    }
+}
+
+/// A list that comes in pages of [`LIMIT`] rows.
+pub fn paged(operation: &'static Operation) -> Query {
+    Query::new(operation)
+        .with("Limit", Parameter::Integer(LIMIT.into()))
+        .with("Offset", Parameter::Offset(LIMIT))
+}
+
+/// A list of the tasks of one instance; of all where there is none.
+pub fn of_instance(query: Query, instance: Option<&Arc<Resource>>) -> Query {
+    match instance {
+        Some(instance) => query.with("InstanceId", (*instance.id).into()),
+        None => query,
+    }
 }
 
 /// How many rows there are on all pages, by the vendor's word.

@@ -27,26 +27,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
-use serde_json::{Map, Value, json};
+use http::Response;
+use serde_json::Value;
 
 use crate::api::{
-    Filter, Operation, Page, Query, Scope, Subject, Target, TaskApi, TaskRef, Unreadable,
+    Call, Client, Facts, IdRule, Needs, Operation, Page, Parameter, Query, Scope, Target, TaskApi,
+    TaskRef, Unreadable,
 };
 use crate::cloud::Cloud;
 use crate::document::DecodeError;
 use crate::endpoints::{Addresses, Endpoints};
 use crate::model::{Resource, Task, TaskError, TaskState};
-use crate::tencent::signature::call;
 use crate::{tencent, wire};
 
 const VERSION: &str = "2018-04-12";
 
-static DESCRIBE_TASK_LIST: Operation =
-    Operation { name: "DescribeTaskList", permission: "redis:DescribeTaskList", per_second: 80 };
+static DESCRIBE_TASK_LIST: Operation = Operation {
+    name: "DescribeTaskList",
+    permission: "redis:DescribeTaskList",
+    per_second: 80,
+    call: Call::Action(VERSION),
+};
 
-static DESCRIBE_TASK_INFO: Operation =
-    Operation { name: "DescribeTaskInfo", permission: "redis:DescribeTaskInfo", per_second: 15 };
+static DESCRIBE_TASK_INFO: Operation = Operation {
+    name: "DescribeTaskInfo",
+    permission: "redis:DescribeTaskInfo",
+    per_second: 15,
+    call: Call::Action(VERSION),
+};
 
 static ENDPOINTS: Endpoints = Endpoints {
     origin: tencent::ORIGIN,
@@ -69,7 +77,9 @@ static ENDPOINTS: Endpoints = Endpoints {
 };
 
 /// TencentDB for Redis.
-pub static API: TaskApi = TaskApi {
+pub static API: TaskApi = TaskApi { facts: FACTS, client: &Redis };
+
+const FACTS: Facts = Facts {
     name: "tencent_redis",
     product: "TencentDB for Redis",
     cloud: Cloud::Tencent,
@@ -89,16 +99,15 @@ pub static API: TaskApi = TaskApi {
         ("4", TaskState::Failed),
     ],
     list_window: Some(WINDOW),
-    task_id: "the `TaskId` in the answer to the call that began the task: a number. A `DealId` or \
+    ids: Some(IdRule {
+        looks_like: "the `TaskId` in the answer to the call that began the task: a number. A `DealId` or \
               `DealName` is an order's",
+        fits: wire::is_number,
+        needs: Needs::Nothing,
+    }),
     error_by_id: true,
     endpoints: &ENDPOINTS,
     project: None,
-    discover: None,
-    list,
-    by_id,
-    request,
-    decode,
 };
 
 /// How far back the list reaches.
@@ -112,7 +121,7 @@ pub const RESULTS: &[(&str, &str)] =
     &[("0", "preparing"), ("1", "running"), ("2", "succeed"), ("4", "failed")];
 
 /// The words for tasks that are not finished.
-const UNFINISHED: &str = "preparing,running";
+const UNFINISHED: &[&str] = &["preparing", "running"];
 
 /// The codes of the list and the vendor's names for them, in the vendor's spelling. The gaps in
 /// the numbering are the vendor's too.
@@ -175,58 +184,67 @@ pub const KINDS: &[(&str, &str)] = &[
     ("070", "FLOW_MODIFYBACKUPMOD"),
 ];
 
-fn list(scope: &Scope<'_>) -> Vec<Query> {
-    let reach = scope.now.saturating_sub(REACH);
-    let query = |resources: Vec<Arc<Resource>>, status, since| {
-        let filter = Filter {
-            resources,
-            status,
-            since: Some(since),
-            until: Some(scope.until()),
-            ..Filter::default()
+/// The region is listed; the error text of a task is found by its id.
+#[derive(Debug)]
+struct Redis;
+
+impl Client for Redis {
+    fn list(&self, scope: &Scope<'_>) -> Vec<Query> {
+        let reach = scope.now.saturating_sub(REACH);
+        let query = |resources: Vec<Arc<Resource>>, since| {
+            let query =
+                tencent::of_instance(tencent::paged(&DESCRIBE_TASK_LIST), resources.first())
+                    .with("BeginTime", Parameter::Time(since))
+                    .with("EndTime", Parameter::Time(scope.until()));
+            Query { resources, since: Some(since), ..query }
         };
-        Query::new(&DESCRIBE_TASK_LIST, Subject::Tasks(filter))
-    };
-    let unfinished =
-        tencent::instances(scope).into_iter().map(|i| query(i, Some(UNFINISHED), reach));
-    let recent =
-        tencent::instances(scope).into_iter().map(|i| query(i, None, scope.since.max(reach)));
-    unfinished.chain(recent).collect()
-}
-
-fn by_id(task: &TaskRef) -> Option<Query> {
-    wire::is_number(&task.id).then(|| Query::new(&DESCRIBE_TASK_INFO, Subject::Task(task.clone())))
-}
-
-fn request(target: &Target, query: &Query) -> Request<Bytes> {
-    let local = |time| json!(tencent::local_time(time, target.utc_offset));
-    let mut body = Map::new();
-    let mut set = |name: &str, value| body.insert(name.to_owned(), value);
-    match &query.subject {
-        Subject::Task(task) => {
-            set("TaskId", tencent::id_value(&task.id));
-        }
-        Subject::Tasks(filter) => {
-            if let Some(instance) = filter.resources.first() {
-                set("InstanceId", json!(instance.id));
-            }
-            if let Some(status) = filter.status {
-                let words = status.split(',');
-                let results: Vec<i64> = words.filter_map(result_of).collect();
-                set("Result", json!(results));
-            }
-            if let Some(since) = filter.since {
-                set("BeginTime", local(since));
-            }
-            if let Some(until) = filter.until {
-                set("EndTime", local(until));
-            }
-            set("Limit", json!(tencent::LIMIT));
-            set("Offset", json!(tencent::offset_of(query.page)));
-        }
-        Subject::Project | Subject::Resources { .. } => {}
+        let results: Vec<i64> = UNFINISHED.iter().filter_map(|word| result_of(word)).collect();
+        let unfinished = tencent::instances(scope)
+            .into_iter()
+            .map(|it| query(it, reach).with("Result", Parameter::Integers(results.clone())));
+        let recent =
+            tencent::instances(scope).into_iter().map(|it| query(it, scope.since.max(reach)));
+        unfinished.chain(recent).collect()
     }
-    call(&target.endpoint, query.operation.name, VERSION, &target.region, &Value::Object(body))
+
+    fn by_id(&self, task: &TaskRef) -> Option<Query> {
+        let id = i64::try_from(task.id.parse::<u64>().ok()?)
+            .map_or_else(|_| (*task.id).into(), Parameter::Integer);
+        Some(Query {
+            task: Some(task.clone()),
+            ..Query::new(&DESCRIBE_TASK_INFO).with("TaskId", id)
+        })
+    }
+
+    fn decode(
+        &self,
+        target: &Target,
+        query: &Query,
+        response: &Response<Bytes>,
+    ) -> Result<Page, DecodeError> {
+        let document = tencent::document(response)?;
+        let mut page = Page::default();
+        match &query.task {
+            None => {
+                let rows = wire::rows(&document, "/Response/Tasks")?;
+                page.tasks = rows
+                    .iter()
+                    .filter_map(|row| listed(target, row, &mut page.unreadable))
+                    .collect();
+                page.read_list(query, rows, "TaskId", tencent::LIMIT, tencent::total(&document));
+            }
+            Some(wanted) => {
+                // What is said of the task stands in the envelope itself.
+                let envelope = document.get("Response").unwrap_or(&Value::Null);
+                if wire::says_any(envelope, &["Status"]) {
+                    page.tasks.push(single(target, envelope, wanted, &mut page.unreadable));
+                } else if !wire::is_vendors(envelope) {
+                    return Err(DecodeError::Missing("/Response/Status"));
+                }
+            }
+        }
+        Ok(page)
+    }
 }
 
 /// The number of the list for a word; `error`, which the list does not know, is a failure there.
@@ -237,34 +255,10 @@ pub fn result_of(word: &str) -> Option<i64> {
     known.map_or(word, |&(result, _)| result).parse().ok()
 }
 
-fn decode(target: &Target, query: &Query, response: &Response<Bytes>) -> Result<Page, DecodeError> {
-    let document = tencent::document(response)?;
-    let mut page = Page::default();
-    match &query.subject {
-        Subject::Tasks(_) => {
-            let rows = wire::rows(&document, "/Response/Tasks")?;
-            page.tasks =
-                rows.iter().filter_map(|row| listed(target, row, &mut page.unreadable)).collect();
-            page.read_list(query, rows, "TaskId", tencent::LIMIT, tencent::total(&document));
-        }
-        Subject::Task(wanted) => {
-            // What is said of the task stands in the envelope itself.
-            let envelope = document.get("Response").unwrap_or(&Value::Null);
-            if wire::says_any(envelope, &["Status"]) {
-                page.tasks.push(single(target, envelope, wanted, &mut page.unreadable));
-            } else if !wire::is_vendors(envelope) {
-                return Err(DecodeError::Missing("/Response/Status"));
-            }
-        }
-        Subject::Project | Subject::Resources { .. } => {}
-    }
-    Ok(page)
-}
-
 /// A row of the list.
 fn listed(target: &Target, row: &Value, unreadable: &mut Unreadable) -> Option<Task> {
     let id = wire::task_id(row, "TaskId", unreadable)?;
-    let (state, result) = wire::status(&API, row, "Result", unreadable);
+    let (state, result) = wire::status(&FACTS, row, "Result", unreadable);
     let word = RESULTS.iter().find(|(known, _)| *known == &*result).map(|&(_, word)| word);
     let kind = wire::text(row, "TaskType").unwrap_or_default();
     // A code that was a number on its way has lost its zeros.
@@ -286,7 +280,7 @@ fn listed(target: &Target, row: &Value, unreadable: &mut Unreadable) -> Option<T
 
 /// The answer about one task, which does not repeat its id.
 fn single(target: &Target, row: &Value, wanted: &TaskRef, unreadable: &mut Unreadable) -> Task {
-    let (state, vendor_status) = wire::status(&API, row, "Status", unreadable);
+    let (state, vendor_status) = wire::status(&FACTS, row, "Status", unreadable);
     let message = wire::text(row, "TaskMessage").filter(|_| state == TaskState::Failed);
     Task {
         kind: wire::text(row, "TaskType").unwrap_or_default().into(),

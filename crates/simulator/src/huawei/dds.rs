@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dbtask_clouds::api::{Target, Unreadable};
-use dbtask_clouds::huawei::dds::{API, LIMIT, WINDOW, time_text};
+use dbtask_clouds::huawei::dds::{API, LIMIT, WINDOW};
+use dbtask_clouds::huawei::time_text;
 use dbtask_clouds::model::{Resource, Task, TaskState, Timestamp};
 use dbtask_clouds::signing::query;
 use dbtask_clouds::wire;
@@ -74,7 +75,7 @@ fn list_answer(parameters: &Parameters, world: &World<'_>) -> Result<Value, Faul
         return Err(Fault(StatusCode::BAD_REQUEST, "DBS.280068", "The end time is invalid."));
     }
     let status = parameters.get("status");
-    if status.is_some_and(|status| API.state(status) == TaskState::Unknown) {
+    if status.is_some_and(|status| API.facts.state(status) == TaskState::Unknown) {
         return Err(Fault::parameter());
     }
     let (offset, limit) = paging(parameters)?;
