@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dbtask_exporter::metrics::{Encoding, Exposition, Format, Instruments, Metrics};
-use dbtask_exporter::store::Snapshot;
+use dbtask_exporter::snapshot::Snapshot;
 use prometheus::{Encoder as _, GaugeVec, Opts, Registry, TextEncoder};
 
 mod tasks;

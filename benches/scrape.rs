@@ -31,11 +31,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dbtask_exporter::clock::Clock;
-use dbtask_exporter::counts::Counts;
 use dbtask_exporter::metrics::{self, Encoding, Exposition, Format, Instruments, Metrics};
+use dbtask_exporter::platform::clock::Clock;
 use dbtask_exporter::server::{self, App};
-use dbtask_exporter::store::{Snapshot, Store};
+use dbtask_exporter::snapshot::{Snapshot, Store};
+use dbtask_exporter::track::counters::Counts;
 use prometheus::{Encoder as _, GaugeVec, Opts, Registry, TextEncoder};
 use tokio_util::sync::CancellationToken;
 

@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use dbtask_exporter::clock::Clock;
 use dbtask_exporter::config::{Config, MAX_FILE_BYTES};
-use dbtask_exporter::environment::Environment;
 use dbtask_exporter::exporter::Exporter;
-use dbtask_exporter::listen::ListenAddress;
-use dbtask_exporter::reading;
+use dbtask_exporter::platform::clock::Clock;
+use dbtask_exporter::platform::environment::Environment;
+use dbtask_exporter::platform::listen::ListenAddress;
+use dbtask_exporter::platform::reading;
 use dbtask_exporter::server::{Lifecycle, Web};
 use dbtask_simulator::{Scenario, SimulatedCloud};
 use tokio::net::TcpListener;

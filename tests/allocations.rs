@@ -14,11 +14,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dbtask_exporter::clock::Clock;
-use dbtask_exporter::counts::Counts;
 use dbtask_exporter::metrics::{Exposition, Instruments, Metrics};
+use dbtask_exporter::platform::clock::Clock;
 use dbtask_exporter::server::{App, Lifecycle, serve};
-use dbtask_exporter::store::Store;
+use dbtask_exporter::snapshot::Store;
+use dbtask_exporter::track::counters::Counts;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 

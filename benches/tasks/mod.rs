@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dbtask_clouds::model::{Ratio, Resource, Task, TaskState, Timestamp};
-use dbtask_exporter::store::{Snapshot, SourceInfo, Tracked};
+use dbtask_exporter::snapshot::{Snapshot, SourceInfo, Tracked};
 
 /// A source with these tasks of 15 series each: ids of 20 bytes, ten tasks on each resource.
 pub(crate) fn snapshot(source: &str, tasks: Range<u32>) -> Snapshot {

@@ -15,7 +15,7 @@ use super::{role, shape};
 use crate::credentials::{
     Configured, Origin, Provider, Role, Secret, TokenServices, Words, well_formed,
 };
-use crate::environment::Environment;
+use crate::platform::environment::Environment;
 
 /// The label of sources that use their cloud's own chain; no credentials may be called so.
 pub(super) const DEFAULT: &str = "default";

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::MAX_FILE_BYTES;
-use crate::files::{FileContent, FileVersion, version};
-use crate::reading::{PATIENCE, read_within};
-use crate::transport::certificates;
+use crate::platform::files::{FileContent, FileVersion, version};
+use crate::platform::network::certificates;
+use crate::platform::reading::{PATIENCE, read_within};
 
 /// Reads the files that a configuration names, and remembers what was in them.
 #[derive(Debug)]

@@ -6,8 +6,10 @@
 
 mod accounts;
 mod calls;
+pub mod control;
 mod files;
 mod registration;
+pub mod reload;
 mod report;
 mod role;
 mod shape;
@@ -36,8 +38,8 @@ use self::timing::Timing;
 pub use self::web::{LoadedWebConfig, PasswordHash, RateLimit, WebConfig};
 use self::yaml::{Node, Place};
 use crate::credentials::Provider;
-use crate::environment::Environment;
-use crate::files::{FileContent, FileVersion};
+use crate::platform::environment::Environment;
+use crate::platform::files::{FileContent, FileVersion};
 
 /// The largest file that is read.
 pub const MAX_FILE_BYTES: u64 = 1024 * 1024;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::shape;
 use super::yaml::{Key, Node, Place, Value};
-use crate::printable::printable;
+use crate::platform::printable::printable;
 
 /// Everything that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]

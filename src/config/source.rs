@@ -18,7 +18,7 @@ use super::files::Files;
 use super::report::{Field, Report, Section};
 use super::timing::{self, Timing};
 use super::{SourceConfig, shape, text, yaml};
-use crate::environment::Environment;
+use crate::platform::environment::Environment;
 
 /// Every key of a source. The last is refused.
 pub(super) const KEYS: &[&str] = &[

@@ -7,7 +7,7 @@ use dbtask_clouds::catalog;
 use super::report::{ConfigError, Report};
 use super::shape;
 use super::yaml::{Key, Node, Place, Value};
-use crate::environment::Environment;
+use crate::platform::environment::Environment;
 
 const PREFIX: &str = "DBTASK_";
 

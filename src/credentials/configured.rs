@@ -9,8 +9,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::session::{Found, Recipe};
 use super::user::User;
 use super::{CredentialsError, checked};
-use crate::environment::Environment;
-use crate::reading::read_apart;
+use crate::platform::environment::Environment;
+use crate::platform::reading::read_apart;
 
 /// More than any vendor's token is long.
 const MAX_FILE_BYTES: u64 = 64 * 1024;

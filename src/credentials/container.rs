@@ -11,7 +11,7 @@ use super::session::{
     Found, Recipe, Session, SessionError, json, send_secret, session, token, with_code,
 };
 use super::{CredentialsError, Outside, all_of};
-use crate::environment::Environment;
+use crate::platform::environment::Environment;
 
 /// Who gives them.
 #[derive(Clone, PartialEq, Eq)]

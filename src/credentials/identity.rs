@@ -16,7 +16,7 @@ use serde_json::json;
 use super::session::{Found, Recipe, Session, SessionError, ask, conceal, post, token, tree};
 use super::sts::TokenServices;
 use super::{CredentialsError, Outside, all_of, sts};
-use crate::environment::Environment;
+use crate::platform::environment::Environment;
 
 /// Who vouches for the pod, and for which role.
 #[derive(Clone, PartialEq, Eq)]

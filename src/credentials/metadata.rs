@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::session::{Found, Recipe, Session, SessionError, json, send, session, with_code, word};
 use super::{CredentialsError, Outside, is_true};
-use crate::environment::Environment;
+use crate::platform::environment::Environment;
 
 const ALIBABA: &str = "http://100.100.100.200/latest";
 const HUAWEI: &str = "http://169.254.169.254";

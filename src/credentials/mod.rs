@@ -13,6 +13,7 @@
 
 mod configured;
 mod container;
+pub mod guard;
 mod identity;
 mod ini;
 mod metadata;
@@ -39,9 +40,9 @@ pub use self::role::{Role, RoleName};
 pub use self::session::SessionError;
 use self::session::{Found, Recipe, Sessions};
 pub use self::sts::{DURATION_SECONDS, SESSION_NAME, TokenServices};
-use crate::environment::Environment;
-use crate::guard::{Guarded, Guards};
-use crate::vendor_clock::VendorClock;
+use crate::credentials::guard::{Guarded, Guards};
+use crate::platform::environment::Environment;
+use crate::platform::vendor_clock::VendorClock;
 
 /// What each vendor calls the parts of its credentials, which is what the configuration calls
 /// them.

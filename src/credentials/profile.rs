@@ -21,7 +21,7 @@ use super::role::{Assumed, Role, RoleName};
 use super::session::{Found, Recipe, Session};
 use super::sts::TokenServices;
 use super::{CredentialsError, configured, ini, is_true, sts, well_formed};
-use crate::environment::Environment;
+use crate::platform::environment::Environment;
 
 /// The most profiles that may stand on one another.
 const MAX_SOURCES: usize = 8;

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::session::{Found, Session, SessionError, ask, judge};
 use super::{Outside, sts};
-use crate::guard::Key;
+use crate::credentials::guard::Key;
 
 /// A role, and for how long it is assumed.
 #[derive(Clone, Debug, PartialEq, Eq)]

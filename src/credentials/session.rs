@@ -27,8 +27,8 @@ use super::metadata::Metadata;
 use super::role::Assumed;
 use super::user::User;
 use super::{Outside, configured, well_formed};
-use crate::guard::{Guarded, Turn};
-use crate::transport::Witness;
+use crate::credentials::guard::{Guarded, Turn};
+use crate::platform::network::Witness;
 
 /// A session is renewed so long before its end, or a quarter of its life before, if that is less.
 const MARGIN: Duration = Duration::from_mins(15);

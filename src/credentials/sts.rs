@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::session::{Session, SessionError, session, tree};
 use super::{is_true, metadata};
-use crate::environment::Environment;
+use crate::platform::environment::Environment;
 
 /// The version of Alibaba's service.
 pub(super) const ALIBABA_VERSION: &str = "2015-04-01";

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::session::{Session, SessionError, ending, judge, post, tree};
 use super::{Outside, well_formed};
-use crate::guard::Key;
+use crate::credentials::guard::Key;
 
 /// A user of IAM, and the project that the token is for.
 #[derive(Clone)]

@@ -10,7 +10,7 @@ use dbtask_clouds::cloud::{AccessKeys, Cloud, Credentials};
 use secrecy::ExposeSecret as _;
 
 use super::{CredentialsError, all_of, checked};
-use crate::environment::Environment;
+use crate::platform::environment::Environment;
 
 struct Names {
     id: &'static str,

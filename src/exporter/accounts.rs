@@ -8,14 +8,15 @@ use std::time::Duration;
 use dbtask_clouds::cloud::Cloud;
 use tokio::time::Instant;
 
-use crate::budget::{Budget, Mark, Moment};
-use crate::clock::Clock;
+use crate::collect::budget::{Budget, Mark, Moment};
+use crate::collect::limits::{Account, Keeper};
 use crate::config::SourceConfig;
 use crate::credentials::Provider;
-use crate::guard::Guards;
-use crate::journal::{Batch, Contents, Journal, Table};
-use crate::pace::{Account, Keeper};
-use crate::sabotage::{self, Bug};
+use crate::credentials::guard::Guards;
+use crate::platform::clock::Clock;
+use crate::platform::sabotage;
+use crate::platform::sabotage::Bug;
+use crate::storage::{Batch, Contents, Journal, Table};
 
 /// What each account may have spent of its budget, by cloud and name.
 const BUDGETS: Table = Table("budget");

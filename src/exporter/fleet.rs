@@ -7,10 +7,10 @@ use anyhow::Context as _;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::collect::poller::Poller;
 use crate::config::SourceConfig;
-use crate::poller::Poller;
-use crate::tasks_file::TasksFile;
-use crate::watchlist::Watchlist;
+use crate::exporter::tasks_file::TasksFile;
+use crate::track::watchlist::Watchlist;
 
 /// What is polled, or will be as soon as it is begun.
 #[derive(Debug, Default)]

@@ -9,9 +9,9 @@
 //! ```
 
 mod accounts;
-mod control;
 mod fleet;
 mod plan;
+pub mod tasks_file;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -29,28 +29,27 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::accounts::Accounts;
-use self::control::Order;
-pub use self::control::{Control, NotTaken};
 use self::fleet::Fleet;
 pub use self::plan::{Plan, Step};
-use crate::book::Keeping;
-use crate::caller::Caller;
-use crate::clock::Clock;
+use crate::collect::client::Caller;
+use crate::collect::poller::{Pace, Poller, Resting, Shelves, knows_another, sweep};
+use crate::collect::source::{Learned, Source};
+use crate::config::control::{Control, Order};
 use crate::config::{Config, ConfigError, RegistrationConfig, SourceConfig};
-use crate::counts::Counts;
-use crate::journal::{Contents, Journal, JournalError};
-use crate::ledger;
+use crate::exporter::tasks_file::TasksFile;
 use crate::metrics::{Instruments, Metrics, publish};
-use crate::poller::{Pace, Poller, Resting, Shelves, knows_another, sweep};
-use crate::registration::{Limits, Registrable, Registrations};
+use crate::platform::clock::Clock;
+use crate::platform::network::{Network, NetworkOptions};
+use crate::platform::vendor_clock::VendorClock;
 use crate::server::{App, Lifecycle, Registering, Token, Web, serve};
-use crate::source::{Learned, Source};
-use crate::store::{Snapshot, SourceInfo};
-use crate::tally::Tally;
-use crate::tasks_file::TasksFile;
-use crate::transport::{Network, NetworkOptions};
-use crate::vendor_clock::VendorClock;
-use crate::watchlist::Watchlist;
+use crate::snapshot::daily_calls::Tally;
+use crate::snapshot::{Snapshot, SourceInfo};
+use crate::storage::{Contents, Journal, JournalError};
+use crate::track::completions as ledger;
+use crate::track::counters::Counts;
+use crate::track::registrations::{Limits, Registrable, Registrations};
+use crate::track::tasks::Keeping;
+use crate::track::watchlist::Watchlist;
 
 /// How the services of this machine are reached. They are near, or not there at all.
 const MACHINE: NetworkOptions = NetworkOptions {
@@ -279,7 +278,7 @@ impl Exporter {
                 Some(order) = self.orders.recv(), if !shutdown.is_cancelled() => {
                     let outcome = self.take_over(order.config).await?;
                     // Whoever asked may have gone.
-                    let _ = order.answer.send(outcome);
+                    let _ = order.answer.send(outcome.map(|plan| plan.to_string()));
                     continue;
                 }
                 else => return Ok(()),
@@ -534,7 +533,7 @@ mod tests {
     use dbtask_clouds::transport::Sending;
 
     use super::*;
-    use crate::environment::Environment;
+    use crate::platform::environment::Environment;
 
     #[derive(Debug)]
     struct Nobody;

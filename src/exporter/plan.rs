@@ -82,7 +82,7 @@ impl fmt::Display for Plan {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::environment::Environment;
+    use crate::platform::environment::Environment;
 
     /// Two sources of one account.
     const BASE: &str = "

@@ -20,7 +20,7 @@ use super::body::{Encoding, ScrapeBody};
 use super::instruments::Instruments;
 use super::table::{CHUNK, ROOM, Rendering, Table};
 use super::text::{self, Format};
-use crate::store::Snapshot;
+use crate::snapshot::Snapshot;
 
 /// The least time between two publications: polls that end together are published together.
 pub const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);

@@ -19,7 +19,7 @@ use prometheus::{
 use super::durations::{Amount, Durations};
 use super::kinds::Kinds;
 use super::{FAMILIES, Family, Kind, Samples};
-use crate::store::SourceInfo;
+use crate::snapshot::SourceInfo;
 
 /// Every value of the label `field`.
 pub const FIELDS: [&str; 4] = ["status", "time", "progress", "task_id"];

@@ -16,6 +16,7 @@ mod instruments;
 mod kinds;
 mod lines;
 mod publisher;
+pub mod scrapes;
 mod table;
 mod text;
 
@@ -30,7 +31,7 @@ pub use instruments::{FIELDS, Instruments, OUTCOMES};
 pub use publisher::publish;
 pub use text::{Format, MAX_LABEL_BYTES, Value};
 
-use crate::store::{Snapshot, SourceInfo, Tracked};
+use crate::snapshot::{Snapshot, SourceInfo, Tracked};
 
 /// One metric: what it is called, what it means, and where its samples come from.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::exposition::{Exposition, Metrics, PUBLISH_INTERVAL};
-use crate::store::Store;
+use crate::snapshot::Store;
 
 /// Publishes what is in the store, at once and after each change, until `stop`.
 pub async fn publish(store: Arc<Store>, metrics: Arc<Metrics>, stop: CancellationToken) {

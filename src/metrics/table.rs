@@ -21,7 +21,7 @@ use dbtask_clouds::reason::Reason;
 use super::lines::{Lines, Name, Span};
 use super::text::{self, MAX_LABEL_BYTES, Value, cut};
 use super::{FAMILIES, Family, Samples};
-use crate::store::{Snapshot, Tracked};
+use crate::snapshot::{Snapshot, Tracked};
 
 /// How much text is rendered, and sent, at once.
 pub(super) const CHUNK: usize = 64 * 1024;

@@ -13,7 +13,8 @@ use bytes::BytesMut;
 use dbtask_clouds::model::{Ratio, Timestamp};
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
-use crate::sabotage::{self, Bug};
+use crate::platform::sabotage;
+use crate::platform::sabotage::Bug;
 
 /// The longest label value, in bytes before escaping.
 pub const MAX_LABEL_BYTES: usize = 128;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use dbtask_clouds::model::TaskState;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::store::{SourceInfo, Tracked};
+use crate::snapshot::{SourceInfo, Tracked};
 
 /// What is escaped in a part of a URI: all but what RFC 3986 calls unreserved.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

@@ -18,8 +18,8 @@ use serde::Serialize;
 use super::App;
 use super::content::{CHUNK, Content};
 use super::filter::Filter;
-use crate::registration::Registration;
-use crate::store::{FailingDiscovery, FailingResource, Snapshot, Tracked};
+use crate::snapshot::{FailingDiscovery, FailingResource, Snapshot, Tracked};
+use crate::track::registrations::Registration;
 
 /// Sources, or runs of tasks of one source, that are looked at before others get their turn.
 const TURNS: usize = 16;

@@ -23,22 +23,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use connections::Connections;
+pub use connections::{MAX_CONNECTIONS, MAX_UNDER_WAY, SHARE};
 use futures_util::future::join_all;
 use socket2::SockRef;
+pub use token::Token;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinSet, yield_now};
 use tokio_util::sync::CancellationToken;
-
-use crate::clock::Clock;
-use crate::counts::Counts;
-use crate::metrics::Metrics;
-use crate::registration::Registrations;
-use crate::reload::Reload;
-use crate::store::{Snapshot, Store};
-use connections::Connections;
-pub use connections::{MAX_CONNECTIONS, MAX_UNDER_WAY, SHARE};
-pub use token::Token;
 pub use web::Web;
+
+use crate::config::reload::Reload;
+use crate::metrics::Metrics;
+use crate::platform::clock::Clock;
+use crate::snapshot::{Snapshot, Store};
+use crate::track::counters::Counts;
+use crate::track::registrations::Registrations;
 
 /// The longest head of a request, in bytes; 431 beyond.
 pub const MAX_HEADER_BYTES: usize = 16 * 1024;
@@ -72,7 +72,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct App {
     /// The sources and their tasks. A source counts for readiness as soon as it has a snapshot,
-    /// so the first one ([`crate::store::Snapshot::before_first_poll`]) must be there before the
+    /// so the first one ([`crate::snapshot::Snapshot::before_first_poll`]) must be there before the
     /// server is.
     pub store: Arc<Store>,
     /// The metrics.
@@ -181,9 +181,9 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::journal::{Contents, Journal};
     use crate::metrics::Instruments;
-    use crate::registration::Limits;
+    use crate::storage::{Contents, Journal};
+    use crate::track::registrations::Limits;
 
     /// An exporter without a source, on which ids could be registered with the token `t`.
     pub(super) fn app(token_file: std::path::PathBuf) -> Arc<App> {

@@ -16,7 +16,7 @@ use super::content::Content;
 use super::routes::{Answer, json};
 use super::token::Denied;
 use super::{App, BODY_TIMEOUT, MAX_BODY_BYTES, Registering, json};
-use crate::registration::{Kept, Refusal};
+use crate::track::registrations::{Kept, Refusal};
 
 /// What `POST /api/v1/tasks` takes: never where to ask, nor in whose name.
 #[derive(Deserialize)]

@@ -19,9 +19,9 @@ use super::filter::Filter;
 use super::json::{Listing, Of};
 use super::web::{Terms, Turned};
 use super::{App, Lifecycle, MAX_BODY_BYTES, json, negotiate, page, registration};
-use crate::exporter::NotTaken;
+use crate::config::control::NotTaken;
 use crate::metrics::Encoding;
-use crate::scrapes::Scraper;
+use crate::metrics::scrapes::Scraper;
 
 /// What is sent back.
 pub(super) type Answer = Response<Content>;

@@ -18,9 +18,9 @@ use rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
 use super::passwords::Passwords;
-use crate::clock::TokioClock;
 use crate::config::{ConfigError, LoadedWebConfig, MAX_FILE_BYTES, RateLimit, WebConfig};
-use crate::files::{FileVersion, FilesWatch};
+use crate::platform::clock::TokioClock;
+use crate::platform::files::{FileVersion, FilesWatch};
 
 /// How what is served is reached, and by whom. Without a file: by everybody, over plain HTTP.
 #[derive(Debug)]

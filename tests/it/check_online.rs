@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dbtask_clouds::cloud::Credentials;
-use dbtask_exporter::check::{self, Finding, Verdict};
-use dbtask_exporter::clock::Clock;
+use dbtask_exporter::collect::check;
+use dbtask_exporter::collect::check::{Finding, Verdict};
+use dbtask_exporter::platform::clock::Clock;
 use dbtask_simulator::{Scenario, SimulatedCloud};
 use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;

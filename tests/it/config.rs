@@ -10,7 +10,7 @@ use dbtask_clouds::cloud::{AccessKeys, Cloud, Credentials};
 use dbtask_clouds::document::Format;
 use dbtask_exporter::cli;
 use dbtask_exporter::config::{Config, LimitsConfig, PollConfig, RetentionConfig, SourceConfig};
-use dbtask_exporter::environment::Environment;
+use dbtask_exporter::platform::environment::Environment;
 use proptest::prelude::*;
 use secrecy::ExposeSecret as _;
 

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dbtask_clouds::transport::{Transport as _, TransportError};
-use dbtask_exporter::clock::Clock;
 use dbtask_exporter::config::Config;
 use dbtask_exporter::credentials::Provider;
-use dbtask_exporter::environment::Environment;
 use dbtask_exporter::exporter::Exporter;
+use dbtask_exporter::platform::clock::Clock;
+use dbtask_exporter::platform::environment::Environment;
+use dbtask_exporter::platform::network::{Network, NetworkOptions};
 use dbtask_exporter::server::{Lifecycle, Web};
-use dbtask_exporter::transport::{Network, NetworkOptions};
 use dbtask_simulator::{Scenario, SimulatedCloud};
 use http::Request;
 use socket2::SockRef;

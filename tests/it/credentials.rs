@@ -14,7 +14,7 @@ use dbtask_clouds::model::Timestamp;
 use dbtask_clouds::transport::{Sending, Transport, TransportError};
 use dbtask_exporter::config::Config;
 use dbtask_exporter::credentials::{Outside, Provider};
-use dbtask_exporter::environment::Environment;
+use dbtask_exporter::platform::environment::Environment;
 use dbtask_simulator::{Fault, FaultKind};
 use http::{Request, Response};
 use secrecy::ExposeSecret as _;

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dbtask_exporter::clock::Clock;
-use dbtask_exporter::listen::allow_more_files;
+use dbtask_exporter::platform::clock::Clock;
+use dbtask_exporter::platform::listen::allow_more_files;
 use dbtask_simulator::{Scenario, SimulatedCloud};
 use futures_util::stream::{self, StreamExt as _};
 use http::Request;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use dbtask_exporter::config::{Config, ConfigError};
-use dbtask_exporter::environment::Environment;
+use dbtask_exporter::platform::environment::Environment;
 use serde_json::{Value, json};
 
 /// The tables of a document.

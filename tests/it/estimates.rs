@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use dbtask_clouds::model::{TaskState, Timestamp};
-use dbtask_exporter::book::{Book, Keeping};
-use dbtask_exporter::clock::Clock;
-use dbtask_exporter::ledger::{Clocks, Ledger};
-use dbtask_exporter::source::Fetched;
+use dbtask_exporter::platform::clock::Clock;
+use dbtask_exporter::track::completions::{Clocks, Ledger};
+use dbtask_exporter::track::findings::Findings;
+use dbtask_exporter::track::tasks::{Book, Keeping};
 use dbtask_simulator::{Scenario, SimulatedCloud};
 use tokio::time::Instant;
 
@@ -146,8 +146,8 @@ async fn watch() -> BTreeMap<String, Vec<Sighting>> {
             task.remaining = None;
         }
         ledger.enter(&tasks, true, |_| false, clocks());
-        let fetched = Fetched { tasks, complete: true, ..Fetched::default() };
-        book.enter(fetched, &ledger, &keeping, now);
+        let findings = Findings { tasks, complete: true, ..Findings::default() };
+        book.enter(findings, &ledger, &keeping, now);
         book.age(&keeping, now);
         for tracked in book.tasks().filter(|tracked| tracked.task.state == TaskState::Running) {
             assert!(tracked.estimated_end.is_none_or(|end| end > now), "in the past");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dbtask_clouds::model::{Ratio, Resource, Step, Task, TaskError, TaskState, Timestamp};
-use dbtask_exporter::store::{Snapshot, SourceInfo, Tracked};
+use dbtask_exporter::snapshot::{Snapshot, SourceInfo, Tracked};
 
 /// 2026-03-01T08:00:00Z.
 pub(crate) const NOW: i64 = 1_772_352_000;

@@ -7,7 +7,7 @@ use dbtask_clouds::model::{Origin, Ratio, Resource, Step, Task, TaskError, TaskS
 use dbtask_exporter::metrics::{
     self, Encoding, Exposition, FAMILIES, Format, Instruments, Metrics, Samples,
 };
-use dbtask_exporter::store::{Snapshot, SourceInfo, Store};
+use dbtask_exporter::snapshot::{Snapshot, SourceInfo, Store};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;

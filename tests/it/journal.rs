@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use dbtask_exporter::journal::{Batch, Journal, JournalError, Table};
 use dbtask_exporter::metrics::Instruments;
+use dbtask_exporter::storage::{Batch, Journal, JournalError, Table};
 use tempfile::TempDir;
 
 const ROWS: Table = Table("test");

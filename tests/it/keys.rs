@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use dbtask_clouds::catalog::APIS;
 use dbtask_clouds::cloud::Cloud;
 use dbtask_exporter::config::Config;
-use dbtask_exporter::environment::Environment;
+use dbtask_exporter::platform::environment::Environment;
 use serde_json::{Value, json};
 
 use crate::documented::{Page, Place, Row, Table, config, keys, outcome, spans, text};

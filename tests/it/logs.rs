@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use dbtask_exporter::log::Format;
+use dbtask_exporter::platform::log::Format;
 use dbtask_simulator::{Fault, FaultKind};
 use serde_json::Value;
 

@@ -49,6 +49,7 @@ mod registration;
 mod reload;
 mod resources;
 mod restart;
+mod rooms;
 mod secrets;
 mod server;
 mod signing;

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use dbtask_clouds::model::{Resource, Step, TaskError, TaskState};
 use dbtask_clouds::reason::Reason;
-use dbtask_exporter::budget::Left;
-use dbtask_exporter::store::{FailingDiscovery, FailingResource, Snapshot, SourceInfo};
+use dbtask_exporter::snapshot::{FailingDiscovery, FailingResource, Left, Snapshot, SourceInfo};
 use tokio::time::Instant;
 
 use crate::exposed::{NOW, failed, snapshot, source, step, task, time};

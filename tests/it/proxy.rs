@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use dbtask_exporter::clock::Clock;
+use dbtask_exporter::platform::clock::Clock;
 use dbtask_simulator::{Scenario, SimulatedCloud};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use dbtask_clouds::cloud::Cloud;
 use dbtask_clouds::transport::{Sending, Transport};
 use dbtask_exporter::credentials::Provider;
-use dbtask_exporter::environment::Environment;
+use dbtask_exporter::platform::environment::Environment;
 use http::{Request, Response};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

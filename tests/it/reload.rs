@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dbtask_exporter::clock::Clock;
 use dbtask_exporter::config::Config;
-use dbtask_exporter::environment::Environment;
+use dbtask_exporter::platform::clock::Clock;
+use dbtask_exporter::platform::environment::Environment;
 use dbtask_simulator::{FaultKind, Scenario, SimulatedCloud};
 use http::{Request, Response};
 use tokio::net::TcpListener;

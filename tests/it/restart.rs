@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dbtask_clouds::model::Timestamp;
-use dbtask_exporter::counts::Counts;
-use dbtask_exporter::coverage::Gap;
-use dbtask_exporter::journal::{Batch, Contents, Journal};
 use dbtask_exporter::metrics::{Instruments, Metrics};
-use dbtask_exporter::store::SourceInfo;
+use dbtask_exporter::snapshot::SourceInfo;
+use dbtask_exporter::storage::{Batch, Contents, Journal};
+use dbtask_exporter::track::counters::Counts;
+use dbtask_exporter::track::coverage::Gap;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{Lab, text_of, value_in};

@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use dbtask_exporter::clock::Clock;
 use dbtask_exporter::config::Config;
-use dbtask_exporter::environment::Environment;
+use dbtask_exporter::platform::clock::Clock;
+use dbtask_exporter::platform::environment::Environment;
 use dbtask_simulator::{FaultKind, Scenario, SimulatedCloud};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use dbtask_clouds::reason::Reason;
-use dbtask_exporter::budget::Left;
-use dbtask_exporter::clock::Clock;
-use dbtask_exporter::counts::Counts;
 use dbtask_exporter::metrics::{Exposition, Instruments, Metrics};
+use dbtask_exporter::platform::clock::Clock;
 use dbtask_exporter::server::{App, Lifecycle, MAX_CONNECTIONS, Registering, Web, serve};
-use dbtask_exporter::store::{FailingDiscovery, FailingResource, Snapshot, Store};
+use dbtask_exporter::snapshot::{FailingDiscovery, FailingResource, Left, Snapshot, Store};
+use dbtask_exporter::track::counters::Counts;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};

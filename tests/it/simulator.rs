@@ -14,7 +14,7 @@ use dbtask_clouds::refusal::{Refusal, RefusalKind};
 use dbtask_clouds::signing::Signing;
 use dbtask_clouds::tencent::signature as tencent;
 use dbtask_clouds::transport::{Transport, TransportError};
-use dbtask_exporter::clock::Clock;
+use dbtask_exporter::platform::clock::Clock;
 use dbtask_simulator::{Fault, FaultKind, Scenario, SimulatedCloud};
 use http::{Request, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

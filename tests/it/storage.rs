@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dbtask_exporter::clock::Clock;
+use dbtask_exporter::platform::clock::Clock;
 use dbtask_simulator::{Scenario, SimulatedCloud};
 use tempfile::TempDir;
 use tokio::net::TcpListener;

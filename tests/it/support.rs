@@ -12,18 +12,20 @@ use bytes::Bytes;
 use dbtask_clouds::cloud::Credentials;
 use dbtask_clouds::model::Timestamp;
 use dbtask_clouds::transport::{Sending, Transport, TransportError};
-use dbtask_exporter::clock::Clock;
+use dbtask_exporter::config::control::Control;
 use dbtask_exporter::config::{Config, SourceConfig};
+use dbtask_exporter::credentials::guard::Guards;
 use dbtask_exporter::credentials::{CredentialsError, Outside, Provider};
-use dbtask_exporter::environment::Environment;
-use dbtask_exporter::exporter::{Control, Exporter, Setting};
-use dbtask_exporter::guard::Guards;
-use dbtask_exporter::log::{self, Level};
+use dbtask_exporter::exporter::{Exporter, Setting};
 use dbtask_exporter::metrics::{Encoding, Format, Metrics};
-use dbtask_exporter::registration::Registrations;
+use dbtask_exporter::platform::clock::Clock;
+use dbtask_exporter::platform::environment::Environment;
+use dbtask_exporter::platform::log;
+use dbtask_exporter::platform::log::Level;
+use dbtask_exporter::platform::vendor_clock::VendorClock;
 use dbtask_exporter::server::{App, Lifecycle, Web};
-use dbtask_exporter::store::{Snapshot, Tracked};
-use dbtask_exporter::vendor_clock::VendorClock;
+use dbtask_exporter::snapshot::{Snapshot, Tracked};
+use dbtask_exporter::track::registrations::Registrations;
 use dbtask_simulator::{Fault, FaultKind, Scenario, SimulatedCloud};
 use http::{Request, Response};
 use tokio::task::JoinHandle;
@@ -160,9 +162,9 @@ impl Lab {
     pub(crate) async fn reload(&mut self, adjust: impl FnOnce(&mut Config)) -> String {
         let mut config = self.setup.config.clone();
         adjust(&mut config);
-        let plan = self.control.take_over(Ok(config.clone())).await.unwrap();
+        let done = self.control.take_over(Ok(config.clone())).await.unwrap();
         self.setup.config = config;
-        plan.to_string()
+        done
     }
 
     /// Lets this much time pass.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dbtask_exporter::config::Config;
-use dbtask_exporter::environment::Environment;
+use dbtask_exporter::platform::environment::Environment;
 use dbtask_simulator::FaultKind;
 use tempfile::TempDir;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dbtask_exporter::config::Config;
-use dbtask_exporter::log::Format;
+use dbtask_exporter::platform::log::Format;
 use dbtask_simulator::{Fault, FaultKind};
 use http::{Request, Response, StatusCode};
 use serde_json::Value;

@@ -11,7 +11,7 @@ use dbtask_clouds::model::Timestamp;
 use dbtask_clouds::transport::{Sending, Transport, TransportError};
 use dbtask_exporter::config::Config;
 use dbtask_exporter::credentials::CredentialsError;
-use dbtask_exporter::environment::Environment;
+use dbtask_exporter::platform::environment::Environment;
 use http::Request;
 
 use crate::support::{Around, issued};

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dbtask_clouds::transport::{Sending, Transport};
-use dbtask_exporter::clock::Clock;
 use dbtask_exporter::config::Config;
-use dbtask_exporter::environment::Environment;
 use dbtask_exporter::exporter::{Exporter as Assembled, Setting};
+use dbtask_exporter::platform::clock::Clock;
+use dbtask_exporter::platform::environment::Environment;
 use dbtask_simulator::{Scenario, SimulatedCloud};
 use http::Request;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};

@@ -1,23 +1,22 @@
 //! The web configuration: certificates made here, asked for over real sockets.
 
-use std::fs;
-use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use std::{fs, io};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use dbtask_exporter::clock::Clock;
 use dbtask_exporter::config::WebConfig;
-use dbtask_exporter::environment::Environment;
-use dbtask_exporter::journal::{Contents, Journal};
 use dbtask_exporter::metrics::Instruments;
-use dbtask_exporter::registration::{Limits, Registrations};
+use dbtask_exporter::platform::clock::Clock;
+use dbtask_exporter::platform::environment::Environment;
 use dbtask_exporter::server::{Registering, Token, Web};
+use dbtask_exporter::storage::{Contents, Journal};
+use dbtask_exporter::track::registrations::{Limits, Registrations};
 use http::Request;
 use http_body_util::Empty;
 use hyper_util::rt::{TokioExecutor, TokioIo};

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use dbtask_clouds::api::Scope;
 use dbtask_clouds::model::{Resource, TaskState, Timestamp};
 use dbtask_clouds::refusal::RefusalKind;
-use dbtask_exporter::journal::{Contents, Table};
-use dbtask_exporter::store::{Snapshot, Tracked};
+use dbtask_exporter::snapshot::{Snapshot, Tracked};
+use dbtask_exporter::storage::{Contents, Table};
 use dbtask_simulator::{FaultKind, Span};
 
 use crate::exposition::{self, Samples, escaped};
@@ -826,10 +826,10 @@ impl Judge {
             }
         }
         // Where the vendor documents no window, no more is claimed than the lookback.
-        let window = planned
-            .api
-            .list_window
-            .map_or(planned.lookback, |window| i64::try_from(window.as_secs()).unwrap_or(i64::MAX));
+        let window =
+            planned.api.facts.list_window.map_or(planned.lookback, |window| {
+                i64::try_from(window.as_secs()).unwrap_or(i64::MAX)
+            });
         if let Some(last) =
             watch.last.filter(|_| !planned.is_otc() && planned.api.facts.name != "alibaba_adb")
         {
@@ -1335,7 +1335,7 @@ impl Judge {
             // With few calls a day a poll may come later than the list reaches.
             let is_known = source.quota.is_none() && source.daily_budget.is_none();
             // A cluster or instance may be behind by itself, though the polls are good.
-            let one_by_one = source.api.discover.is_some() || !source.named_resources(1).is_empty();
+            let one_by_one = source.api.discovers() || !source.named_resources(1).is_empty();
             let limit = if one_by_one && !watch.troubles.is_empty() {
                 f64::INFINITY
             } else {

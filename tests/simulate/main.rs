@@ -33,7 +33,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use clap::Parser;
-use dbtask_exporter::sabotage;
+use dbtask_exporter::platform::sabotage;
 
 use crate::judge::{RULES, Tally};
 use crate::play::{Outcome, play};

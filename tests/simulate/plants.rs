@@ -1,6 +1,7 @@
 //! Plants every bug of [`sabotage`], one at a time, and looks whether the simulation finds it.
 
-use dbtask_exporter::sabotage::{self, Bug};
+use dbtask_exporter::platform::sabotage;
+use dbtask_exporter::platform::sabotage::Bug;
 
 use crate::judge::{RULES, Violation};
 use crate::play::play;

@@ -21,7 +21,7 @@ use super::files::Files;
 use super::report::{ConfigError, Field, Report, Section};
 use super::yaml::{self, Place};
 use super::{shape, text};
-use crate::files::FileVersion;
+use crate::platform::files::FileVersion;
 
 /// How what is served is reached, and by whom.
 #[derive(Clone, Debug, Default)]

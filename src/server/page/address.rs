@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::wording::shown;
 use crate::server::filter::{Filter, pairs};
-use crate::store::Snapshot;
+use crate::snapshot::Snapshot;
 
 /// What is asked for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -98,7 +98,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::store::SourceInfo;
+    use crate::snapshot::SourceInfo;
 
     fn read(query: &str) -> (Address, Option<Problem>) {
         let source = Arc::new(SourceInfo { name: "mysql".into(), ..SourceInfo::default() });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dbtask_clouds::model::{TaskState, Timestamp};
 
 use crate::server::filter::Filter;
-use crate::store::{Snapshot, Tracked};
+use crate::snapshot::{Snapshot, Tracked};
 
 /// Tasks on one page.
 pub(super) const PAGE: usize = 50;
@@ -93,7 +93,7 @@ mod tests {
     use dbtask_clouds::model::Task;
 
     use super::*;
-    use crate::store::SourceInfo;
+    use crate::snapshot::SourceInfo;
 
     fn time(seconds: i64) -> Timestamp {
         Timestamp::from_second(1_772_352_000 + seconds).unwrap()

@@ -15,7 +15,7 @@ use self::listing::{Listing, PAGE};
 use self::rows::{SourceRow, TaskRow, source_state};
 use self::wording::{When, grouped, plural};
 use super::filter::Filter;
-use crate::store::Snapshot;
+use crate::snapshot::Snapshot;
 
 /// The style sheet that the page asks for.
 pub(super) const STYLE: &str = include_str!("../../../templates/style.css");

@@ -7,7 +7,7 @@ use super::Address;
 use super::listing::Entry;
 use super::wording::{When, grouped, percent, shown, span};
 use crate::server::filter::{Filter, encoded};
-use crate::store::Snapshot;
+use crate::snapshot::Snapshot;
 
 /// The longest name that is shown, in characters.
 const MAX_NAME: usize = 120;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dbtask_clouds::model::{Ratio, Timestamp};
 
-use crate::printable::printable;
+use crate::platform::printable::printable;
 
 /// An instant, as seen from now.
 #[derive(Clone, Copy)]
