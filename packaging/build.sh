@@ -2,7 +2,10 @@
 # Builds the program as it is released: the same sources make the same bytes, in whatever folder
 # they and Cargo's registry lie.
 #
-#     packaging/build.sh [TARGET_FOLDER]      the program is then TARGET_FOLDER/release/dbtask-exporter
+#     packaging/build.sh [TARGET_FOLDER [OPTION…]]
+#
+# The program is then TARGET_FOLDER/release/dbtask-exporter. Cargo gets the options, such as
+# --no-default-features, which leaves the commands `demo` and `simulate` out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=$(realpath -m "${1:-target/dist}")
@@ -18,4 +21,4 @@ map "$PWD" /dbtask-exporter
 map "$target" /dbtask-exporter/target
 CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && echo "${rust[*]}")
 export CARGO_ENCODED_RUSTFLAGS CFLAGS="${c[*]}" CARGO_INCREMENTAL=0
-cargo build --quiet --release --locked --bin dbtask-exporter --target-dir "$target"
+cargo build --quiet --release --locked --bin dbtask-exporter --target-dir "$target" "${@:2}"

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Prints the licences of everything that is linked into the program, with their texts as the crates
-carry them. Fails for a crate that has none.
+"""Prints the licences of all software of others that is linked into the program, with their texts as the
+crates carry them. Fails for a crate that has none.
 
     packaging/licenses.py TARGET_TRIPLE
 """
@@ -16,10 +16,12 @@ TEXTS = re.compile(r"(LICEN[CS]E|COPYING|NOTICE|UNLICENSE|COPYRIGHT)", re.IGNORE
 
 
 def linked(metadata):
-    """The packages that the program is linked with: no build scripts' and no tests' dependencies."""
+    """The packages of others that the program is linked with: no build scripts' and no tests'
+    dependencies."""
     nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
     packages = {package["id"]: package for package in metadata["packages"]}
     is_macro = lambda it: any("proc-macro" in target["kind"] for target in packages[it]["targets"])
+    ours = set(metadata["workspace_members"])
     root = metadata["resolve"]["root"]
     found, ahead = set(), [root]
     while ahead:
@@ -29,7 +31,7 @@ def linked(metadata):
             if normal and package not in found and not is_macro(package):
                 found.add(package)
                 ahead.append(package)
-    return sorted((packages[it] for it in found), key=lambda it: (it["name"], it["version"]))
+    return sorted((packages[it] for it in found - ours), key=lambda it: (it["name"], it["version"]))
 
 
 def texts(package):

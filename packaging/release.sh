@@ -10,8 +10,8 @@ target=target/dist
 # The time of the last commit stands in archives, instead of the time of the build.
 export SOURCE_DATE_EPOCH
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || echo 0)
-version=$(cargo metadata --no-deps --locked --format-version 1 |
-    python3 -c 'import json, sys; print(json.load(sys.stdin)["packages"][0]["version"])')
+version=$(cargo metadata --no-deps --locked --format-version 1 | python3 -c 'import json, sys
+print(*(it["version"] for it in json.load(sys.stdin)["packages"] if it["name"] == "dbtask-exporter"))')
 host=$(rustc -vV | sed -n 's/^host: //p')
 name=dbtask-exporter-$version-$host
 
@@ -23,14 +23,16 @@ packaging/licenses.py "$host" >"$artifacts/dbtask-exporter-$version-licenses.txt
 
 .tools/bin/cargo-cyclonedx cyclonedx --quiet --format json --target "$host" --spec-version 1.5 \
     --override-filename sbom
-# It writes beside Cargo.toml; its serial number is random, and what is released is not.
+# It writes beside each Cargo.toml. Its serial number is random, and its references name the folder of
+# the build; what is released is the same everywhere.
 python3 - sbom.json >"$artifacts/dbtask-exporter-$version-sbom.cdx.json" <<'PYTHON'
-import json, sys
-sbom = json.load(open(sys.argv[1]))
+import json, os, sys
+text = open(sys.argv[1]).read().replace(f"path+file://{os.getcwd()}", "path+file:///dbtask-exporter")
+sbom = json.loads(text)
 sbom.pop("serialNumber", None)
 print(json.dumps(sbom, indent=1))
 PYTHON
-rm sbom.json
+rm sbom.json crates/*/sbom.json
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

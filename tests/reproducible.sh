@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
-# The same sources in another folder make the same program: `build` makes the second one, `compare`
-# holds it against that of the release.
+# The same sources in another folder make the same program, and so do those that a build of the
+# container image is given: `build` makes the second one, `compare` holds it against that of the release.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build() {
     local copy=$PWD/target/reproduced/sources
-    # What git knows, as it is in the working tree. Files keep their times, so that a second run builds
-    # nothing anew.
+    # What git knows and .dockerignore lets through, as it is in the working tree. Files keep their
+    # times, so that a second run builds nothing anew.
+    [ "$(head -n 1 .dockerignore)" = '*' ] || { echo ".dockerignore is not a list of what is let through"; exit 1; }
+    local context
+    mapfile -t context < <(sed -n 's/^!//p' .dockerignore)
     rm -rf "$copy"
     mkdir -p "$copy"
-    git ls-files -z --cached --others --exclude-standard |
+    git ls-files -z --cached --others --exclude-standard -- "${context[@]}" |
         tar --create --null --files-from=- --ignore-failed-read 2>/dev/null | tar --extract --directory "$copy"
     "$copy/packaging/build.sh" "$PWD/target/reproduced/target"
 }

@@ -32,11 +32,13 @@ rules          1 tools
 sdk            1 build tools
 image          1 release
 deb            1 release
+artifacts      1 release
 reproducible   1 release rebuild
 promtool       1 release
 deny           1 tools
 workflows      1 tools
 peer           1
+without-demo   1 build
 '
 # Only by name: what `tests` holds too.
 by_name='
@@ -47,11 +49,11 @@ waiting=2
 cores=$(nproc)
 
 format() { cargo fmt --all --check; }
-# What other steps run. target/debug/ may change meanwhile, the copies do not. There is no `cargo
-# build`: without the tests it would take some dependencies with fewer features, and compile them anew.
+# What other steps run. target/debug/ may change meanwhile, the copies do not. The program is built by
+# `cargo test`: `cargo build` would take some dependencies with fewer features, and compile them anew.
 build() {
-    cargo test --quiet --workspace --locked --no-run && tests/simulate.sh --build &&
-        mkdir -p target/test-programs &&
+    mkdir -p target/test-programs && tests/without-demo.sh build &&
+        cargo test --quiet --workspace --locked --no-run && tests/simulate.sh --build &&
         cp --remove-destination target/debug/dbtask-exporter target/debug/examples/simulate target/test-programs/
 }
 with_debug() { DBTASK_EXPORTER_BIN=$PWD/target/test-programs/dbtask-exporter "$@"; }
@@ -60,6 +62,7 @@ tools() { tests/setup.sh; }
 cluster-tools() { tests/setup.sh cluster; }
 clippy() {
     cargo clippy --quiet --workspace --all-targets --locked -- -D warnings &&
+        cargo clippy --quiet --lib --bins --test allocations --no-default-features --locked -- -D warnings &&
         cargo clippy --quiet --lib --bins --example simulate --features sabotage --locked -- -D warnings
 }
 rustdoc() { RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --locked --document-private-items; }
@@ -74,6 +77,7 @@ rebuild() { tests/reproducible.sh build; }
 reproducible() { tests/reproducible.sh compare; }
 image() { tests/image.sh; }
 deb() { tests/deb.sh; }
+artifacts() { tests/artifacts.sh; }
 workflows() { .tools/bin/actionlint -shellcheck= -pyflakes=; }
 promtool() { tests/promtool.sh; }
 prometheus() { tests/prometheus.sh; }
@@ -85,6 +89,7 @@ chart() { with_debug pytest tests/chart; }
 cluster() { with_debug pytest tests/cluster; }
 dashboards() { with_debug pytest tests/dashboards; }
 browser() { with_debug node --test --test-reporter=tap tests/browser/; }
+without-demo() { tests/without-demo.sh check; }
 peer() { (cd benches/peers && go vet ./... && go build -o ../../target/peer .); }
 
 declare -A load needs state begun of_pid

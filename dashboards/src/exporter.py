@@ -29,6 +29,7 @@ from query import RELEASE, events, in_cloud, legend, of_source, once, own, per_s
 
 API_FAILURES = "dbtask_api_request_failures_total"
 GOOD_WORDS = words({0: ("failed", RED), 1: ("good", GREEN)})
+FAILING_WORDS = words({0: ("no", GREEN), 1: ("yes", RED)})
 
 
 def build() -> model.Dashboard:
@@ -175,6 +176,7 @@ def sources():
             per_source("dbtask_source_tasks_truncated"),
             per_source("dbtask_source_resources_missing"),
             f"sum by ({RELEASE}, source) ({failing}) or 0 * {per_source('dbtask_source_up')}",
+            f"{per_source('dbtask_source_discovery_failing')} or 0 * {per_source('dbtask_source_up')}",
             events("source", "dbtask_source_coverage_gaps_total", "24h"),
             f"{per_source('dbtask_source_credentials_expiry_timestamp_seconds')} - time()",
         ],
@@ -188,8 +190,9 @@ def sources():
             Column("F", "Tasks hidden", (*COUNT_CELL, *alarming((1, ORANGE)))),
             Column("G", "Resources missing", (*COUNT_CELL, *alarming((1, ORANGE)))),
             Column("H", "Resources failing", (*COUNT_CELL, *alarming((1, ORANGE)))),
-            Column("I", "Coverage gaps, 24 h", (*COUNT_CELL, *alarming((1, ORANGE)))),
-            Column("J", "Credentials end in", SECONDS_CELL),
+            Column("I", "Search failing", (value("mappings", FAILING_WORDS), *alarming())),
+            Column("J", "Coverage gaps, 24 h", (*COUNT_CELL, *alarming((1, ORANGE)))),
+            Column("K", "Credentials end in", SECONDS_CELL),
             Column("cloud", "Cloud"),
             Column("api", "API"),
             Column("cloud_region", "Region"),
@@ -197,7 +200,8 @@ def sources():
         ],
         "Every source at its last poll. Hidden tasks are those beyond limits.tasks_per_source; a coverage gap is a "
         "time in which tasks may have come and gone unseen; credentials have an end where they are a session. Failing "
-        "are resources and task ids that the cloud did not tell of when last asked.",
+        "are resources and task ids that the cloud did not tell of when last asked. A search that fails finds no new "
+        "clusters or instances; those that are known are polled all the same.",
         height=9,
         sort=("Age of data", True),
     )
@@ -220,6 +224,22 @@ def freshness() -> list:
             {legend("source"): f"time() - {per_source('dbtask_source_last_success_timestamp_seconds')}"},
             "s",
             "How old the last good poll of each source was; a saw as high as the poll interval is as it should be.",
+        ),
+        with_runbook(
+            timeline(
+                "Search failing",
+                {
+                    legend("source", "reason"): (
+                        f"{once('source, reason', in_cloud(of_source('dbtask_source_discovery_failing')))}"
+                        f" or ignoring (reason) 0 * {per_source('dbtask_source_up')}"
+                    )
+                },
+                FAILING_WORDS,
+                "Whether the last search for clusters or instances failed, and why. Those that are known are polled all "
+                "the same; new ones are not found. A source that names its resources has nothing to search for.",
+                height=6,
+            ),
+            "DbtaskDiscoveryFailing",
         ),
         bars(
             "Failed polls by reason, 1 h",

@@ -182,14 +182,12 @@ impl Serving {
                 };
                 Some(Self { listen: serve.listen.into_iter().next()?, web_config_file })
             }
+            #[cfg(feature = "demo")]
             Some(Command::Demo { listen, .. }) => Some(Self { listen, web_config_file: None }),
+            #[cfg(feature = "demo")]
+            Some(Command::Simulate { .. }) => None,
             None
-            | Some(
-                Command::Check { .. }
-                | Command::Tasks { .. }
-                | Command::Healthcheck(_)
-                | Command::Simulate { .. },
-            ) => None,
+            | Some(Command::Check { .. } | Command::Tasks { .. } | Command::Healthcheck(_)) => None,
         }
     }
 }
