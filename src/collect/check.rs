@@ -157,9 +157,10 @@ fn question(source: &Source) -> Option<Query> {
 }
 
 async fn ask_one(source: &mut Source, query: &Query) -> Finding {
+    let now = source.caller.vendor_now();
     let by_id = {
         let wanted = source.watchlist.wanted();
-        wanted.values().find_map(|(task, _)| source.caller.api.by_id(task))
+        wanted.values().find_map(|(task, _)| source.caller.api.by_id(task, now))
     };
     let caller = &mut source.caller;
     let search = caller.api.facts.project;

@@ -727,7 +727,7 @@ impl Source {
         let is_stuck = before == ById::Failed;
         let mut may_ask = true;
         for (wanted, sought) in wanted {
-            let Some(query) = self.caller.api.by_id(&wanted) else {
+            let Some(query) = self.caller.api.by_id(&wanted, self.caller.vendor_now()) else {
                 self.look_in_list(found, wanted, &sought);
                 continue;
             };
@@ -960,7 +960,7 @@ impl Source {
         for tracked in known {
             let task = &tracked.task;
             let asked = TaskRef::of(task);
-            let by_list_alone = self.caller.api.by_id(&asked).is_none();
+            let by_list_alone = self.caller.api.by_id(&asked, self.caller.vendor_now()).is_none();
             let is_sought = if self.was_missed(tracked, &asked) {
                 self.learned.looks_far && self.learned.ids.is_due(&asked, now)
             } else {

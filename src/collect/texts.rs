@@ -146,7 +146,7 @@ impl Texts {
                 Some(_) | None => {}
             }
             if newest.as_ref().is_none_or(|(newest, _)| age(tracked) < age(newest)) {
-                let query = caller.api.by_id(&TaskRef::of(&tracked.task));
+                let query = caller.api.by_id(&TaskRef::of(&tracked.task), caller.vendor_now());
                 newest = query.map(|query| (tracked, query)).or(newest);
             }
         }

@@ -7,8 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use dbtask_clouds::api::{Page, Query, Scope, Target, TaskApi, TaskRef, Unreadable};
 use dbtask_clouds::catalog;
-use dbtask_clouds::catalog::APIS;
-use dbtask_clouds::cloud::Cloud;
 use dbtask_clouds::document::{DecodeError, Format};
 use dbtask_clouds::model::{Ratio, Resource, Step, Task, TaskError, TaskState, Timestamp};
 use dbtask_simulator::World;
@@ -26,7 +24,7 @@ fn polardb() -> &'static TaskApi {
 }
 
 fn both() -> impl Iterator<Item = &'static TaskApi> {
-    APIS.iter().copied().filter(|api| api.facts.cloud == Cloud::Alibaba)
+    [adb(), polardb()].into_iter()
 }
 
 fn at(time: &str) -> Timestamp {
@@ -59,11 +57,14 @@ fn scope(resources: &[Arc<Resource>]) -> Scope<'_> {
 fn asked(api: &TaskApi, what: &str) -> Query {
     match what {
         "by id" => api
-            .by_id(&TaskRef {
-                id: "1".into(),
-                resource: Some(resource("am-1", Some("reports"))),
-                started: None,
-            })
+            .by_id(
+                &TaskRef {
+                    id: "1".into(),
+                    resource: Some(resource("am-1", Some("reports"))),
+                    started: None,
+                },
+                now(),
+            )
             .unwrap(),
         "clusters" => api.discover(&scope(&[])).unwrap(),
         "list" => api.list(&scope(&[])).remove(0),
@@ -700,8 +701,8 @@ fn a_task_is_asked_for_by_id_only_with_the_vendors_id_and_a_cluster() {
         ("am-1/scaleOut/2026-03-01T07:00:00Z", cluster, false),
     ] {
         let task = TaskRef { id: id.into(), resource, started: None };
-        assert_eq!(adb().by_id(&task).is_some(), expected, "{task:?}");
-        assert_eq!(polardb().by_id(&task), None);
+        assert_eq!(adb().by_id(&task, now()).is_some(), expected, "{task:?}");
+        assert_eq!(polardb().by_id(&task, now()), None);
     }
 }
 
@@ -965,11 +966,14 @@ fn poll(api: &TaskApi, world: &World<'_>, scope: &Scope<'_>) -> (Vec<Task>, usiz
     let resources = api.discover(scope).map_or_else(Vec::new, |query| run(vec![query]).1);
     let (mut tasks, _) = run(api.list(&Scope { resources: &resources, ..*scope }));
     let ids = world.tasks.iter().filter_map(|task| {
-        api.by_id(&TaskRef {
-            id: Arc::clone(&task.id),
-            resource: Some(Arc::clone(&task.resource)),
-            started: None,
-        })
+        api.by_id(
+            &TaskRef {
+                id: Arc::clone(&task.id),
+                resource: Some(Arc::clone(&task.resource)),
+                started: None,
+            },
+            now(),
+        )
     });
     tasks.extend(run(ids.collect()).0);
     (tasks, calls)
@@ -1277,7 +1281,7 @@ proptest! {
                     id: Arc::clone(&task.id),
                     resource: Some(Arc::clone(&task.resource)),
                     started: None,
-                })),
+                }, now())),
             ) {
                 let mut request = api.facts.cloud.request(&target, &query);
                 let response = &world.answer(api, &request).unwrap();

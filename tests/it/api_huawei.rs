@@ -82,7 +82,7 @@ fn recorded_answers_are_read() {
             _ => "9d10bfd1-affb-49c3-b977-298950a8d6fa",
         };
         if stem.starts_with("job") {
-            dds().by_id(&reference(id))
+            dds().by_id(&reference(id), now())
         } else {
             stem.starts_with("list-tasks").then(everything)
         }
@@ -91,7 +91,7 @@ fn recorded_answers_are_read() {
 
 #[test]
 fn an_answer_about_another_task_is_no_answer() {
-    let query = dds().by_id(&reference("another")).unwrap();
+    let query = dds().by_id(&reference("another"), now()).unwrap();
     let body = fixture(dds(), "job-running.json");
     let page = dds().decode(&beijing(), &query, &Response::new(body)).unwrap();
     assert_eq!(page.tasks, []);
@@ -151,7 +151,7 @@ fn the_running_are_asked_for_then_the_recent() {
 #[test]
 fn one_task_is_asked_for_by_its_id() {
     let text = |id: &str| {
-        let query = dds().by_id(&reference(id)).unwrap();
+        let query = dds().by_id(&reference(id), now()).unwrap();
         request_text(&dds().facts.cloud.request(&beijing(), &query))
     };
     let expected = |query: &str| {
@@ -164,7 +164,7 @@ fn one_task_is_asked_for_by_its_id() {
     assert_eq!(text(id), expected(id));
     assert_eq!(text("a&b=c#d?e ü"), expected("a%26b%3Dc%23d%3Fe%20%C3%BC"));
     for id in ["", "a/b", "../x", "a\nb", "a\u{0}", "\u{7f}"] {
-        assert_eq!(dds().by_id(&reference(id)), None, "{id:?}");
+        assert_eq!(dds().by_id(&reference(id), now()), None, "{id:?}");
     }
 }
 
@@ -236,7 +236,7 @@ proptest! {
         check_round_trip(dds(), &world, &scope(&[]));
         check_round_trip(dds(), &world, &scope(&resources));
         for task in tasks.iter().take(3) {
-            let query = dds().by_id(&reference(&task.id)).unwrap();
+            let query = dds().by_id(&reference(&task.id), now()).unwrap();
             prop_assert_eq!(ask(dds(), &world, vec![query]), (vec![task.clone()], 1));
         }
     }
@@ -418,7 +418,7 @@ fn a_listed_task_reads_the_same_by_its_id() {
     let line = "\"7\" \"EnlargeMongoDBVolume\" of \"000000000000000000000000000001in02\" \"orders\" \
                 is failed \"Failed\", created 2026-03-14T02:11:09Z, ended 2026-03-14T02:12:00Z, \
                 error \"\" \"no room\"";
-    for queries in [dds().list(&scope(&[])), vec![dds().by_id(&reference("7")).unwrap()]] {
+    for queries in [dds().list(&scope(&[])), vec![dds().by_id(&reference("7"), now()).unwrap()]] {
         let (found, _) = ask(dds(), &world, queries);
         assert_eq!(found.iter().map(task_text).collect::<Vec<_>>(), [line]);
     }
@@ -461,7 +461,7 @@ proptest! {
         let parameters: Vec<(&str, &str)> = names.iter().map(|&name| (name, &*text)).collect();
         world.answer(dds(), &request(&path.replace("{}", PROJECT), &parameters)).unwrap();
         let scope = Scope { now, since: now, resources: &resources, tags: &[] };
-        let by_id = tasks.iter().filter_map(|task| dds().by_id(&TaskRef::of(task)));
+        let by_id = tasks.iter().filter_map(|task| dds().by_id(&TaskRef::of(task), now));
         for query in dds().list(&scope).into_iter().chain(by_id) {
             let request = dds().facts.cloud.request(&target, &query);
             if let Some(answer) = world.answer(dds(), &request) {

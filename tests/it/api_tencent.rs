@@ -120,7 +120,7 @@ fn recorded_answers_are_read() {
     });
     check_fixtures(redis(), &guangzhou(redis()), |stem| {
         if stem.starts_with("describe-task-info") {
-            redis().by_id(&reference("18215", None, None))
+            redis().by_id(&reference("18215", None, None), now())
         } else {
             stem.starts_with("describe-task-list").then(|| everything(redis()))
         }
@@ -130,7 +130,7 @@ fn recorded_answers_are_read() {
 #[test]
 fn times_are_read_at_the_offset_of_the_source() {
     let body = fixture(redis(), "describe-task-info-running.json");
-    let query = redis().by_id(&reference("18215", None, None)).unwrap();
+    let query = redis().by_id(&reference("18215", None, None), now()).unwrap();
     for (hours, expected) in [(8, "2024-05-19T18:13:07Z"), (-5, "2024-05-20T07:13:07Z")] {
         let target = target(redis(), "na-ashburn", hours);
         let page = redis().decode(&target, &query, &Response::new(body.clone())).unwrap();
@@ -194,20 +194,20 @@ fn mysql_asks_for_one_task_by_what_is_known_of_it() {
             r#"{"Limit":100,"Offset":0,"StartTimeBegin":"2024-06-17 17:50:04","StartTimeEnd":"2024-06-17 17:50:06"}"#,
         ),
     ] {
-        let query = cdb().by_id(&task).unwrap();
+        let query = cdb().by_id(&task, now()).unwrap();
         assert_eq!(
             request_text(&cdb().facts.cloud.request(&target, &query)),
             format!("{CDB_HEADERS}{body}")
         );
     }
-    assert_eq!(cdb().by_id(&reference("9", None, None)), None);
-    assert_eq!(cdb().by_id(&reference("9", Some(""), None)), None);
+    assert_eq!(cdb().by_id(&reference("9", None, None), now()), None);
+    assert_eq!(cdb().by_id(&reference("9", Some(""), None), now()), None);
 }
 
 #[test]
 fn mysql_keeps_of_the_rows_the_one_task_that_was_asked_for() {
     let decode = |task: &TaskRef, body: Bytes| {
-        let query = cdb().by_id(task).unwrap();
+        let query = cdb().by_id(task, now()).unwrap();
         let page = cdb().decode(&guangzhou(cdb()), &query, &Response::new(body)).unwrap();
         assert_eq!(page.unreadable, Unreadable::default(), "other rows are nobody's business");
         let next = page.next.iter().map(|query| query.task.clone()).collect::<Vec<_>>();
@@ -325,16 +325,16 @@ fn redis_asks_for_the_unfinished_then_for_the_recent() {
 
 #[test]
 fn redis_asks_for_one_task_by_its_number() {
-    let query = redis().by_id(&reference("18215", None, None)).unwrap();
+    let query = redis().by_id(&reference("18215", None, None), now()).unwrap();
     let headers =
         REDIS_HEADERS.replace("x-tc-language", "x-tc-action: DescribeTaskInfo\nx-tc-language");
     assert_eq!(
         request_text(&redis().facts.cloud.request(&guangzhou(redis()), &query)),
         format!("POST https://redis.tencentcloudapi.com/\n{headers}\n\n{{\"TaskId\":18215}}")
     );
-    assert!(redis().by_id(&reference("18446744073709551615", None, None)).is_some());
+    assert!(redis().by_id(&reference("18446744073709551615", None, None), now()).is_some());
     for id in ["", "x", "-1", "+7", "007", "1.5", "18446744073709551616", "1 "] {
-        assert_eq!(redis().by_id(&reference(id, None, None)), None, "{id:?}");
+        assert_eq!(redis().by_id(&reference(id, None, None), now()), None, "{id:?}");
     }
 }
 
@@ -375,7 +375,7 @@ fn a_full_page_leads_to_the_next_and_so_does_a_total_that_says_that_there_is_mor
             }
         }
     }
-    let query = cdb().by_id(&reference("6", Some("cdb-one"), None)).unwrap();
+    let query = cdb().by_id(&reference("6", Some("cdb-one"), None), now()).unwrap();
     let file = "describe-tasks-running.json";
     let body = full_page(cdb(), file, "/Response/Items", 100, &json!(100));
     let page = cdb().decode(&guangzhou(cdb()), &query, &Response::new(body)).unwrap();
@@ -492,10 +492,10 @@ fn a_simulated_task_is_found_by_its_id() {
         (reference("1", Some("cdb-one"), Some("2024-06-17T09:00:00Z")), 4),
     ] {
         let expected = many.iter().find(|known| known.id == task.id).unwrap();
-        let (found, took) = ask(cdb(), &world, vec![cdb().by_id(&task).unwrap()]);
+        let (found, took) = ask(cdb(), &world, vec![cdb().by_id(&task, now()).unwrap()]);
         assert_eq!((found, took), (vec![expected.clone()], requests), "{task:?}");
     }
-    let gone = cdb().by_id(&reference("999", Some("cdb-one"), None)).unwrap();
+    let gone = cdb().by_id(&reference("999", Some("cdb-one"), None), now()).unwrap();
     assert_eq!(ask(cdb(), &world, vec![gone]), (vec![], 3));
 }
 
@@ -510,7 +510,7 @@ fn redis_tells_why_a_simulated_task_failed_by_its_id() {
     let line = "\"7\" \"FLOW_RESIZE\" of \"crs-one\" \"sessions\" is failed \"failed\", progress 0.35, \
                 started 2024-06-17T07:44:03Z, ended 2024-06-17T07:51:58Z";
     assert_eq!(text(&listed), [line]);
-    let query = redis().by_id(&reference("7", None, None)).unwrap();
+    let query = redis().by_id(&reference("7", None, None), now()).unwrap();
     let (found, _) = ask(redis(), &world, vec![query]);
     let line = "\"7\" \"FLOW_RESIZE\" of \"crs-one\" is failed \"failed\", \
                 started 2024-06-17T07:44:03Z, error \"\" \"is locked\"";
@@ -746,7 +746,7 @@ proptest! {
             let _ = world.answer(api, &request(api, action, &parameters));
         }
         let scope = Scope { now, since: now, resources: &resources, tags: &[] };
-        let by_id = tasks.iter().filter_map(|task| api.by_id(&TaskRef::of(task)));
+        let by_id = tasks.iter().filter_map(|task| api.by_id(&TaskRef::of(task), now));
         for query in api.list(&scope).into_iter().chain(by_id) {
             let request = api.facts.cloud.request(&target, &query);
             if let Some(answer) = world.answer(api, &request) {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use dbtask_clouds::api::{Client, Facts, Page, Query, Scope, Target, TaskApi, TaskRef};
 use dbtask_clouds::catalog;
 use dbtask_clouds::document::DecodeError;
+use dbtask_clouds::model::Timestamp;
 use dbtask_exporter::config::Config;
 use dbtask_simulator::{Fault, FaultKind, Offset};
 use http::{Request, Response};
@@ -296,8 +297,8 @@ impl Client for NotAddingUp {
         self.client.list(scope)
     }
 
-    fn by_id(&self, task: &TaskRef) -> Option<Query> {
-        self.client.by_id(task)
+    fn by_id(&self, task: &TaskRef, now: Timestamp) -> Option<Query> {
+        self.client.by_id(task, now)
     }
 
     fn discover(&self, scope: &Scope<'_>) -> Option<Query> {

@@ -1,4 +1,4 @@
-//! Recorded answers and what they say: for each `X.json` (or `.html`) under
+//! Recorded answers and what they say: for each `X.json` (or `.xml`, `.html`) under
 //! `tests/fixtures/api/<name>/` there is an `X.txt` with the page that it decodes to.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -47,7 +47,7 @@ pub(crate) fn fixtures(api: &TaskApi) -> BTreeMap<String, Bytes> {
     std::fs::read_dir(folder(api))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| matches!(name.rsplit_once('.'), Some((_, "json" | "html"))))
+        .filter(|name| matches!(name.rsplit_once('.'), Some((_, "json" | "xml" | "html"))))
         .map(|name| (name.clone(), fixture(api, &name)))
         .collect()
 }

@@ -10,6 +10,7 @@
 )]
 
 mod api_alibaba;
+mod api_alibaba_history;
 mod api_huawei;
 mod api_tencent;
 mod budget;

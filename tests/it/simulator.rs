@@ -407,7 +407,7 @@ async fn every_source_of_the_demo_can_be_listed_with_its_keys() {
                 resource: Some(Arc::new(resource)),
                 started: None,
             };
-            let query = client.api.by_id(&task).unwrap();
+            let query = client.api.by_id(&task, client.now).unwrap();
             listed.extend(
                 client
                     .follow(&cloud, vec![query])
@@ -666,7 +666,7 @@ async fn without_its_list_huawei_still_answers_by_id() {
     let refusal = client.refusal(&cloud).await.unwrap();
     assert_eq!(refusal.kind, RefusalKind::NoSuchOperation, "{refusal}");
     let task = TaskRef { id: "t1".into(), resource: None, started: None };
-    let query = client.api.by_id(&task).unwrap();
+    let query = client.api.by_id(&task, client.now).unwrap();
     assert_eq!(client.follow(&cloud, vec![query]).await.1.len(), 1);
     let operations: BTreeSet<String> =
         cloud.requests().into_keys().map(|it| it.operation).collect();

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dbtask_clouds::cloud::Credentials;
+use dbtask_clouds::catalog;
+use dbtask_clouds::cloud::{Cloud, Credentials};
 use dbtask_clouds::model::Timestamp;
 use dbtask_clouds::transport::{Sending, Transport, TransportError};
 use dbtask_exporter::config::control::Control;
@@ -256,7 +257,7 @@ pub(crate) fn value_in(text: &str, series: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
 }
 
-/// Region and resource, as each API wants them.
+/// Region and resource, as each API wants them; where an API takes any, as it does.
 pub(crate) fn place(api: &str) -> (&'static str, &'static str) {
     match api {
         "alibaba_adb" => ("cn-hangzhou", "am-1"),
@@ -264,7 +265,11 @@ pub(crate) fn place(api: &str) -> (&'static str, &'static str) {
         "huawei_dds" => ("cn-north-4", "0123456789abcdef0123456789abcdein02"),
         "tencent_redis" => ("ap-guangzhou", "crs-1"),
         "tencent_cdb" => ("ap-guangzhou", "cdb-1"),
-        api => panic!("where is {api}?"),
+        api => match catalog::named(api).unwrap().facts.cloud {
+            Cloud::Alibaba => ("cn-hangzhou", "db-1"),
+            Cloud::Huawei => ("cn-north-4", "db-1"),
+            Cloud::Tencent => ("ap-guangzhou", "db-1"),
+        },
     }
 }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use dbtask_clouds::api::{Target, TaskRef};
 use dbtask_clouds::catalog::APIS;
 use dbtask_clouds::document::Format;
-use dbtask_clouds::model::Resource;
+use dbtask_clouds::model::{Resource, Timestamp};
 use http::{Request, Response, StatusCode};
 
 use crate::support::{Lab, one_task, place};
@@ -167,10 +167,11 @@ const WITHOUT_TASK: &[(&str, &[&str], &[&str])] = &[
 
 #[test]
 fn an_answer_by_id_that_is_without_the_task_finds_none_and_a_strange_one_is_an_error() {
+    let now = Timestamp::from(jiff::Timestamp::UNIX_EPOCH);
     for api in APIS {
         let asked =
             TaskRef { id: "1".into(), resource: Some(Resource::new("r-1").into()), started: None };
-        let Some(query) = api.by_id(&asked) else { continue };
+        let Some(query) = api.by_id(&asked, now) else { continue };
         let (_, none, strange) =
             WITHOUT_TASK.iter().find(|(name, ..)| *name == api.facts.name).unwrap();
         let target = Target {

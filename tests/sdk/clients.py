@@ -12,6 +12,8 @@ from alibabacloud_adb20190315 import models as adb
 from alibabacloud_adb20190315.client import Client as AdbClient
 from alibabacloud_polardb20170801 import models as polardb
 from alibabacloud_polardb20170801.client import Client as PolarDbClient
+from alibabacloud_rds20140815 import models as rds
+from alibabacloud_rds20140815.client import Client as RdsClient
 from alibabacloud_tea_openapi.exceptions import ClientException
 from alibabacloud_tea_openapi.models import Config
 from huaweicloudsdkcore.auth.credentials import BasicCredentials
@@ -209,6 +211,58 @@ class PolarDb:
         return {it.dbcluster_id: it.dbcluster_description for it in numbered(page)}
 
 
+class History:
+    """The task centre of a product: models and client differ in their names only."""
+
+    error = ClientException
+
+    def __init__(self, source, models, client):
+        self.region = source.region
+        self.models = models
+        self.client = client(alibaba(source))
+
+    def any(self):
+        return self.page(1, 10)
+
+    def page(self, number, limit):
+        now = datetime.now(timezone.utc)
+        return self.client.describe_history_tasks(
+            self.models.DescribeHistoryTasksRequest(
+                region_id=self.region,
+                from_start_time=f"{now - timedelta(days=30):%Y-%m-%dT%H:%M:%SZ}",
+                to_start_time=f"{now + timedelta(minutes=5):%Y-%m-%dT%H:%M:%SZ}",
+                page_size=limit,
+                page_number=number,
+            )
+        ).body
+
+    def rows(self, limit=30):
+        def page(number):
+            body = self.page(number, limit)
+            return int(body.total_count), body.items
+
+        return list(numbered(page))
+
+    def tasks(self, limit=30):
+        return [
+            Task(
+                id=it.task_id,
+                kind=it.task_type,
+                word=it.status,
+                progress=it.progress / 100,
+                resource=it.instance_id,
+            )
+            for it in self.rows(limit)
+        ]
+
+
+class Rds(History):
+    """ApsaraDB RDS."""
+
+    def __init__(self, source):
+        super().__init__(source, rds, RdsClient)
+
+
 class Adb:
     """AnalyticDB for MySQL."""
 
@@ -364,6 +418,7 @@ def numbered(page):
 CLIENTS = {
     "alibaba_adb": Adb,
     "alibaba_polardb": PolarDb,
+    "alibaba_rds_history": Rds,
     "huawei_dds": Dds,
     "tencent_cdb": Cdb,
     "tencent_redis": Redis,

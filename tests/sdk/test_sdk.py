@@ -6,7 +6,7 @@ import pytest
 
 from clients import CLIENTS, Task
 
-SOURCES = ["mysql", "redis", "polardb", "adb", "dds"]
+SOURCES = ["mysql", "redis", "polardb", "rds", "adb", "dds"]
 TEMPORARY = [f"{name}-sts" for name in SOURCES]
 
 
@@ -72,6 +72,25 @@ def test_polardb_lists_every_task_by_status_over_all_pages(clouds):
     }
 
 
+def test_rds_lists_every_task_of_the_task_centre_over_all_pages(clouds):
+    client = clouds.client("rds")
+    tasks = by_id(client.tasks(limit=10))
+    assert len(tasks) == 76
+    assert tasks == by_id(client.tasks(limit=100))
+    assert tasks["t-83br18h5001"] == Task("t-83br18h5001", "ModifyInsSpec", "Running", 0.42, "rm-shop0001")
+    words = {id.removeprefix("t-83br18h"): task.word for id, task in tasks.items() if len(id) == 13}
+    assert words == {
+        "5001": "Running",
+        "5002": "Scheduled",
+        "5003": "Waiting",
+        "5004": "Failed",
+        "5005": "Canceled",
+        "5006": "Cancelling",
+    }
+    row = next(row for row in client.rows() if row.task_id == "t-83br18h5001")
+    assert (row.current_step_name, row.instance_name, row.end_time) == ("exec_task", "shop-0001", "")
+
+
 def test_adb_reads_tasks_by_id_and_jobs_of_clusters(clouds):
     tasks = by_id(clouds.client("adb").tasks())
     assert len(tasks) == 5
@@ -120,6 +139,7 @@ def test_temporary_keys_work_with_their_token(clouds, source):
         ("mysql", "AuthFailure.SignatureFailure"),
         ("redis", "AuthFailure.SignatureFailure"),
         ("polardb", "SignatureDoesNotMatch"),
+        ("rds", "SignatureDoesNotMatch"),
         ("adb", "SignatureDoesNotMatch"),
         ("dds", "APIGW.0301"),
     ],
@@ -162,6 +182,7 @@ def test_temporary_keys_are_refused_without_their_token(clouds, source, token, c
         ("mysql-busy", "RequestLimitExceeded"),
         ("redis-busy", "RequestLimitExceeded"),
         ("polardb-busy", "Throttling.User"),
+        ("rds-busy", "Throttling.User"),
         ("adb-busy", "Throttling.User"),
         # The client keeps only the status of this one.
         ("dds-busy", "429"),

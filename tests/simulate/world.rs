@@ -5,12 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use dbtask_clouds::api::{TaskApi, TaskRef};
+use dbtask_clouds::api::{Scope, TaskApi, TaskRef};
 use dbtask_clouds::catalog;
 use dbtask_clouds::catalog::APIS;
 use dbtask_clouds::cloud::Cloud;
 use dbtask_clouds::document::Format;
-use dbtask_clouds::model::{Resource, TaskState};
+use dbtask_clouds::model::{Resource, TaskState, Timestamp};
 use dbtask_simulator::{
     Account, Curve, End, Fault, FaultKind, Gone, Offset, Phase, ResourceScript, Run, Scenario,
     SourceScript, Span, Stay, TaskScript,
@@ -325,7 +325,7 @@ impl World {
             let id = match source.api.facts.name {
                 "alibaba_adb" if is_job => format!("job-{number}"),
                 "huawei_dds" => format!("{:08x}-0000-4000-8000-{n:012x}", number + 1),
-                _ => (1_000_000 * (n + 1) + usize::try_from(number).unwrap_or(0)).to_string(),
+                _ => id_of(source.api, 1_000_000 * (n + 1) + usize::try_from(number).unwrap_or(0)),
             };
             let mut script = TaskScript {
                 id,
@@ -821,11 +821,13 @@ impl Watched {
     /// The operation that asks for one task, where there is one.
     pub(crate) fn by_id_operation(&self) -> Option<&'static str> {
         let task = TaskRef {
-            id: "7".into(),
+            id: id_of(self.api, 7).into(),
             resource: Some(Arc::new(Resource::new(self.resources[0].as_str()))),
             started: None,
         };
-        self.api.by_id(&task).map(|query| query.operation.name)
+        self.api
+            .by_id(&task, Timestamp::from(jiff::Timestamp::UNIX_EPOCH))
+            .map(|query| query.operation.name)
     }
 
     /// The resources, if there are so many that each is asked for by itself.
@@ -867,6 +869,7 @@ fn watched(
     let letter = match api.facts.name {
         "alibaba_adb" => "am",
         "alibaba_polardb" => "pc",
+        "alibaba_rds_history" => "rm",
         "huawei_dds" => "dds",
         "tencent_redis" => "crs",
         _ => "cdb",
@@ -874,7 +877,9 @@ fn watched(
     let region = match api.facts.name {
         "huawei_dds" if n < 2 && rng.u8(..4) == 0 => ["eu-de", "eu-nl"][n].to_owned(),
         "huawei_dds" => format!("cn-north-{}", n + 1),
-        "alibaba_adb" | "alibaba_polardb" => ALIBABA_REGIONS[n % ALIBABA_REGIONS.len()].to_owned(),
+        _ if api.facts.cloud == Cloud::Alibaba => {
+            ALIBABA_REGIONS[n % ALIBABA_REGIONS.len()].to_owned()
+        }
         _ => TENCENT_REGIONS[n % TENCENT_REGIONS.len()].to_owned(),
     };
     let intervals: &[i64] =
@@ -916,6 +921,20 @@ fn watched(
     }
 }
 
+/// An id that `api` can be asked for, if it can be for any.
+fn id_of(api: &TaskApi, number: usize) -> String {
+    let takes_numbers = api.facts.ids.is_none_or(|rule| (rule.fits)("7"));
+    if takes_numbers { number.to_string() } else { format!("t-{number}") }
+}
+
+/// Whether it is asked for tasks by their status alone, so that a word nobody knows is never seen.
+fn asks_by_word(api: &TaskApi) -> bool {
+    let now = Timestamp::from(jiff::Timestamp::UNIX_EPOCH);
+    let resources = [Arc::new(Resource::new("any"))];
+    let queries = api.list(&Scope { now, since: now, resources: &resources, tags: &[] });
+    queries.iter().all(|query| query.parameters.iter().any(|(name, _)| name == "Status"))
+}
+
 /// What a task goes through. `plain` lives end once and never vanish and come back.
 fn life(source: &Watched, plain: bool, days: i64, rng: &mut Rng) -> Vec<Phase> {
     let mut life = Vec::new();
@@ -929,8 +948,7 @@ fn life(source: &Watched, plain: bool, days: i64, rng: &mut Rng) -> Vec<Phase> {
             life.push(work(rng));
         }
         2 => life.push(Phase::Hang(stay(rng.i64(HOUR..8 * HOUR)))),
-        // PolarDB is asked for by status, so that a word nobody knows is never seen.
-        3..5 if !plain && source.api.facts.name != "alibaba_polardb" => {
+        3..5 if !plain && !asks_by_word(source.api) => {
             let word = Some("Pondering".to_owned());
             life.push(Phase::Say(Stay { r#for: Some(span(rng.i64(5 * MINUTE..HOUR))), word }));
             life.push(work(rng));

@@ -24,7 +24,7 @@ pub struct TaskApi {
 }
 
 /// What is known of an API.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Facts {
     /// The configuration word and `api` label: `tencent_cdb`.
     pub name: &'static str,
@@ -43,6 +43,9 @@ pub struct Facts {
     /// How far back the vendor documents that its list reaches; `None` where it documents nothing,
     /// or keeps no list of what has ended.
     pub list_window: Option<Duration>,
+    /// Whether a task that began longer ago than the vendor's lists reach back can be seen no more, by
+    /// its id either, though it still runs.
+    pub forgets: bool,
     /// Whether a failed task in a list lacks its error text, so that [`TaskApi::by_id`] is worth a
     /// call for each failed task. The answer is one page.
     pub error_by_id: bool,
@@ -60,7 +63,8 @@ pub trait Client: fmt::Debug + Sync {
     fn list(&self, scope: &Scope<'_>) -> Vec<Query>;
 
     /// The query for one task whose id [`Facts::ids`] admits. The answer shows that task or none.
-    fn by_id(&self, _task: &TaskRef) -> Option<Query> {
+    /// `now` is the time by the vendor's clock, for an API that wants a window even there.
+    fn by_id(&self, _task: &TaskRef, _now: Timestamp) -> Option<Query> {
         None
     }
 
@@ -368,10 +372,11 @@ impl TaskApi {
         self.client.list(scope)
     }
 
-    /// The query for one task; `None` where the task cannot be asked for with what is known of it.
-    pub fn by_id(&self, task: &TaskRef) -> Option<Query> {
+    /// The query for one task; `None` where the task cannot be asked for with what is known of it. `now`
+    /// is the time by the vendor's clock.
+    pub fn by_id(&self, task: &TaskRef, now: Timestamp) -> Option<Query> {
         self.facts.ids.as_ref().filter(|rule| rule.admits(task))?;
-        self.client.by_id(task)
+        self.client.by_id(task, now)
     }
 
     /// The first page of the query that finds the resources; `None` where the list covers the

@@ -7,6 +7,7 @@ use crate::{alibaba, huawei, tencent};
 pub static APIS: &[&TaskApi] = &[
     &alibaba::adb::API,
     &alibaba::polardb::API,
+    &alibaba::history::RDS,
     &huawei::dds::API,
     &tencent::redis::API,
     &tencent::cdb::API,

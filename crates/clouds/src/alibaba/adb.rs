@@ -60,6 +60,7 @@ const FACTS: Facts = Facts {
         ("SUCCEED", TaskState::Succeeded),
     ],
     list_window: None,
+    forgets: false,
     ids: Some(IdRule {
         looks_like: "the `TaskId` in the answer to the call that began the task: a number. The `t-…` of \
               `DescribeHistoryTasks` is the id of another list",
@@ -164,7 +165,7 @@ impl Client for Adb {
         scope.resources.chunks(PAGE_SIZE as usize).map(query).collect()
     }
 
-    fn by_id(&self, task: &TaskRef) -> Option<Query> {
+    fn by_id(&self, task: &TaskRef, _now: Timestamp) -> Option<Query> {
         let cluster = task.resource.as_ref()?;
         Some(Query {
             task: Some(task.clone()),

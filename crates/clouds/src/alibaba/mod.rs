@@ -1,6 +1,7 @@
 //! What Alibaba's APIs share: RPC requests, the list of clusters, and the simulated gateway.
 
 pub mod adb;
+pub mod history;
 pub mod polardb;
 pub mod signature;
 

@@ -46,6 +46,7 @@ const FACTS: Facts = Facts {
     operations: &[&DESCRIBE_TASKS, &DESCRIBE_DB_CLUSTERS],
     statuses: STATUSES,
     list_window: None,
+    forgets: true,
     ids: None,
     error_by_id: false,
     endpoints: &ENDPOINTS,

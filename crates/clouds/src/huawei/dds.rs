@@ -41,7 +41,7 @@ use crate::api::{
 use crate::cloud::Cloud;
 use crate::document::DecodeError;
 use crate::endpoints::{Addresses, Endpoints};
-use crate::model::{Resource, Task, TaskError, TaskState};
+use crate::model::{Resource, Task, TaskError, TaskState, Timestamp};
 use crate::{huawei, wire};
 
 // An account was seen to be allowed 100 calls a minute of other services; a poll needs few calls,
@@ -76,6 +76,7 @@ const FACTS: Facts = Facts {
         ("Failed", TaskState::Failed),
     ],
     list_window: Some(WINDOW),
+    forgets: false,
     ids: Some(IdRule {
         looks_like: "the `job_id` in the answer to the call that began the task",
         fits: is_job_id,
@@ -170,7 +171,7 @@ impl Client for Dds {
         vec![running, query(scope.since.max(earliest).min(latest))]
     }
 
-    fn by_id(&self, task: &TaskRef) -> Option<Query> {
+    fn by_id(&self, task: &TaskRef, _now: Timestamp) -> Option<Query> {
         let query = Query::new(&SHOW_JOB_DETAIL).with("id", (*task.id).into());
         Some(Query { task: Some(task.clone()), ..query })
     }

@@ -40,7 +40,7 @@ use crate::api::{
 use crate::cloud::Cloud;
 use crate::document::{DecodeError, is_nothing};
 use crate::endpoints::{Addresses, Endpoints};
-use crate::model::{Resource, Task, TaskError, TaskState};
+use crate::model::{Resource, Task, TaskError, TaskState, Timestamp};
 use crate::{tencent, wire};
 
 const VERSION: &str = "2017-03-20";
@@ -96,6 +96,7 @@ const FACTS: Facts = Facts {
         ("REMOVED", TaskState::Canceled),
     ],
     list_window: None,
+    forgets: false,
     ids: Some(IdRule {
         looks_like: "the `JobId` of `DescribeTasks`: a number. The call that began the task answers an \
               `AsyncRequestId`; `DescribeTasks` takes it as a filter and shows the `JobId`",
@@ -144,16 +145,8 @@ impl Client for Cdb {
         unfinished.chain(recent).collect()
     }
 
-    fn by_id(&self, task: &TaskRef) -> Option<Query> {
-        let resource = task.resource.as_ref().filter(|resource| !resource.id.is_empty());
-        let mut query = tencent::of_instance(tencent::paged(&DESCRIBE_TASKS), resource);
-        if let Some(started) = task.started {
-            let around = Duration::from_secs(1);
-            query = query
-                .with("StartTimeBegin", Parameter::Time(started.saturating_sub(around)))
-                .with("StartTimeEnd", Parameter::Time(started + around));
-        }
-        Some(Query { task: Some(task.clone()), ..query })
+    fn by_id(&self, task: &TaskRef, _now: Timestamp) -> Option<Query> {
+        Some(one(task))
     }
 
     fn decode(
@@ -207,11 +200,24 @@ fn instance_of(task: &TaskRef) -> Option<&str> {
     task.resource.as_ref().map(|resource| &*resource.id).filter(|id| !id.is_empty())
 }
 
+/// The query for one task, among those of its start where that is known.
+fn one(task: &TaskRef) -> Query {
+    let resource = task.resource.as_ref().filter(|resource| !resource.id.is_empty());
+    let mut query = tencent::of_instance(tencent::paged(&DESCRIBE_TASKS), resource);
+    if let Some(started) = task.started {
+        let around = Duration::from_secs(1);
+        query = query
+            .with("StartTimeBegin", Parameter::Time(started.saturating_sub(around)))
+            .with("StartTimeEnd", Parameter::Time(started + around));
+    }
+    Query { task: Some(task.clone()), ..query }
+}
+
 /// Where to look on for a task that is not among those of its start.
 fn widened(wanted: &TaskRef) -> Option<Query> {
     let widened = TaskRef { started: None, ..wanted.clone() };
     let is_known = FACTS.ids.is_some_and(|rule| rule.admits(&widened));
-    wanted.started.filter(|_| is_known).and_then(|_| Cdb.by_id(&widened))
+    wanted.started.filter(|_| is_known).map(|_| one(&widened))
 }
 
 fn task(

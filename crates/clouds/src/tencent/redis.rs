@@ -37,7 +37,7 @@ use crate::api::{
 use crate::cloud::Cloud;
 use crate::document::DecodeError;
 use crate::endpoints::{Addresses, Endpoints};
-use crate::model::{Resource, Task, TaskError, TaskState};
+use crate::model::{Resource, Task, TaskError, TaskState, Timestamp};
 use crate::{tencent, wire};
 
 const VERSION: &str = "2018-04-12";
@@ -99,6 +99,7 @@ const FACTS: Facts = Facts {
         ("4", TaskState::Failed),
     ],
     list_window: Some(WINDOW),
+    forgets: false,
     ids: Some(IdRule {
         looks_like: "the `TaskId` in the answer to the call that began the task: a number. A `DealId` or \
               `DealName` is an order's",
@@ -207,7 +208,7 @@ impl Client for Redis {
         unfinished.chain(recent).collect()
     }
 
-    fn by_id(&self, task: &TaskRef) -> Option<Query> {
+    fn by_id(&self, task: &TaskRef, _now: Timestamp) -> Option<Query> {
         let id = i64::try_from(task.id.parse::<u64>().ok()?)
             .map_or_else(|_| (*task.id).into(), Parameter::Integer);
         Some(Query {

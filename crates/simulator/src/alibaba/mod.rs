@@ -2,6 +2,7 @@
 
 mod adb;
 pub(crate) mod gateway;
+mod history;
 mod polardb;
 
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ static ACTIONS: &[Row] = &[
     ("adb", "2019-03-15", "DescribeDBClusters", adb::describe_db_clusters),
     ("polardb", "2017-08-01", "DescribeTasks", polardb::describe_tasks),
     ("polardb", "2017-08-01", "DescribeDBClusters", polardb::describe_db_clusters),
+    ("rds", "2014-08-15", "DescribeHistoryTasks", history::of_rds),
 ];
 
 /// The answer of a service in the format asked for; `None` for an action that it does not have.
@@ -130,19 +132,24 @@ pub(crate) fn page<T>(
     Ok((number, size, rows.into_iter().skip(start).take(size).collect()))
 }
 
+/// Refuses every region but the one that is there.
+pub(crate) fn check_region(parameters: &Parameters, world: &World<'_>) -> Result<(), Refused> {
+    match parameter(parameters, "RegionId") {
+        "" => Err(Refused(StatusCode::BAD_REQUEST, "MissingParameter", "no RegionId")),
+        region if region != world.target.region => {
+            let message = "this region is not served here";
+            Err(Refused(StatusCode::BAD_REQUEST, "InvalidRegionId", message))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The clusters that a `DescribeDBClusters` asks for. None of a simulated region carries a tag.
 pub(crate) fn clusters<'a>(
     parameters: &Parameters,
     world: &World<'a>,
 ) -> Result<Vec<&'a Arc<Resource>>, Refused> {
-    match parameter(parameters, "RegionId") {
-        "" => return Err(Refused(StatusCode::BAD_REQUEST, "MissingParameter", "no RegionId")),
-        region if region != world.target.region => {
-            let message = "this region is not served here";
-            return Err(Refused(StatusCode::BAD_REQUEST, "InvalidRegionId", message));
-        }
-        _ => {}
-    }
+    check_region(parameters, world)?;
     let ids = parameter(parameters, "DBClusterIds");
     let tagged = parameters.keys().any(|name| name.starts_with("Tag."));
     let asked = |cluster: &&Arc<Resource>| {
