@@ -92,8 +92,8 @@ async fn serve(flags: &cli::Serve, environment: &Environment) -> anyhow::Result<
     }
     let web = web(flags).await?;
     let exporter = Exporter::new(&config, flags.storage_path.as_deref())?;
-    for budget in config.tight_budgets() {
-        tracing::warn!("{budget}");
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
     }
     let mut listeners = Vec::with_capacity(flags.listen.len());
     for address in &flags.listen {

@@ -132,8 +132,8 @@ pub fn sources(config: &Config) -> String {
     for name in &config.disabled {
         let _ = writeln!(text, "{name}: disabled");
     }
-    for budget in config.tight_budgets() {
-        let _ = writeln!(text, "warning: {budget}");
+    for warning in config.warnings() {
+        let _ = writeln!(text, "warning: {warning}");
     }
     text
 }

@@ -119,7 +119,7 @@ impl Reloader {
 
     async fn hand_over(&mut self, loaded: LoadedConfig) -> Outcome {
         let (own, all) = (loaded.own_files(), loaded.files);
-        let tight = loaded.config.as_ref().map(Config::tight_budgets).unwrap_or_default();
+        let warnings = loaded.config.as_ref().map(Config::warnings).unwrap_or_default();
         let outcome = self.control.take_over(loaded.config).await;
         let file = self.path.as_deref().map(|path| path.display().to_string());
         match &outcome {
@@ -131,8 +131,8 @@ impl Reloader {
                          the exporter runs; only the files that it names have been read again"
                     );
                 }
-                for budget in tight {
-                    tracing::warn!("{budget}");
+                for warning in warnings {
+                    tracing::warn!("{warning}");
                 }
                 self.seen = own;
             }

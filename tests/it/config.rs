@@ -541,6 +541,46 @@ fn check_names_a_budget_that_does_not_suffice_even_while_nothing_runs() {
 }
 
 #[test]
+fn check_warns_of_two_sources_that_show_the_same_operations_and_of_no_others() {
+    let warnings = |sources: &str| {
+        let text = format!("sources:\n{sources}");
+        let config = Config::parse(&text, "f.yml", &Environment::default()).unwrap();
+        config.warnings()
+    };
+    let source = |name: &str, api: &str, region: &str, more: &str| {
+        format!("  - {{name: {name}, api: {api}, region: {region}{more}}}\n")
+    };
+    let beside = |region: &str, one: &str, two: &str| {
+        source("a", "alibaba_polardb", "cn-hangzhou", one)
+            + &source("b", "alibaba_polardb_history", region, two)
+            + &source("c", "alibaba_rds_history", "cn-hangzhou", "")
+    };
+    let warned = warnings(&beside("cn-hangzhou", "", ""));
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(
+        warned[0].starts_with(
+            "b and a show the same operations of cn-hangzhou, which are counted twice: keep "
+        ),
+        "{warned:?}"
+    );
+    let resources = |id: &str| format!(", resources: [{id}]");
+    assert_eq!(warnings(&beside("cn-hangzhou", "", &resources("pc-1"))).len(), 1);
+    assert_eq!(warnings(&beside("cn-hangzhou", &resources("pc-1"), &resources("pc-1"))).len(), 1);
+    for apart in [
+        beside("cn-beijing", "", ""),
+        beside("cn-hangzhou", &resources("pc-1"), &resources("pc-2")),
+    ] {
+        assert!(warnings(&apart).is_empty(), "{apart}");
+    }
+    for api in APIS {
+        for same in api.facts.same_tasks_as {
+            let other = dbtask_clouds::catalog::named(same.api).unwrap();
+            assert_eq!(other.facts.cloud, api.facts.cloud, "{}", same.api);
+        }
+    }
+}
+
+#[test]
 fn a_budget_belongs_to_the_credentials_and_so_to_all_their_sources() {
     let config = Config::load(&fixtures().join("budgets.ok.yml"), &Environment::default()).unwrap();
     let budgets: Vec<_> = config.sources.iter().map(|source| source.daily_budget).collect();

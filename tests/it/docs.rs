@@ -42,7 +42,7 @@ longer shows it, it is `unknown`.
 | --- | --- | --- | --- | --- |
 | `alibaba_adb` | all of the region | asked for | asked for | left out by the vendor without a word |
 | `alibaba_polardb` | discovered | one call each and status | filter the discovery | named in the log, counted in `dbtask_source_resources_missing` |
-| `alibaba_rds_history` | all of the region | two calls for up to 30 | - | left out by the vendor without a word |
+| `alibaba_rds_history`, `alibaba_polardb_history` | all of the region | two calls for up to 30 | - | left out by the vendor without a word |
 | `huawei_dds` | all of the project | filtered here | - | not noticed |
 | `tencent_redis`, `tencent_cdb` | all of the region | two calls each | - | named in the log, counted |
 
@@ -98,9 +98,9 @@ on average, and at most 100 in a poll: those first that have waited longest. A l
 beginning of such tasks at most once in three minutes, and then for all that are due.
 
 PolarDB cannot be asked for one task, and is asked 30 days back: of a task that runs for longer the
-end is not seen. The task centre of RDS shows no task that began more than 30 days ago, by its id
-either. The poll asks it for the words that are documented, so that a task with a new word is seen only
-if it was seen before; it is then asked for by its id, and `unknown`.
+end is not seen. The task centre of RDS and PolarDB shows no task that began more than 30 days ago, by its id
+either. RDS is asked for the words that are documented, so that a task with a new word is seen only if it
+was seen before; it is then asked for by its id, and `unknown`.
 
 ## Not tried
 
@@ -144,6 +144,10 @@ fn describe(page: &mut String, api: &TaskApi) {
         yes_no(api.facts.error_by_id)
     )
     .unwrap();
+    for same in api.facts.same_tasks_as {
+        let (other, advice) = (same.api, same.advice);
+        writeln!(page, "- Shows the same operations as `{other}`, under other ids: {advice}. With a source of each they are counted twice, and `check` warns of that.").unwrap();
+    }
     let task_id = match api.facts.ids.map_or("", |rule| rule.looks_like) {
         "" => "none can be",
         is => is,

@@ -263,6 +263,13 @@ class Rds(History):
         super().__init__(source, rds, RdsClient)
 
 
+class PolarDbHistory(History):
+    """PolarDB."""
+
+    def __init__(self, source):
+        super().__init__(source, polardb, PolarDbClient)
+
+
 class Adb:
     """AnalyticDB for MySQL."""
 
@@ -419,6 +426,7 @@ CLIENTS = {
     "alibaba_adb": Adb,
     "alibaba_polardb": PolarDb,
     "alibaba_rds_history": Rds,
+    "alibaba_polardb_history": PolarDbHistory,
     "huawei_dds": Dds,
     "tencent_cdb": Cdb,
     "tencent_redis": Redis,

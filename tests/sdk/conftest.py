@@ -122,4 +122,4 @@ def exporter(clouds, tmp_path_factory):
     exporter.stop()
 
 
-CLIENTS_UNDER_TEST = ["mysql", "redis", "polardb", "rds", "adb", "dds"]
+CLIENTS_UNDER_TEST = ["mysql", "redis", "polardb", "polardb-history", "rds", "adb", "dds"]

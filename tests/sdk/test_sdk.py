@@ -6,7 +6,7 @@ import pytest
 
 from clients import CLIENTS, Task
 
-SOURCES = ["mysql", "redis", "polardb", "rds", "adb", "dds"]
+SOURCES = ["mysql", "redis", "polardb", "polardb-history", "rds", "adb", "dds"]
 TEMPORARY = [f"{name}-sts" for name in SOURCES]
 
 
@@ -89,6 +89,15 @@ def test_rds_lists_every_task_of_the_task_centre_over_all_pages(clouds):
     }
     row = next(row for row in client.rows() if row.task_id == "t-83br18h5001")
     assert (row.current_step_name, row.instance_name, row.end_time) == ("exec_task", "shop-0001", "")
+
+
+def test_the_task_centre_of_polardb_counts_in_texts_and_its_names_are_ids(clouds):
+    client = clouds.client("polardb-history")
+    tasks = by_id(client.tasks(limit=10))
+    assert len(tasks) == 72
+    assert isinstance(client.page(1, 10).total_count, str)
+    assert {row.instance_name for row in client.rows()} == {"pc-shop"}
+    assert tasks["t-0mqt8q6002"].word == "Failed"
 
 
 def test_adb_reads_tasks_by_id_and_jobs_of_clusters(clouds):

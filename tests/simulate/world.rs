@@ -869,7 +869,7 @@ fn watched(
     let letter = match api.facts.name {
         "alibaba_adb" => "am",
         "alibaba_polardb" => "pc",
-        "alibaba_rds_history" => "rm",
+        _ if api.facts.cloud == Cloud::Alibaba => "rm",
         "huawei_dds" => "dds",
         "tencent_redis" => "crs",
         _ => "cdb",

@@ -40,6 +40,9 @@ pub struct Facts {
     pub operations: &'static [&'static Operation],
     /// Every status word the vendor documents, with our state.
     pub statuses: &'static [(&'static str, TaskState)],
+    /// Other APIs that show the same operations under ids of their own. The fact stands with one of
+    /// the two.
+    pub same_tasks_as: &'static [SameTasks],
     /// How far back the vendor documents that its list reaches; `None` where it documents nothing,
     /// or keeps no list of what has ended.
     pub list_window: Option<Duration>,
@@ -55,6 +58,16 @@ pub struct Facts {
     pub endpoints: &'static Endpoints,
     /// How the project of the region is found, where requests name one.
     pub project: Option<&'static ProjectSearch>,
+}
+
+/// Another API that shows the same operations under ids of its own. Nothing in an answer tells which
+/// belong together, so a source of each counts every operation twice.
+#[derive(Clone, Copy, Debug)]
+pub struct SameTasks {
+    /// Its name: `alibaba_polardb`.
+    pub api: &'static str,
+    /// Which of the two to watch, and why, as a sentence without its full stop.
+    pub advice: &'static str,
 }
 
 /// The behaviour of an API or of a family of them. Pure.

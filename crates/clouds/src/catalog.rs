@@ -8,6 +8,7 @@ pub static APIS: &[&TaskApi] = &[
     &alibaba::adb::API,
     &alibaba::polardb::API,
     &alibaba::history::RDS,
+    &alibaba::history::POLARDB,
     &huawei::dds::API,
     &tencent::redis::API,
     &tencent::cdb::API,

@@ -59,6 +59,7 @@ const FACTS: Facts = Facts {
         ("NOT_RUN", TaskState::Pending),
         ("SUCCEED", TaskState::Succeeded),
     ],
+    same_tasks_as: &[],
     list_window: None,
     forgets: false,
     ids: Some(IdRule {

@@ -3,9 +3,10 @@
 //! | product | version | reference |
 //! | --- | --- | --- |
 //! | [`RDS`] | 2014-08-15 | <https://www.alibabacloud.com/help/en/rds/developer-reference/api-rds-2014-08-15-describehistorytasks> |
+//! | [`POLARDB`] | 2017-08-01 | <https://www.alibabacloud.com/help/en/polardb/api-polardb-2017-08-01-describehistorytasks> |
 //!
 //! - Read 2026-11-30; field types from the official clients for Python, Go and TypeScript, which agree
-//!   (`alibabacloud-rds20140815` 16.0.2).
+//!   (`alibabacloud-rds20140815` 16.0.2, `alibabacloud-polardb20170801` 9.2.1).
 //! - Permission: the product's own `DescribeHistoryTasks`, on `*`.
 //! - Limits: no rate published, and sister operations of other products take 100 a minute; 10 to 100
 //!   rows a page; tasks that began in the last 30 days, an older begin of the window is taken for
@@ -14,6 +15,12 @@
 //! The page of RDS names MySQL, `PostgreSQL` and SQL Server. `MariaDB` is not there: none of its
 //! operations can be expected. RDS has a `DescribeTasks` too, which shows operations of SQL Server
 //! under other ids, numbers, instance by instance; this API does not call it.
+//!
+//! The page of PolarDB names PolarDB for MySQL; whether clusters for `PostgreSQL` and Oracle are there is
+//! not documented. PolarDB writes `TotalCount` as a text and the id in place of the name, and its
+//! filter does not offer `Failed`, which its rows have: there, what has ended is asked for without a
+//! filter. `DescribeTasks` of PolarDB ([`polardb`](crate::alibaba::polardb)) shows the same operations
+//! under other ids. It has error texts and steps, and takes six calls for each cluster.
 //!
 //! The window is about the start of a task and has to be given, with an id too. So a poll asks for
 //! unfinished tasks over all 30 days, and for what has ended since some time by its start; an end that
@@ -46,10 +53,10 @@ use http::Response;
 use jiff::tz::Offset;
 use serde_json::Value;
 
-use crate::alibaba::{self, PAGE_SIZE};
+use crate::alibaba::{self, PAGE_SIZE, polardb};
 use crate::api::{
-    Call, Client, Facts, IdRule, Needs, Operation, Page, Parameter, Query, Scope, Target, TaskApi,
-    TaskRef, Unreadable,
+    Call, Client, Facts, IdRule, Needs, Operation, Page, Parameter, Query, SameTasks, Scope,
+    Target, TaskApi, TaskRef, Unreadable,
 };
 use crate::cloud::Cloud;
 use crate::document::DecodeError;
@@ -118,6 +125,31 @@ static RDS_ENDPOINTS: Endpoints = Endpoints {
 
 const RDS_VPC: Option<&str> = Some("https://rds-vpc.{region}.aliyuncs.com");
 
+/// PolarDB.
+pub static POLARDB: TaskApi = POLARDB_HISTORY.api();
+
+static POLARDB_HISTORY: History = History {
+    facts: Facts {
+        name: "alibaba_polardb_history",
+        product: "PolarDB, task centre",
+        service: "polardb",
+        doc: "https://www.alibabacloud.com/help/en/polardb/\
+              api-polardb-2017-08-01-describehistorytasks",
+        operations: &[&POLARDB_OPERATION],
+        same_tasks_as: &[SameTasks {
+            api: "alibaba_polardb",
+            advice: "keep alibaba_polardb for error texts and steps, or alibaba_polardb_history for \
+                     two calls a poll instead of six for each cluster",
+        }],
+        endpoints: &polardb::ENDPOINTS,
+        ..FAMILY
+    },
+    operation: &POLARDB_OPERATION,
+    filters_every_end: false,
+};
+
+static POLARDB_OPERATION: Operation = operation("polardb:DescribeHistoryTasks", "2017-08-01");
+
 /// What all products share; a product adds its names, its operation and its hosts.
 const FAMILY: Facts = Facts {
     name: "",
@@ -135,6 +167,7 @@ const FAMILY: Facts = Facts {
         ("Succeed", TaskState::Succeeded),
         ("Canceled", TaskState::Canceled),
     ],
+    same_tasks_as: &[],
     list_window: Some(WINDOW),
     forgets: true,
     ids: Some(IdRule {

@@ -10,6 +10,8 @@
 //! cluster, and the word asked for is the task's status. A task may move while this goes on: the
 //! unfinished states are asked for first and the final ones last. The times of the window have
 //! minutes but no seconds, the times in the rows have both. There is no way to ask for one task.
+//! [`history`](crate::alibaba::history) shows the same operations under other ids, with fewer calls, but
+//! without steps and error texts: with both, each is counted twice.
 //!
 //! A field without a value is absent, empty, null or the word `null`. The vendor's own example
 //! shows a task at 100 % with half an hour left, so no field is derived from another, and the time
@@ -45,6 +47,7 @@ const FACTS: Facts = Facts {
     doc: "https://www.alibabacloud.com/help/en/polardb/api-polardb-2017-08-01-describetasks",
     operations: &[&DESCRIBE_TASKS, &DESCRIBE_DB_CLUSTERS],
     statuses: STATUSES,
+    same_tasks_as: &[],
     list_window: None,
     forgets: true,
     ids: None,
@@ -99,7 +102,7 @@ const CENTRAL: &[&str] = &[
     "cn-zhangbei",
 ];
 
-static ENDPOINTS: Endpoints = Endpoints {
+pub(crate) static ENDPOINTS: Endpoints = Endpoints {
     origin: "the endpoint map of the official Python package 9.2.1; the vendor's pages for VPCs",
     by_region: &[(
         CENTRAL,

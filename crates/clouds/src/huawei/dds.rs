@@ -75,6 +75,7 @@ const FACTS: Facts = Facts {
         ("Completed", TaskState::Succeeded),
         ("Failed", TaskState::Failed),
     ],
+    same_tasks_as: &[],
     list_window: Some(WINDOW),
     forgets: false,
     ids: Some(IdRule {

@@ -95,6 +95,7 @@ const FACTS: Facts = Facts {
         ("KILLED", TaskState::Canceled),
         ("REMOVED", TaskState::Canceled),
     ],
+    same_tasks_as: &[],
     list_window: None,
     forgets: false,
     ids: Some(IdRule {

@@ -98,6 +98,7 @@ const FACTS: Facts = Facts {
         ("2", TaskState::Succeeded),
         ("4", TaskState::Failed),
     ],
+    same_tasks_as: &[],
     list_window: Some(WINDOW),
     forgets: false,
     ids: Some(IdRule {

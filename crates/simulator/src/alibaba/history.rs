@@ -36,6 +36,18 @@ static RDS: Product = Product {
     repeats_id: false,
 };
 
+static POLARDB: Product = Product {
+    name: "polardb",
+    db_type: "polardb_mysql",
+    filter: &["Scheduled", "Running", "Succeed", "Cancelling", "Canceled", "Waiting"],
+    total_is_text: true,
+    repeats_id: true,
+};
+
+pub(super) fn of_polardb(parameters: &Parameters, world: &World<'_>) -> Result<Value, Refused> {
+    describe_history_tasks(parameters, world, &POLARDB)
+}
+
 pub(super) fn of_rds(parameters: &Parameters, world: &World<'_>) -> Result<Value, Refused> {
     describe_history_tasks(parameters, world, &RDS)
 }

@@ -37,6 +37,7 @@ static ACTIONS: &[Row] = &[
     ("polardb", "2017-08-01", "DescribeTasks", polardb::describe_tasks),
     ("polardb", "2017-08-01", "DescribeDBClusters", polardb::describe_db_clusters),
     ("rds", "2014-08-15", "DescribeHistoryTasks", history::of_rds),
+    ("polardb", "2017-08-01", "DescribeHistoryTasks", history::of_polardb),
 ];
 
 /// The answer of a service in the format asked for; `None` for an action that it does not have.
