@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(
             rest,
             format!(
-                "level=info target=dbtask_exporter::log::tests message=polled task={quoted} \
+                "level=info target=dbtask_exporter::platform::log::tests message=polled task={quoted} \
                  kind={quoted} source=a\n"
             )
         );

@@ -156,9 +156,15 @@ async fn the_tasks_of_the_last_cluster_vanish_with_it() {
         },
         |elapsed, request| {
             let gone = elapsed > Duration::from_mins(10);
-            let body =
+            let none =
                 r#"{"Items":{"DBCluster":[]},"TotalRecordCount":0,"PageNumber":1,"RequestId":"x"}"#;
-            (gone && is_for(request, "DescribeDBClusters")).then(|| refused(StatusCode::OK, body))
+            let denied = r#"{"Code":"InvalidDBClusterId.NotFound","Message":"no","RequestId":"x"}"#;
+            if gone && is_for(request, "DescribeDBClusters") {
+                Some(refused(StatusCode::OK, none))
+            } else {
+                (gone && is_for(request, "DescribeTasks"))
+                    .then(|| refused(StatusCode::NOT_FOUND, denied))
+            }
         },
     );
     lab.minutes(5).await;
