@@ -373,6 +373,8 @@ impl Source {
                 Ok(Listed::Read(reading)) => self.reached(&mut round, &unit, reading, coverage),
                 Ok(Listed::NoSuchList) => {
                     found.listed = false;
+                    // None of them is asked any more, so none of them fails.
+                    self.learned.resources.retain(|_| false);
                     return true;
                 }
                 Err((operation, error)) if is_about_the_account(&error) => {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use dbtask_clouds::model::Resource;
 use dbtask_simulator::{Fault, FaultKind};
 use http::{Request, Response, StatusCode};
 
@@ -98,6 +99,26 @@ async fn a_list_that_seemed_not_to_exist_is_asked_for_again_every_hour() {
     assert_eq!(lab.state("one", "listed"), "-");
     lab.minutes(10).await;
     assert_eq!(lab.state("one", "listed"), "failed");
+    lab.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_is_not_said_to_fail_once_there_is_no_list_to_ask_for_it() {
+    let lab = Lab::new(LISTED_AND_CONFIGURED, |config| {
+        config.sources[0].resources = vec![Resource::new("0123in02").into()];
+    });
+    let failing = || -> Vec<String> {
+        lab.snapshot("one").failing_resources.iter().map(|it| it.id.to_string()).collect()
+    };
+    let list = Some("ListTasks".to_owned());
+    lab.cloud.inject("one", Fault { operation: list, ..Fault::new(FaultKind::ServerError) });
+    lab.minutes(3).await;
+    assert_eq!(failing(), ["0123in02"]);
+    lab.cloud.heal("one");
+    lab.inject("one", FaultKind::MissingList);
+    lab.minutes(20).await;
+    assert!(lab.snapshot("one").up);
+    assert_eq!((failing(), lab.state("one", "watched")), (Vec::new(), "running"));
     lab.stop().await;
 }
 
