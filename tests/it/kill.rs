@@ -182,7 +182,8 @@ impl Lane {
     async fn settle(mut self, expected: Samples) {
         let exporter = self.start();
         let mut last = Samples::new();
-        for _ in 0..300 {
+        // What was never served begins at 0, and stays there for a minute.
+        for _ in 0..1000 {
             sleep(Duration::from_millis(200)).await;
             let Some(text) = exporter.scrape().await else { continue };
             self.look(&text);
