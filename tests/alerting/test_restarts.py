@@ -60,6 +60,7 @@ class Troubles(BaseHTTPRequestHandler):
             'dbtask_api_budget_remaining{source="good"} 0',
             'dbtask_source_tasks_truncated{source="good"} 9',
             'dbtask_source_resources_failing{source="good",reason="auth"} 1',
+            'dbtask_source_discovery_failing{source="good",reason="auth"} 1',
             f'dbtask_source_coverage_gaps_total{{source="good"}} {counted}',
             f'dbtask_api_request_failures_total{{source="good",operation="DescribeTasks",reason="throttled"}} {counted}',
             f'dbtask_task_failures_total{{source="good",task_kind="UPGRADE"}} {counted}',
