@@ -193,14 +193,17 @@ async fn a_resource_that_is_put_right_is_asked_for_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_id_that_is_taken_out_while_polls_fail_is_given_up_when_they_succeed() {
+async fn an_id_that_is_taken_out_while_polls_fail_is_given_up_by_the_next_of_them() {
     let watched = Watched::new("[{id: 2, resource: am-1}]").await;
     watched.lab.inject("one", FaultKind::ServerError);
     watched.lab.minutes(60).await;
-    watched.write("").await;
     assert_eq!(watched.states(), ["running", "running", "-"]);
+    watched.write("").await;
+    // No pause between polls that fail is longer than five minutes.
+    watched.lab.minutes(6).await;
+    assert_eq!(watched.states(), ["running", "unknown", "-"]);
     watched.lab.cloud.heal("one");
-    watched.lab.minutes(60).await;
+    watched.lab.minutes(6).await;
     assert_eq!(watched.states(), ["running", "unknown", "-"]);
     watched.lab.stop().await;
 }

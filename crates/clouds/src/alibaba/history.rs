@@ -19,7 +19,7 @@
 //! The page of PolarDB names PolarDB for MySQL; whether clusters for `PostgreSQL` and Oracle are there is
 //! not documented. PolarDB writes `TotalCount` as a text and the id in place of the name, and its
 //! filter does not offer `Failed`, which its rows have: there, what has ended is asked for without a
-//! filter. `DescribeTasks` of PolarDB ([`polardb`](crate::alibaba::polardb)) shows the same operations
+//! filter. `DescribeTasks` of PolarDB (`alibaba_polardb`) shows the same operations
 //! under other ids. It has error texts and steps, and takes six calls for each cluster.
 //!
 //! The window is about the start of a task and has to be given, with an id too. So a poll asks for

@@ -4,7 +4,7 @@
 //!   read 2026-11-21; field types from the official Python packages 5.1.0 to 9.2.1.
 //! - Permissions: `polardb:DescribeTasks`, `polardb:DescribeDBClusters`.
 //! - Limits: no rate published; 30, 50 or 100 rows a page; how far back a window may reach is not
-//!   documented, see [`WINDOW`].
+//!   documented; it is asked for 30 days back.
 //!
 //! A row does not say what status its task is in, so each status is asked for by itself, cluster by
 //! cluster, and the word asked for is the task's status. A task may move while this goes on: the
