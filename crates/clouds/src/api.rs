@@ -227,7 +227,7 @@ pub enum Parameter {
     /// A text.
     Text(String),
     /// A number.
-    Integer(i64),
+    Integer(u64),
     /// A list of numbers.
     Integers(Vec<i64>),
     /// An instant.
@@ -491,6 +491,32 @@ impl Query {
     pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: Parameter) -> Self {
         self.parameters.push((name.into(), value));
         self
+    }
+
+    /// The parameters as texts, where `time` says how the vendor writes an instant.
+    pub(crate) fn texts(
+        &self,
+        target: &Target,
+        time: fn(Timestamp) -> String,
+    ) -> Vec<(&str, String)> {
+        let text = |value: &Parameter| match value {
+            Parameter::Text(text) => text.clone(),
+            Parameter::Integer(number) => number.to_string(),
+            Parameter::Integers(numbers) => {
+                let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+                numbers.join(",")
+            }
+            Parameter::Time(instant) => time(*instant),
+            Parameter::Region => target.region.clone(),
+            Parameter::PageNumber => self.page.to_string(),
+            Parameter::Offset(rows) => self.offset(*rows).to_string(),
+        };
+        self.parameters.iter().map(|(name, value)| (&**name, text(value))).collect()
+    }
+
+    /// How many rows come before the page, of so many rows a page.
+    pub(crate) fn offset(&self, rows: u32) -> u64 {
+        u64::from(self.page.saturating_sub(1)) * u64::from(rows)
     }
 
     /// The page after this one.

@@ -1,4 +1,4 @@
-//! `Cloud`: the vendors, their credentials, and how each signs and refuses.
+//! `Cloud`: the vendors, and what proves to them who is asking.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What Alibaba's APIs share: RPC requests, the list of clusters, and the simulated gateway.
+//! What Alibaba's APIs share: requests, their times, and the list of clusters.
 
 pub mod adb;
 pub mod history;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::api::{Operation, Parameter, Query, Target};
 use crate::document::Format;
-use crate::model::Resource;
+use crate::model::{Resource, Timestamp};
 use crate::wire;
 
 /// Rows a page: the most of the three sizes, 30, 50 and 100, that the vendor takes.
@@ -21,11 +21,7 @@ pub const PAGE_SIZE: u32 = 100;
 /// The unsigned request for a query, answered in the format of `target`.
 pub fn request(target: &Target, query: &Query) -> Request<Bytes> {
     let Operation { name, call, .. } = query.operation;
-    let mut parameters: Vec<(&str, String)> = query
-        .parameters
-        .iter()
-        .map(|(name, value)| (&**name, text(target, query.page, value)))
-        .collect();
+    let mut parameters = query.texts(target, time_text);
     if target.format == Format::Xml {
         parameters.push(("Format", "XML".to_owned()));
     }
@@ -37,20 +33,9 @@ pub fn request(target: &Target, query: &Query) -> Request<Bytes> {
     request
 }
 
-/// A parameter as Alibaba writes it.
-fn text(target: &Target, page: u32, value: &Parameter) -> String {
-    match value {
-        Parameter::Text(text) => text.clone(),
-        Parameter::Integer(number) => number.to_string(),
-        Parameter::Integers(numbers) => {
-            let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
-            numbers.join(",")
-        }
-        Parameter::Time(time) => time.to_jiff().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        Parameter::Region => target.region.clone(),
-        Parameter::PageNumber => page.to_string(),
-        Parameter::Offset(rows) => page.saturating_sub(1).saturating_mul(*rows).to_string(),
-    }
+/// A time as parameters write it: `2026-03-01T08:00:00Z`.
+fn time_text(time: Timestamp) -> String {
+    time.to_jiff().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// A list that comes in pages.

@@ -41,11 +41,7 @@ fn project_id(answer: &Response<Bytes>) -> Result<Option<String>, DecodeError> {
 
 /// The unsigned request for a query.
 pub fn request(target: &Target, query: &Query) -> Request<Bytes> {
-    let parameters: Vec<(&str, String)> = query
-        .parameters
-        .iter()
-        .map(|(name, value)| (&**name, text(target, query.page, value)))
-        .collect();
+    let parameters = query.texts(target, time_text);
     match query.operation.call {
         Call::Get(path) | Call::Action(path) => {
             let path = path.replace("{project_id}", &target.project_id);
@@ -60,22 +56,6 @@ pub fn request(target: &Target, query: &Query) -> Request<Bytes> {
 /// IAM of the region in which a service is: it stands beside the service.
 fn iam_endpoint(endpoint: &str) -> String {
     endpoint.replacen("://dds.", "://iam.", 1)
-}
-
-/// A parameter as HUAWEI CLOUD writes it.
-fn text(target: &Target, page: u32, value: &Parameter) -> String {
-    match value {
-        Parameter::Text(text) => text.clone(),
-        Parameter::Integer(number) => number.to_string(),
-        Parameter::Integers(numbers) => {
-            let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
-            numbers.join(",")
-        }
-        Parameter::Time(time) => time_text(*time),
-        Parameter::Region => target.region.clone(),
-        Parameter::PageNumber => page.to_string(),
-        Parameter::Offset(rows) => page.saturating_sub(1).saturating_mul(*rows).to_string(),
-    }
 }
 
 /// A time as parameters and answers write it: `2021-07-13T07:28:43+0000`.

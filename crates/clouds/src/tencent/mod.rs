@@ -63,21 +63,21 @@ pub fn request(target: &Target, query: &Query) -> Request<Bytes> {
     let body: Map<String, Value> = query
         .parameters
         .iter()
-        .map(|(name, value)| (name.to_string(), json_value(target, query.page, value)))
+        .map(|(name, value)| (name.to_string(), json_value(target, query, value)))
         .collect();
     signature::call(&target.endpoint, name, call.at(), &target.region, &Value::Object(body))
 }
 
 /// A parameter as Tencent writes it.
-fn json_value(target: &Target, page: u32, value: &Parameter) -> Value {
+fn json_value(target: &Target, query: &Query, value: &Parameter) -> Value {
     match value {
         Parameter::Text(text) => json!(text),
         Parameter::Integer(number) => json!(number),
         Parameter::Integers(numbers) => json!(numbers),
         Parameter::Time(time) => json!(local_time(*time, target.utc_offset)),
         Parameter::Region => json!(target.region),
-        Parameter::PageNumber => json!(page),
-        Parameter::Offset(rows) => json!(u64::from(page.saturating_sub(1)) * u64::from(*rows)),
+        Parameter::PageNumber => json!(query.page),
+        Parameter::Offset(rows) => json!(query.offset(*rows)),
     }
 }
 
@@ -113,9 +113,4 @@ pub fn document(response: &Response<Bytes>) -> Result<Value, DecodeError> {
         Some(Value::Object(_)) => Ok(document),
         _ => Err(DecodeError::Missing("/Response")),
     }
-}
-
-/// An id in an answer: these APIs count tasks in numbers.
-pub fn id_value(id: &str) -> Value {
-    id.parse::<u64>().map_or_else(|_| json!(id), |number| json!(number))
 }

@@ -210,8 +210,7 @@ impl Client for Redis {
     }
 
     fn by_id(&self, task: &TaskRef, _now: Timestamp) -> Option<Query> {
-        let id = i64::try_from(task.id.parse::<u64>().ok()?)
-            .map_or_else(|_| (*task.id).into(), Parameter::Integer);
+        let id = Parameter::Integer(task.id.parse().ok()?);
         Some(Query {
             task: Some(task.clone()),
             ..Query::new(&DESCRIBE_TASK_INFO).with("TaskId", id)

@@ -88,7 +88,7 @@ fn item(task: &Task, world: &World<'_>) -> Value {
     json!({
         "Code": code,
         "Message": message,
-        "JobId": client::id_value(&task.id),
+        "JobId": tencent::id_value(&task.id),
         "AsyncRequestId": async_request_id(task),
         "TaskAttachInfo": [],
         "Progress": percent(task),

@@ -185,3 +185,8 @@ pub(crate) fn respond(
     response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
     response
 }
+
+/// An id in an answer: these APIs count tasks in numbers.
+pub(crate) fn id_value(id: &str) -> Value {
+    id.parse::<u64>().map_or_else(|_| json!(id), |number| json!(number))
+}

@@ -97,7 +97,7 @@ fn row(task: &Task, world: &World<'_>) -> Value {
     let progress =
         task.progress.and_then(|progress| progress.get().to_string().parse::<f64>().ok());
     json!({
-        "TaskId": client::id_value(&task.id),
+        "TaskId": tencent::id_value(&task.id),
         "StartTime": tencent::time_value(task.started, world),
         "TaskType": kind_in_list(task),
         "InstanceName": task.resource.name.as_deref().unwrap_or_default(),
