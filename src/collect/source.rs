@@ -1002,8 +1002,10 @@ impl Learned {
     fn failing(&self) -> Vec<FailingResource> {
         let resources = self.resources.failures().map(|(id, failure)| (&**id, failure));
         let ids = self.ids.failures().map(|(task, failure)| (&*task.id, failure));
+        let is_told = |_: &_| !sabotage::is(Bug::FailingNotNamed);
         let mut failing: Vec<FailingResource> = resources
             .chain(ids)
+            .filter(is_told)
             .map(|(id, failure)| FailingResource {
                 id: id.into(),
                 reason: failure.reason,

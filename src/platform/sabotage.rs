@@ -25,8 +25,6 @@ pub enum Bug {
     RunsForgotten,
     /// What has been silent for long is still said to run.
     NeverStale,
-    /// A task that the list leaves out stays as it was.
-    AbsenceIgnored,
     /// A task that the list leaves out is said to have ended well.
     AbsenceIsSuccess,
     /// A source is asked twice at once.
@@ -73,6 +71,8 @@ pub enum Bug {
     SilenceIsAuth,
     /// Only a poll that goes well is a try.
     TriedIfGood,
+    /// A cluster, instance or id that fails by itself is not named.
+    FailingNotNamed,
 }
 
 impl Bug {
@@ -87,7 +87,6 @@ impl Bug {
         Self::ShownTooEarly,
         Self::RunsForgotten,
         Self::NeverStale,
-        Self::AbsenceIgnored,
         Self::AbsenceIsSuccess,
         Self::SentTwice,
         Self::NoRateLimit,
@@ -111,6 +110,7 @@ impl Bug {
         Self::FutureShown,
         Self::SilenceIsAuth,
         Self::TriedIfGood,
+        Self::FailingNotNamed,
     ];
 }
 

@@ -229,7 +229,6 @@ impl Book {
                     || gone.contains(&tracked.task.id)
                     || unanswered.contains(&tracked.task.id)
                         && now.since(tracked.last_seen) > keeping.stale_after)
-                && !sabotage::is(Bug::AbsenceIgnored)
             {
                 if entry.told.lose() {
                     transitions.push(Transition::lost(&tracked.task));

@@ -42,6 +42,7 @@ pub(crate) const RULES: &[&str] = &[
     "future",
     "reason",
     "ready",
+    "failing",
 ];
 
 /// A promise that was broken.
@@ -169,6 +170,7 @@ struct Watch {
     /// In this life.
     present: bool,
     resources: Vec<String>,
+    reach: Reach,
     interval: i64,
     /// In seconds: since when it is watched, at the earliest and at the latest.
     since: (i64, i64),
@@ -210,12 +212,38 @@ struct Trouble {
     until: i64,
     /// The resource or the task that it is about, if it is about one alone.
     only: Option<String>,
+    /// Whether it meets every question there is.
+    whole: bool,
     /// Whether it is about sessions, and not about tasks.
     sessions: bool,
     /// Whether it is over as soon as somebody tries: another key is there.
     mended: bool,
     /// How old answers are.
     lag: i64,
+}
+
+/// What the configuration has named of a source. What it names later is not watched before.
+#[derive(Debug, Default)]
+struct Reach {
+    /// Since when each of them is watched, at the latest, in seconds; `None`: since the source is.
+    since: BTreeMap<String, Option<i64>>,
+    /// Whether a good poll has written that down.
+    is_noted: bool,
+}
+
+impl Reach {
+    /// The configuration names these from a second on.
+    fn name(&mut self, resources: &[String], second: i64) {
+        let is_first = self.since.is_empty();
+        for resource in resources {
+            let since = self.since.entry(resource.clone());
+            let since = since.or_insert((!is_first).then_some(second));
+            if !self.is_noted {
+                *since = since.map(|_| second);
+            }
+        }
+        self.is_noted = false;
+    }
 }
 
 impl Trouble {
@@ -233,12 +261,14 @@ impl Trouble {
             from,
             until: lasts.map_or(i64::MAX, |lasts| from.saturating_add(lasts)),
             only: None,
+            whole: false,
             sessions: false,
             mended: matches!(event, Event::WrongKey(_)),
             lag: 0,
         };
         if let Event::Fault(_, fault) = event {
             trouble.only.clone_from(&fault.only);
+            trouble.whole = fault.operation.is_none() && fault.share >= 1.0;
             trouble.sessions = fault.operation.as_deref() == Some(ASSUME_ROLE);
             if fault.kind == FaultKind::Lagging {
                 trouble.lag = fault.delay.seconds();
@@ -321,6 +351,7 @@ impl Judge {
         let watches = world.sources.iter().map(|source| Watch {
             present: false,
             resources: Vec::new(),
+            reach: Reach::default(),
             interval: source.interval,
             since: (0, 0),
             tried: false,
@@ -433,6 +464,7 @@ impl Judge {
         let now = self.now;
         let gone = &mut self.watches[old].gone;
         *gone = Some(gone.unwrap_or(now / 1000));
+        self.watches[old].reach = Reach::default();
         // What an earlier process left is shown until an account answers.
         self.watches[n].answered = now;
         let kinds = self.process.born.iter().filter(|((of, _), _)| *of == old);
@@ -486,9 +518,11 @@ impl Judge {
                 watch.gaps.clear();
                 // Also of a source that only a reload brings back.
                 (watch.since, watch.tried) = ((0, 0), false);
+                watch.reach = Reach::default();
             }
             let Some((resources, interval)) = watched else { continue };
             (watch.resources, watch.interval) = (resources.clone(), *interval);
+            watch.reach.name(resources, second);
             if !inherits {
                 watch.since = (second, second);
             } else if !watch.tried {
@@ -539,6 +573,7 @@ impl Judge {
             }
             watch.present = true;
             (watch.resources, watch.interval) = (resources.clone(), *interval);
+            watch.reach.name(resources, second);
             watch.troubled.clear();
             watch.backs_off = true;
             watch.quiet_since = i64::MIN / 2;
@@ -782,6 +817,7 @@ impl Judge {
             }
             if all {
                 self.alive(n, snapshot);
+                self.named(n, snapshot);
                 self.in_time(n, snapshot);
             }
         }
@@ -792,7 +828,9 @@ impl Judge {
         let (now, shown, leaps) = (self.now, self.shown_by_clock(), self.world.leaps());
         let watch = &mut self.watches[n];
         let success = snapshot.last_success.filter(|_| snapshot.up && snapshot.tried)?;
-        if watch.last_success == Some(success) {
+        // What an earlier process has written down may be older than what it showed.
+        let is_known = |last| if leaps { success == last } else { success <= last };
+        if watch.last_success.is_some_and(is_known) {
             return None;
         }
         // A time that had to be put right is no poll.
@@ -809,6 +847,7 @@ impl Judge {
         let poll =
             Poll { begun: now - i64::try_from(took.as_millis()).unwrap_or(0) - 1, ended: now };
         self.tally.good_polls += 1;
+        watch.reach.is_noted = true;
         let planned = &self.world.sources[n];
         let known = Known {
             since: watch.since.1,
@@ -820,7 +859,9 @@ impl Judge {
         let has_start = planned.api.facts.name != "huawei_dds";
         for life in self.lives.iter_mut().filter(|life| life.source == n) {
             if watch.resources.contains(&life.resource) {
-                life.polled(poll, &known, has_start);
+                let reached = watch.reach.since.get(&life.resource).copied().flatten();
+                let since = known.since.max(reached.unwrap_or(known.since));
+                life.polled(poll, &Known { since, ..known }, has_start);
             } else {
                 life.ignored(poll);
             }
@@ -1047,6 +1088,56 @@ impl Judge {
         }
     }
 
+    /// A resource or an id that alone cannot be asked is named, and nothing is while all is well.
+    fn named(&mut self, n: usize, snapshot: &Snapshot) {
+        let (planned, watch) = (&self.world.sources[n], &self.watches[n]);
+        if !snapshot.up || planned.daily_budget.is_some() || planned.quota.is_some() {
+            return;
+        }
+        let second = self.second();
+        let named: BTreeSet<&str> = snapshot.failing_resources.iter().map(|it| &*it.id).collect();
+        let interval = watch.interval.max(planned.idle_interval);
+        let recent = second - 35 * MINUTE - 3 * interval;
+        if let Some(id) = named.first()
+            && !watch.troubles.iter().any(|it| it.meets(recent, second, 0))
+        {
+            let text = format!("{}: {id} is said to fail, and nothing does", planned.name);
+            return self.broken("failing", text);
+        }
+        let within = self.bound(n) + truth::UNKNOWN_ID_PAUSE;
+        let unnamed = watch.troubles.iter().find_map(|it| {
+            let fails = matches!(
+                it.kind,
+                Some(
+                    FaultKind::Forbidden
+                        | FaultKind::ServerError
+                        | FaultKind::Hang
+                        | FaultKind::Malformed
+                )
+            );
+            let id = it.only.as_ref().filter(|_| fails && it.whole)?;
+            let since = it.from.max(watch.configured / 1000);
+            let is_due = since + within <= second && second < it.until;
+            let is_asked = watch.resources.len() > 1
+                && planned.named_resources(2).contains(id)
+                && watch.resources.contains(id)
+                || self.lives.iter().any(|life| {
+                    life.source == n && life.id == *id && life.must_be_asked(since, second)
+                });
+            // What is said of the others may be wrong, too, so that it is not asked.
+            let is_odd = |other: &Trouble| {
+                (!other.whole || other.only != it.only)
+                    && other.meets(since - interval, second, 65 * MINUTE)
+            };
+            let is_plain = is_due && is_asked && !watch.troubles.iter().any(is_odd);
+            (is_plain && !named.contains(id.as_str())).then(|| (id.clone(), second - since))
+        });
+        if let Some((id, lasts)) = unnamed {
+            let text = format!("{}: {id} fails for {lasts} s, and is not named", planned.name);
+            self.broken("failing", text);
+        }
+    }
+
     /// Nothing that is shown lies in the future.
     fn past(&mut self, n: usize, snapshot: &Snapshot) {
         let now = self.shown_by_clock() + 1;
@@ -1223,6 +1314,20 @@ impl Judge {
         let states = samples.keys().filter(|it| it.starts_with("dbtask_task_state{")).count();
         if by.is_none() && states != shown * TaskState::ALL.len() {
             self.broken("exposition", format!("{states} series of states for {shown} tasks"));
+        }
+        let failing: f64 = samples
+            .iter()
+            .filter(|(series, _)| series.starts_with("dbtask_source_resources_failing{"))
+            .map(|(_, &value)| value)
+            .sum();
+        let named: usize = self
+            .watches
+            .iter()
+            .filter_map(|it| it.snapshot.as_ref())
+            .map(|it| it.failing_resources.len())
+            .sum();
+        if by.is_none() && (failing - f64_of(named)).abs() > 0.5 {
+            self.broken("failing", format!("{failing} are counted, and {named} named"));
         }
         self.process.was_read = true;
     }

@@ -58,9 +58,6 @@ struct Options {
     /// Do not make histories shorter: for many seeds on a slow machine.
     #[arg(long)]
     whole: bool,
-    /// Simulate, too, what is not mended yet.
-    #[arg(long)]
-    ahead: bool,
     /// Only look for the planted bugs, from the first seed on.
     #[arg(long)]
     plants: bool,
@@ -80,9 +77,6 @@ const TWICE: u64 = 6;
 fn main() -> ExitCode {
     sabotage::quiet();
     let options = Options::parse();
-    if options.ahead {
-        world::look_ahead();
-    }
     let mut results = Results::default();
     if options.plants {
         plants::look_for_all(&mut results, false);

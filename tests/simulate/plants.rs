@@ -34,7 +34,6 @@ const PLANTS: &[Plant] = &[
     plant(Bug::ShownTooEarly, "too early", 2),
     plant(Bug::RunsForgotten, "settled", 0),
     plant(Bug::NeverStale, "stale", 1),
-    plant(Bug::AbsenceIgnored, "state", 118),
     plant(Bug::AbsenceIsSuccess, "state", 1),
     plant(Bug::SentTwice, "two polls at once", 0),
     plant(Bug::NoRateLimit, "rate", 28),
@@ -58,6 +57,7 @@ const PLANTS: &[Plant] = &[
     plant(Bug::FutureShown, "future", 43),
     plant(Bug::SilenceIsAuth, "reason", 2),
     plant(Bug::TriedIfGood, "ready", 0),
+    plant(Bug::FailingNotNamed, "failing", 0),
 ];
 
 /// How long the worlds last in which the bug can be met.

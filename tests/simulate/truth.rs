@@ -290,6 +290,19 @@ impl Life {
             || !self.stages.iter().any(|stage| is_over(stage) && stage.from <= second)
     }
 
+    /// Whether it has to be asked for by its id, and is there and unfinished, all the time.
+    pub(crate) fn must_be_asked(&self, from: i64, until: i64) -> bool {
+        let is_open = |stage: &Stage| stage.state.is_some_and(|state| !state.is_final());
+        self.by_id
+            && self.watched.is_some_and(|watched| watched <= from)
+            && self.stages.first().is_some_and(|stage| stage.from <= from)
+            && self
+                .stages
+                .iter()
+                .filter(|stage| stage.from <= until && from < stage.until)
+                .all(is_open)
+    }
+
     /// Whether it was in `state` at some second of these.
     pub(crate) fn was(&self, state: TaskState, from: i64, until: i64) -> bool {
         self.stages

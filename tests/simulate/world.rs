@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use dbtask_clouds::api::{Scope, TaskApi, TaskRef};
 use dbtask_clouds::catalog;
@@ -20,20 +19,6 @@ use fastrand::Rng;
 pub(crate) const MINUTE: i64 = 60;
 pub(crate) const HOUR: i64 = 60 * MINUTE;
 pub(crate) const DAY: i64 = 24 * HOUR;
-
-/// Whether worlds have in them, too, what an exporter does not master yet: sessions and keys in
-/// files in trouble, many sources of one refused key, trouble with one resource or id, odd answers
-/// by id, quotas, and clocks that differ by less than vendors refuse.
-static AHEAD: AtomicBool = AtomicBool::new(false);
-
-/// Lets worlds have in them what an exporter does not master yet.
-pub(crate) fn look_ahead() {
-    AHEAD.store(true, Ordering::Relaxed);
-}
-
-fn looks_ahead() -> bool {
-    AHEAD.load(Ordering::Relaxed)
-}
 
 /// What the vendors say of every task that fails.
 pub(crate) const MESSAGE: &str = "the disk said \"no\"";
@@ -247,7 +232,7 @@ impl World {
         // A few hours of polls that follow each other quickly.
         let rushes = days == 1 && rng.u8(..12) == 0;
         // Many sources of one account.
-        let many = looks_ahead() && days == 1 && !rushes && rng.u8(..20) == 0;
+        let many = days == 1 && !rushes && rng.u8(..20) == 0;
         let short = rushes || many;
         let length = if short { rng.i64(2 * HOUR..4 * HOUR) } else { days * DAY };
         let mut world = Self {
@@ -260,7 +245,7 @@ impl World {
             events: Vec::new(),
         };
         let shared = many || rng.u8(..4) == 0;
-        let in_file = looks_ahead() && rng.u8(..8) == 0;
+        let in_file = rng.u8(..8) == 0;
         for n in 0..if many { rng.usize(5..=8) } else { rng.usize(1..=3) } {
             let same = world.sources.first().map(|first: &Watched| first.api);
             let same = same.filter(|_| many || shared && rng.bool());
@@ -445,12 +430,8 @@ impl World {
         if rng.u8(..8) == 0 && !self.events.iter().any(loses_sessions) {
             let mut fault = Fault::new(FaultKind::SkewedClock);
             let most = if rng.u8(..4) == 0 { 3 * HOUR } else { 15 * MINUTE };
-            let least = if looks_ahead() { 0 } else { 16 * MINUTE };
-            let offset = rng.i64(-most..most);
-            if offset.abs() >= least {
-                fault.offset = Offset(offset);
-                self.events.push(Event::Fault(n, fault));
-            }
+            fault.offset = Offset(rng.i64(-most..most));
+            self.events.push(Event::Fault(n, fault));
         }
         self.ends_are_known_where_replicas_lag(n);
     }
@@ -492,9 +473,6 @@ impl World {
             fault.operation = Some(operations[rng.usize(..operations.len())].name.to_owned());
         }
         match kind {
-            FaultKind::Odd | FaultKind::NotFound | FaultKind::MissingRows if !looks_ahead() => {
-                return None;
-            }
             FaultKind::SkewedClock => return None,
             // Only Huawei's list may be missing, and that of OTC always is.
             FaultKind::MissingList if source.api.facts.name != "huawei_dds" || source.is_otc() => {
@@ -530,7 +508,7 @@ impl World {
 
     /// One cluster, or one task that is given by its id, is refused for hours; the others are not.
     fn one_trouble_of(&mut self, n: usize, source: &Watched, rng: &mut Rng) {
-        if !looks_ahead() || rng.u8(..5) > 0 {
+        if rng.u8(..5) > 0 {
             return;
         }
         let given = self.events.iter().filter_map(|event| match event {
@@ -890,12 +868,10 @@ fn watched(
     let proof = match api.facts.cloud {
         _ if shared || daily_budget.is_some() || rng.u8(..4) > 0 => Proof::Keys,
         Cloud::Huawei => Proof::Token,
-        _ if !looks_ahead() => Proof::Keys,
         Cloud::Alibaba | Cloud::Tencent => Proof::Role(rng.i64(15 * MINUTE..2 * HOUR)),
     };
-    let quota =
-        (looks_ahead() && days == 1 && daily_budget.is_none() && !shared && rng.u8(..8) == 0)
-            .then(|| *rng.choice(&[1, 2, 3, 5, 10, 20, 60]).unwrap_or(&60));
+    let quota = (days == 1 && daily_budget.is_none() && !shared && rng.u8(..8) == 0)
+        .then(|| *rng.choice(&[1, 2, 3, 5, 10, 20, 60]).unwrap_or(&60));
     // OTC is another operator's cloud, with keys of its own. What PolarDB is asked names no region,
     // so one address can simulate one region of it.
     let alone = !shared || api.facts.name == "alibaba_polardb" || is_otc(&region);
