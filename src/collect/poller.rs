@@ -204,6 +204,8 @@ impl Parts {
 struct History {
     tried: bool,
     up: bool,
+    /// Whether it was up when the poll under way began.
+    was_up: bool,
     last_success: Option<Timestamp>,
     last_poll_duration: Option<Duration>,
     last_error: Option<String>,
@@ -374,7 +376,7 @@ impl Poller {
     async fn poll_with(&mut self, patience: Patience) -> Instant {
         let begun = Instant::now();
         let Self { source, ledger, watch, texts, random } = self;
-        watch.polling_since = Some(begun);
+        watch.begin(begun);
         let since = watch.asked_since.unwrap_or(begun);
         let known: Vec<Tracked> = watch.book.open(watch.clock.now()).cloned().collect();
         let coverage = watch.coverage.clone();
@@ -752,6 +754,12 @@ impl Watch {
         }
     }
 
+    /// A poll begins.
+    fn begin(&mut self, begun: Instant) {
+        self.polling_since = Some(begun);
+        self.history.was_up = self.history.up;
+    }
+
     /// The poll under way is throttled again and again. For whoever looks it has failed, though it
     /// goes on.
     fn waits(&mut self, failure: &(&'static str, FetchError)) {
@@ -765,10 +773,10 @@ impl Watch {
         self.publish();
     }
 
-    /// The poll under way is answered again.
+    /// The poll under way is answered again: the source is what it was before.
     fn goes_on(&mut self) {
         if self.history.failed == Some(Reason::Throttled) {
-            self.history.up = self.history.last_success.is_some();
+            self.history.up = self.history.was_up;
             self.history.failed = None;
             self.history.last_error = None;
             self.publish();

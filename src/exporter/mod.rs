@@ -267,6 +267,7 @@ impl Exporter {
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
         parts.spawn(Arc::clone(&self.shelves.counts).run(shutdown.clone()));
+        parts.spawn(Arc::clone(&self.shelves.journal).run(shutdown.clone()));
         let store = Arc::clone(&self.shelves.store);
         parts.spawn(Arc::clone(&self.registrations).run(store, shutdown.clone()));
         self.fleet.begin(&shutdown);

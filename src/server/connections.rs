@@ -2,11 +2,13 @@
 //!
 //! A new connection never waits. When all places are taken, another one is closed for it: one of
 //! the address that has the most, so that no address crowds out another. Where no address has more
-//! than its share, all addresses are looked at together. Among those the one goes that has been
-//! idle longest, or, where most are being answered, the one whose answer takes longest.
+//! than its share, which is smaller the more there are, all addresses are looked at together. Among
+//! those the one goes that has been idle longest, or, where most are being answered, the one whose
+//! answer takes longest.
 //!
 //! The same for the memory of answers under way: when too much is held for clients that do not read,
-//! the one that has been reading longest is closed, and a new answer is not kept waiting.
+//! the one that has been reading longest is closed, of an address for which more than its share is
+//! held if there is one, and a new answer is not kept waiting.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,13 +22,18 @@ use tokio_util::sync::CancellationToken;
 /// Connections at a time, on all listeners together.
 pub const MAX_CONNECTIONS: usize = 512;
 /// Connections and requests under way of one address that count as no more than anybody's. An
-/// address may have more as long as nobody else needs the room.
+/// address may have more as long as nobody else needs the room. Where there are many addresses it is
+/// less, but no less than [`LEAST_SHARE`].
 pub const SHARE: usize = 32;
+/// What an address may have however many there are: two scrapers and a person's browser.
+const LEAST_SHARE: usize = 8;
 /// Bytes that may be held for answers under way, besides what new requests are answered from.
 pub const MAX_UNDER_WAY: usize = 12 * 1024 * 1024;
 
 /// What a request under way takes for itself: its head, its task, its place in the send buffer.
 const REQUEST_BYTES: usize = 16 * 1024;
+/// Bytes that may be held for one address before it is the first to give way.
+const SHARE_BYTES: usize = SHARE * REQUEST_BYTES;
 /// What may wait on a connection to be sent, besides what the answers themselves hold.
 const UNSENT_BYTES: usize = 64 * 1024;
 /// The log says no more often that connections are closed to make room.
@@ -69,6 +76,8 @@ struct Entry {
 struct Load {
     connections: usize,
     requests: usize,
+    /// Bytes held for its requests.
+    held: usize,
 }
 
 /// A connection's place among the others; given back when dropped.
@@ -171,19 +180,23 @@ impl Connections {
 
 impl Table {
     fn close_one(&mut self, need: Need, sparing: Option<u64>) -> bool {
-        let load = |load: &Load| match need {
-            Need::Connection => load.connections + load.requests,
-            Need::Memory => load.requests,
-        };
-        let greediest = self.loads.iter().max_by_key(|(_, of_it)| load(of_it));
-        let (client, share) = match greediest {
-            Some((&client, of_it)) if load(of_it) > SHARE => (Some(client), load(of_it)),
-            Some(_) | None => (None, SHARE),
+        let of = |load: &Load| load.connections + load.requests;
+        let greediest = self.loads.iter().max_by_key(|(_, load)| of(load));
+        let share = (self.entries.len() / self.loads.len().max(1)).clamp(LEAST_SHARE, SHARE);
+        let greediest = greediest.filter(|(_, load)| of(load) > share);
+        let (client, share) = greediest.map_or((None, share), |(it, load)| (Some(*it), of(load)));
+        let any_holds = self.loads.values().any(|load| load.held > SHARE_BYTES);
+        let may_go = |entry: &Entry| match need {
+            Need::Connection => client.is_none_or(|client| entry.client == client),
+            Need::Memory if any_holds => {
+                self.loads.get(&entry.client).is_some_and(|load| load.held > SHARE_BYTES)
+            }
+            Need::Memory => true,
         };
         // How many are idle and how many are not, and which has been so longest.
         let (mut idle, mut answered) = (Longest::default(), Longest::default());
         for (&id, entry) in &self.entries {
-            if client.is_none_or(|client| entry.client == client) && Some(id) != sparing {
+            if may_go(entry) && Some(id) != sparing {
                 (if entry.requests == 0 { &mut idle } else { &mut answered }).add(entry.since, id);
             }
         }
@@ -217,6 +230,7 @@ impl Table {
         if let Some(load) = self.loads.get_mut(&entry.client) {
             load.connections -= 1;
             load.requests -= entry.requests;
+            load.held -= entry.held;
             if load.connections == 0 {
                 self.loads.remove(&entry.client);
             }
@@ -232,11 +246,13 @@ impl Table {
         if begins {
             entry.requests += 1;
             load.requests += 1;
+            load.held += bytes;
             entry.held += bytes;
             self.held += bytes;
         } else {
             entry.requests -= 1;
             load.requests -= 1;
+            load.held -= bytes;
             entry.held -= bytes;
             self.held -= bytes;
         }
@@ -305,6 +321,10 @@ impl UnderWay {
         let mut table = self.place.connections.lock();
         let Some(entry) = table.entries.get_mut(&id) else { return true };
         entry.held += bytes;
+        let client = entry.client;
+        if let Some(load) = table.loads.get_mut(&client) {
+            load.held += bytes;
+        }
         table.held += bytes;
         self.bytes += bytes;
         if elsewhere > 0 {
@@ -420,9 +440,24 @@ mod tests {
             answers.push(place.begin());
             readers.push(place);
         }
-        let crowd = many(&connections, A, SHARE).await;
+        let mut crowd = Vec::new();
+        for client in 0..32 {
+            crowd.push(enter(&connections, [10, 2, 0, client]).await);
+        }
         assert_eq!(closed(&crowd), [0; 0]);
-        assert_eq!(closed(&readers).len(), 200 - (64 - SHARE));
+        assert_eq!(closed(&readers).len(), 200 - (64 - 32));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn twenty_addresses_that_fill_every_place_do_not_push_out_one_with_a_place() {
+        let connections = room_for(512);
+        let mut crowd = many(&connections, A, 1).await;
+        let scraper = enter(&connections, B).await;
+        for client in 0..10_000_u16 {
+            let [_, last] = (client % 20).to_be_bytes();
+            crowd.push(enter(&connections, [10, 1, 0, last]).await);
+        }
+        assert!(!scraper.closed.is_cancelled());
     }
 
     #[tokio::test(start_paused = true)]
@@ -435,6 +470,29 @@ mod tests {
         }
         let others = many(&connections, B, SHARE).await;
         assert_eq!((closed(&crowd).len(), closed(&others).len()), (SHARE, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_scrape_goes_on_while_others_hold_more_than_their_share() {
+        let connections = room_for(64);
+        let scraper = enter(&connections, A).await;
+        let mut scrape = scraper.begin();
+        assert!(scrape.holds(100 * 1024, 0));
+        let mut crowd = Vec::new();
+        for client in 0..40 {
+            let place = enter(&connections, [10, 1, 0, client]).await;
+            let mut answers: Vec<_> = (0..16).map(|_| place.begin()).collect();
+            for answer in &mut answers {
+                assert!(answer.holds(20 * 1024, 0));
+            }
+            crowd.push((place, answers));
+        }
+        let (places, answers): (Vec<_>, Vec<_>) = crowd.into_iter().unzip();
+        assert!(!scraper.closed.is_cancelled(), "it holds little");
+        assert_eq!(closed(&places), (0..closed(&places).len()).collect::<Vec<_>>());
+        assert!(!closed(&places).is_empty());
+        drop((scrape, answers));
+        assert_eq!(connections.lock().held, 0);
     }
 
     #[tokio::test(start_paused = true)]

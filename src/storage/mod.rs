@@ -28,6 +28,7 @@ use rusqlite::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Instruments;
 use crate::platform::sabotage;
@@ -41,6 +42,8 @@ const FORMAT: i64 = 1;
 const APPLICATION: i64 = 0x6462_746b;
 /// How long a start waits for another process to let go of the journal.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// How often what still waits is flushed: whoever noted it may be waiting for a vendor for hours.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a flush is waited for. A disk that hangs must not hold up what is served.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -230,6 +233,19 @@ impl Journal {
             Some(file) => file.load(source).await,
             None => Ok(Contents::default()),
         }
+    }
+
+    /// Flushes what an earlier flush could not write, until `stop`.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let work = async {
+            loop {
+                tokio::time::sleep(FLUSH_INTERVAL).await;
+                if self.file.as_ref().is_some_and(|file| !lock(&file.pending).is_empty()) {
+                    self.flush().await;
+                }
+            }
+        };
+        stop.run_until_cancelled(work).await;
     }
 
     /// Makes durable what has been noted. Returns whether it is; if not, it stays noted. Without a
@@ -774,6 +790,25 @@ mod tests {
         assert!(journal.flush().await);
         drop((journal, disk));
         assert_eq!(names(folder.path()), ["a", "b", "c"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_could_not_be_written_is_written_soon_after_that_works_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, kept) = (folder.path().join(FILE), folder.path().join("kept"));
+        let (journal, _) = open(folder.path());
+        let journal = Arc::new(journal.inline());
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(Arc::clone(&journal).run(stop.clone()));
+        fs::rename(&path, &kept).unwrap();
+        put(&journal, "a");
+        assert!(!journal.flush().await);
+        fs::rename(&kept, &path).unwrap();
+        tokio::time::sleep(FLUSH_INTERVAL + Duration::from_millis(1)).await;
+        stop.cancel();
+        running.await.unwrap();
+        drop(journal);
+        assert_eq!(names(folder.path()), ["a"], "nobody has asked for another flush");
     }
 
     #[tokio::test]

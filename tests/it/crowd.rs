@@ -118,6 +118,8 @@ impl Besieged {
         } else {
             Command::new(program)
         };
+        // As the container image and the service unit set it.
+        command.env("MALLOC_ARENA_MAX", "1");
         let mut tls = None;
         if is_tls {
             let key = KeyPair::generate().unwrap();

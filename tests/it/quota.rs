@@ -319,3 +319,37 @@ async fn polling_once_does_not_wait_for_a_vendor_that_throttles_everything() {
     assert_eq!(snapshots[0].last_error_reason, Some("throttled"));
     assert!(start.elapsed() < Duration::from_secs(5));
 }
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_a_source_is_up_only_once_a_poll_has_ended_however_it_is_throttled() {
+    // After the restart, half an hour in which all is throttled but every tenth call.
+    let (since, calls) = (Duration::from_hours(1), Arc::<Mutex<usize>>::default());
+    let scenario = ending("alibaba_polardb", 5, 3, 36_000);
+    let folder = tempfile::tempdir().unwrap();
+    let setup = Lab::through(
+        &scenario,
+        |_| {},
+        move |elapsed, request| {
+            let lasts = (since..since + Duration::from_mins(30)).contains(&elapsed);
+            let mut calls = calls.lock().unwrap();
+            *calls += usize::from(lasts);
+            (lasts && *calls % 10 > 0).then(|| throttled(request))
+        },
+    );
+    let lab = setup.crash().await.stored(folder.path()).start();
+    lab.minutes(60).await;
+    assert!(lab.snapshot("one").up);
+    let lab = lab.crash().await.start();
+    let (mut answered, mut waits) = (0, 0);
+    for _ in 0..150 {
+        lab.seconds(10).await;
+        let snapshot = lab.snapshot("one");
+        assert!(!snapshot.up, "no poll of this process has ended");
+        let failed = snapshot.last_error_reason.is_some();
+        (answered, waits) = (answered + usize::from(!failed), waits + usize::from(failed));
+    }
+    assert!(answered > 0 && waits > 0, "{answered} {waits}");
+    lab.minutes(60).await;
+    assert!(lab.snapshot("one").up);
+    lab.stop().await;
+}
