@@ -319,6 +319,7 @@ fn redact_task(task: &mut Task, redactor: &Redactor) {
         progress: _,
         remaining: _,
         created: _,
+        scheduled: _,
         started: _,
         ended: _,
         origin: _,

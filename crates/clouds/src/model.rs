@@ -253,6 +253,10 @@ pub struct Task {
     pub remaining: Option<Duration>,
     /// When it was asked for.
     pub created: Option<Timestamp>,
+    /// When it is planned to begin, or to switch over, for a task that waits for a time of its own.
+    /// Only ever set while the task is [`TaskState::Pending`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled: Option<Timestamp>,
     /// When the cloud began to work on it.
     pub started: Option<Timestamp>,
     /// When it ended; only ever set in a final state.
@@ -286,6 +290,7 @@ impl Task {
             progress: None,
             remaining: None,
             created: None,
+            scheduled: None,
             started: None,
             ended: None,
             steps: Box::default(),

@@ -149,5 +149,6 @@ pub(super) fn shifted(instant: Timestamp, skew: i64) -> Timestamp {
 fn by_clock(task: &Task, skew: i64) -> Task {
     let shifted = |time: Option<Timestamp>| time.map(|time| shifted(time, skew));
     let (created, started) = (shifted(task.created), shifted(task.started));
-    Task { created, started, ended: shifted(task.ended), ..task.clone() }
+    let (scheduled, ended) = (shifted(task.scheduled), shifted(task.ended));
+    Task { created, scheduled, started, ended, ..task.clone() }
 }
