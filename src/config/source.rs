@@ -134,9 +134,14 @@ fn endpoint(
 fn api(text: &str) -> Result<&'static TaskApi, String> {
     catalog::named(text).ok_or_else(|| {
         let names: Vec<_> = APIS.iter().map(|api| api.facts.name).collect();
-        match shape::nearest(text, &names) {
-            Some(meant) => format!("unknown API {text:?}; did you mean {meant:?}?"),
-            None => format!("unknown API {text:?}; there are {}", names.join(", ")),
+        if let Some(meant) = shape::nearest(text, &names) {
+            return format!("unknown API {text:?}; did you mean {meant:?}?");
+        }
+        let of_product: Vec<_> = catalog::of_product(text).map(|api| api.facts.name).collect();
+        if of_product.is_empty() {
+            format!("unknown API {text:?}; docs/apis.md lists all")
+        } else {
+            format!("unknown API {text:?}; did you mean one of {}?", of_product.join(", "))
         }
     })
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dbtask_clouds::api::{Page, Query, Scope, Target, TaskApi};
 use dbtask_clouds::document::{DecodeError, Format};
-use dbtask_clouds::model::{Resource, Task, Timestamp};
+use dbtask_clouds::model::{Resource, Step, Task, Timestamp};
 use dbtask_simulator::World;
 use http::{Request, Response};
 use serde_json::Value;
@@ -96,6 +96,7 @@ pub(crate) fn page_text(page: Result<&Page, &DecodeError>) -> String {
         Ok(page) => {
             for task in &page.tasks {
                 text.push_str(&task_text(task));
+                text.push_str(&steps_text(&task.steps));
                 text.push('\n');
             }
             for query in &page.next {
@@ -120,6 +121,31 @@ pub(crate) fn page_text(page: Result<&Page, &DecodeError>) -> String {
     text
 }
 
+/// Every text that belongs to a recorded answer of the API.
+pub(crate) fn golden_texts(api: &TaskApi) -> String {
+    let names = std::fs::read_dir(folder(api)).unwrap().map(|entry| entry.unwrap().path());
+    let texts = names.filter(|path| path.extension().is_some_and(|end| end == "txt"));
+    texts.map(|path| std::fs::read_to_string(path).unwrap()).collect()
+}
+
+/// The steps of a task, behind it; what is not known is left out.
+fn steps_text(steps: &[Step]) -> String {
+    let mut text = String::new();
+    for (n, Step { name, state, progress, remaining }) in steps.iter().enumerate() {
+        write!(text, "{} {name:?}", if n == 0 { ", steps" } else { "," }).unwrap();
+        if let Some(state) = state {
+            write!(text, " {}", state.as_str()).unwrap();
+        }
+        if let Some(progress) = progress {
+            write!(text, " {}", progress.get()).unwrap();
+        }
+        if let Some(remaining) = remaining {
+            write!(text, " remaining {remaining:?}").unwrap();
+        }
+    }
+    text
+}
+
 /// A task on one line; what is not known is left out.
 pub(crate) fn task_text(task: &Task) -> String {
     let mut text = format!("{:?} {:?} of {:?}", task.id, task.kind, task.resource.id);
@@ -133,7 +159,12 @@ pub(crate) fn task_text(task: &Task) -> String {
     if let Some(remaining) = task.remaining {
         write!(text, ", remaining {remaining:?}").unwrap();
     }
-    let times = [("created", task.created), ("started", task.started), ("ended", task.ended)];
+    let times = [
+        ("created", task.created),
+        ("scheduled", task.scheduled),
+        ("started", task.started),
+        ("ended", task.ended),
+    ];
     for (word, time) in times {
         if let Some(time) = time {
             write!(text, ", {word} {time}").unwrap();

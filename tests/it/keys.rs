@@ -151,19 +151,21 @@ fn the_keys_of_a_task_are_documented_as_they_are() {
     let is_none = without.sources[0].tasks[0].resource.is_none();
     place.check_all(&rows, &[("resource", "none", is_none)]);
 
-    let with_both = spans(rows.last().unwrap().cell("meaning"));
     for api in APIS {
+        let page = text(&format!("apis/{}.md", api.facts.cloud));
+        let (_, section) = page.split_once(&format!("<a id=\"{}\">", api.facts.name)).unwrap();
+        let section = section.split("<a id=").next().unwrap();
+        let documented = section.contains("An entry of `tasks` needs `resource` beside it.");
+        if api.facts.ids.is_none_or(|rule| !(rule.fits)("225685759")) {
+            // Another id would be refused for what it looks like first.
+            continue;
+        }
         let mut base = of(api.facts.cloud);
         base["sources"][0]["api"] = api.facts.name.into();
         base["sources"][0]["tasks"] = json!([{"id": "225685759"}]);
         let problems = config(&base.to_string()).err().unwrap_or_default();
         let needs_both = problems.iter().any(|problem| problem.contains("needs a `resource`"));
-        assert_eq!(
-            needs_both,
-            with_both.contains(&api.facts.name.to_owned()),
-            "{}",
-            api.facts.name
-        );
+        assert_eq!(needs_both, documented, "{}", api.facts.name);
     }
 }
 

@@ -263,7 +263,10 @@ fn a_bad_scenario_is_told_where_it_is_wrong() {
         (task("{run: {for: 5s, to: 30}}, {finish: {}}"), "from 0 to 1, not 30"),
         (task("{pause: {}}"), "huawei_dds has no word for paused"),
         (task("{fail: {word: Completed}}"), "\"Completed\" does not mean failed to huawei_dds"),
-        (source("").replace("huawei_dds", "huawei_rds"), "no api \"huawei_rds\"; there are"),
+        (
+            source("").replace("huawei_dds", "huawei_none"),
+            "no api \"huawei_none\"; docs/apis.md lists all",
+        ),
     ] {
         let error = Scenario::parse(&text).expect_err(&text);
         let error = format!("{error:#}");

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use dbtask_clouds::api::Scope;
+use dbtask_clouds::api::{Detail, Scope};
 use dbtask_clouds::model::{Resource, TaskState, Timestamp};
 use dbtask_clouds::refusal::RefusalKind;
 use dbtask_exporter::snapshot::{Snapshot, Tracked};
@@ -856,7 +856,7 @@ impl Judge {
             skew: self.world.skew(n),
             ends_are_told_by_id: planned.api.facts.name != "tencent_redis",
         };
-        let has_start = planned.api.facts.name != "huawei_dds";
+        let has_start = planned.api.facts.shows(Detail::Started);
         for life in self.lives.iter_mut().filter(|life| life.source == n) {
             if watch.resources.contains(&life.resource) {
                 let reached = watch.reach.since.get(&life.resource).copied().flatten();
@@ -1203,9 +1203,7 @@ impl Judge {
         let learns = if planned.quota.is_some() { 2 * HOUR } else { 5 };
         let begun = watch.configured / 1000 + learns;
         let bound = self.bound(n);
-        let tells_no_errors = ["alibaba_adb", "alibaba_polardb_history", "alibaba_rds_history"];
-        let has_text =
-            !tells_no_errors.contains(&planned.api.facts.name) && planned.quota.is_none();
+        let has_text = planned.api.facts.shows(Detail::Error) && planned.quota.is_none();
         let mut wrong = None;
         let lives = self.lives.iter().filter(|life| {
             life.source == n && !life.is_job && watch.resources.contains(&life.resource)

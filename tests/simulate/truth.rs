@@ -15,6 +15,7 @@
 //! - it was seen first without an end time, before the source had been read to its end;
 //! - it ended within half a minute of the start, and the cloud's clock is another than ours.
 
+use dbtask_clouds::api::Detail;
 use dbtask_clouds::model::TaskState;
 use dbtask_simulator::{Fault, FaultKind, Phase, Span, TaskScript};
 
@@ -132,6 +133,7 @@ pub(crate) struct Known {
 impl Life {
     fn new(source: usize, watched: &Watched, script: &TaskScript) -> Self {
         let api = watched.api.facts.name;
+        let has_start = watched.api.facts.shows(Detail::Started);
         let is_job = script.id.starts_with("job-");
         let by_id = watched.is_otc() || (api == "alibaba_adb" && !is_job);
         let watched = (!by_id || script.configured).then_some(i64::MIN);
@@ -185,10 +187,10 @@ impl Life {
                 until: stage.until.min(stage.from + remembered),
                 known_at: stage.from + late.map_or(0, Span::seconds),
                 created: stage.created,
-                started: if api == "huawei_dds" {
-                    stage.created
-                } else {
+                started: if has_start {
                     stage.started.unwrap_or(stage.from)
+                } else {
+                    stage.created
                 },
                 unfinished: run.iter().filter(shown).map(|it| (it.from, it.until)).collect(),
                 vanished: run.iter().any(|it| it.state.is_none() && it.until - it.from > GIVEN_UP),

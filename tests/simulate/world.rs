@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use dbtask_clouds::api::{Scope, TaskApi, TaskRef};
+use dbtask_clouds::api::{Detail, Parameter, Query, Scope, TaskApi, TaskRef};
 use dbtask_clouds::catalog;
 use dbtask_clouds::catalog::APIS;
 use dbtask_clouds::cloud::Cloud;
@@ -309,7 +309,9 @@ impl World {
             };
             let id = match source.api.facts.name {
                 "alibaba_adb" if is_job => format!("job-{number}"),
-                "huawei_dds" => format!("{:08x}-0000-4000-8000-{n:012x}", number + 1),
+                _ if source.api.facts.cloud == Cloud::Huawei => {
+                    format!("{:08x}-0000-4000-8000-{n:012x}", number + 1)
+                }
                 _ => id_of(source.api, 1_000_000 * (n + 1) + usize::try_from(number).unwrap_or(0)),
             };
             let mut script = TaskScript {
@@ -383,9 +385,11 @@ impl World {
         });
         for number in 0..count {
             let script = TaskScript {
-                id: match source.api.facts.name {
-                    "huawei_dds" => format!("c{number:07x}-0000-4000-8000-{n:012x}"),
-                    _ => (1_000_000 * (n + 1) + 500_000 + number).to_string(),
+                id: match source.api.facts.cloud {
+                    Cloud::Huawei => format!("c{number:07x}-0000-4000-8000-{n:012x}"),
+                    Cloud::Alibaba | Cloud::Tencent => {
+                        id_of(source.api, 1_000_000 * (n + 1) + 500_000 + number)
+                    }
                 },
                 resource: source.resources[0].clone(),
                 kind: "FLOW_CLEAN".to_owned(),
@@ -810,11 +814,11 @@ impl Watched {
 
     /// The resources, if there are so many that each is asked for by itself.
     pub(crate) fn named_resources(&self, least: usize) -> &[String] {
-        let names = match self.api.facts.name {
-            "alibaba_polardb" => true,
-            "tencent_cdb" | "tencent_redis" => !self.takes_all,
-            _ => false,
-        };
+        let resources: Vec<_> = ["a", "b"].map(|id| Arc::new(Resource::new(id))).into();
+        let now = Timestamp::from(jiff::Timestamp::UNIX_EPOCH);
+        let scope = Scope { now, since: now, resources: &resources, tags: &[] };
+        let one_by_one = self.api.list(&scope).iter().all(|query| query.resources.len() == 1);
+        let names = one_by_one && (self.api.discovers() || !self.takes_all);
         if names && self.resources.len() >= least { &self.resources } else { &[] }
     }
 
@@ -843,22 +847,18 @@ fn watched(
     days: i64,
     rng: &mut Rng,
 ) -> Watched {
-    let api = same.unwrap_or(APIS[rng.usize(..APIS.len())]);
-    let letter = match api.facts.name {
-        "alibaba_adb" => "am",
-        "alibaba_polardb" => "pc",
-        _ if api.facts.cloud == Cloud::Alibaba => "rm",
-        "huawei_dds" => "dds",
-        "tencent_redis" => "crs",
-        _ => "cdb",
-    };
-    let region = match api.facts.name {
-        "huawei_dds" if n < 2 && rng.u8(..4) == 0 => ["eu-de", "eu-nl"][n].to_owned(),
-        "huawei_dds" => format!("cn-north-{}", n + 1),
-        _ if api.facts.cloud == Cloud::Alibaba => {
-            ALIBABA_REGIONS[n % ALIBABA_REGIONS.len()].to_owned()
+    // The judge goes by the ends that are told.
+    let drawn: Vec<_> = APIS.iter().filter(|api| api.facts.shows(Detail::Ended)).collect();
+    let api = same.unwrap_or(drawn[rng.usize(..drawn.len())]);
+    // The warehouse's version of AnalyticDB knows its clusters by this.
+    let letter = if api.facts.name == "alibaba_adb" { "am" } else { api.facts.service };
+    let region = match api.facts.cloud {
+        Cloud::Huawei if api.facts.name == "huawei_dds" && n < 2 && rng.u8(..4) == 0 => {
+            ["eu-de", "eu-nl"][n].to_owned()
         }
-        _ => TENCENT_REGIONS[n % TENCENT_REGIONS.len()].to_owned(),
+        Cloud::Huawei => format!("cn-north-{}", n + 1),
+        Cloud::Alibaba => ALIBABA_REGIONS[n % ALIBABA_REGIONS.len()].to_owned(),
+        Cloud::Tencent => TENCENT_REGIONS[n % TENCENT_REGIONS.len()].to_owned(),
     };
     let intervals: &[i64] =
         if days == 1 { &[60, 120, 180, 300, 300, 600] } else { &[900, 1800, 1800, 3600] };
@@ -872,15 +872,19 @@ fn watched(
     };
     let quota = (days == 1 && daily_budget.is_none() && !shared && rng.u8(..8) == 0)
         .then(|| *rng.choice(&[1, 2, 3, 5, 10, 20, 60]).unwrap_or(&60));
-    // OTC is another operator's cloud, with keys of its own. What PolarDB is asked names no region,
-    // so one address can simulate one region of it.
-    let alone = !shared || api.facts.name == "alibaba_polardb" || is_otc(&region);
+    // OTC is another operator's cloud, with keys of its own. Where what is asked names no region, one
+    // address can simulate one region.
+    let alone = !shared || !names_region(api) || is_otc(&region);
     Watched {
         name: format!("{}-{n}", api.facts.name),
         api,
         region,
         account: if alone { format!("account-{n}") } else { "shared".to_owned() },
-        format: if letter.len() == 2 && rng.bool() { Format::Xml } else { Format::Json },
+        format: if api.facts.cloud == Cloud::Alibaba && rng.bool() {
+            Format::Xml
+        } else {
+            Format::Json
+        },
         resources,
         takes_all: rng.bool(),
         interval,
@@ -901,6 +905,16 @@ fn watched(
 fn id_of(api: &TaskApi, number: usize) -> String {
     let takes_numbers = api.facts.ids.is_none_or(|rule| (rule.fits)("7"));
     if takes_numbers { number.to_string() } else { format!("t-{number}") }
+}
+
+/// Whether every request for a list names the region. Only Alibaba's can leave it out.
+fn names_region(api: &TaskApi) -> bool {
+    let now = Timestamp::from(jiff::Timestamp::UNIX_EPOCH);
+    let resources = [Arc::new(Resource::new("any"))];
+    let queries = api.list(&Scope { now, since: now, resources: &resources, tags: &[] });
+    let names =
+        |query: &Query| query.parameters.iter().any(|(_, value)| *value == Parameter::Region);
+    api.facts.cloud != Cloud::Alibaba || queries.iter().all(names)
 }
 
 /// Whether it is asked for tasks by their status alone, so that a word nobody knows is never seen.

@@ -36,6 +36,12 @@ pub struct Facts {
     pub service: &'static str,
     /// The vendor's reference page.
     pub doc: &'static str,
+    /// How it finds tasks, in a few words: `the list of the region`.
+    pub finds: &'static str,
+    /// What its answers tell of a task beside its kind, its status and what it works on.
+    pub shows: &'static [Detail],
+    /// What somebody who watches it has to know and no other fact says: whole sentences in Markdown.
+    pub notes: &'static [&'static str],
     /// Every operation it calls.
     pub operations: &'static [&'static Operation],
     /// Every status word the vendor documents, with our state.
@@ -58,6 +64,71 @@ pub struct Facts {
     pub endpoints: &'static Endpoints,
     /// How the project of the region is found, where requests name one.
     pub project: Option<&'static ProjectSearch>,
+}
+
+/// What an answer may tell of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Detail {
+    /// How far it is.
+    Progress,
+    /// The time left, by the vendor's estimate.
+    Remaining,
+    /// Its steps, or the one at work.
+    Steps,
+    /// When it was asked for.
+    Created,
+    /// When it is planned to begin.
+    Scheduled,
+    /// When it began.
+    Started,
+    /// When it ended.
+    Ended,
+    /// Why it failed.
+    Error,
+}
+
+impl Detail {
+    /// Every detail, in the order of the documents.
+    pub const ALL: [Self; 8] = [
+        Self::Progress,
+        Self::Remaining,
+        Self::Steps,
+        Self::Created,
+        Self::Scheduled,
+        Self::Started,
+        Self::Ended,
+        Self::Error,
+    ];
+
+    /// A short name for documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Progress => "progress",
+            Self::Remaining => "time left",
+            Self::Steps => "steps",
+            Self::Created => "request",
+            Self::Scheduled => "plan",
+            Self::Started => "start",
+            Self::Ended => "end",
+            Self::Error => "error text",
+        }
+    }
+
+    /// Whether this is known of `task`.
+    pub fn is_in(self, task: &Task) -> bool {
+        match self {
+            Self::Progress => task.progress.is_some(),
+            Self::Remaining => {
+                task.remaining.is_some() || task.steps.iter().any(|step| step.remaining.is_some())
+            }
+            Self::Steps => !task.steps.is_empty(),
+            Self::Created => task.created.is_some(),
+            Self::Scheduled => task.scheduled.is_some(),
+            Self::Started => task.started.is_some(),
+            Self::Ended => task.ended.is_some(),
+            Self::Error => task.error.is_some(),
+        }
+    }
 }
 
 /// Another API that shows the same operations under ids of its own. Nothing in an answer tells which
@@ -452,6 +523,11 @@ fn any() -> Scope<'static> {
 }
 
 impl Facts {
+    /// Whether its answers tell this of a task.
+    pub fn shows(&self, detail: Detail) -> bool {
+        self.shows.contains(&detail)
+    }
+
     /// Our state for a vendor's status word, compared without regard to case or outer blanks.
     pub fn state(&self, word: &str) -> TaskState {
         let word = word.trim();

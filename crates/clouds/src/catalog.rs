@@ -14,6 +14,15 @@ pub static APIS: &[&TaskApi] = &[
     &tencent::cdb::API,
 ];
 
+/// The APIs of the product that `word` names: `mongodb`. None for a word of less than three letters.
+pub fn of_product(word: &str) -> impl Iterator<Item = &'static TaskApi> {
+    let word = word.to_lowercase();
+    APIS.iter().copied().filter(move |api| {
+        let texts = [api.facts.name, api.facts.product];
+        word.len() >= 3 && texts.iter().any(|text| text.to_lowercase().contains(&word))
+    })
+}
+
 /// The API that the configuration calls `name`.
 pub fn named(name: &str) -> Option<&'static TaskApi> {
     APIS.iter().copied().find(|api| api.facts.name == name)

@@ -10,7 +10,6 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use dbtask_clouds::api::TaskApi;
 use dbtask_clouds::catalog;
-use dbtask_clouds::catalog::APIS;
 use dbtask_clouds::cloud::Cloud;
 use dbtask_clouds::document::Format;
 use dbtask_clouds::model::{Task, TaskState};
@@ -369,10 +368,8 @@ impl Scenario {
 impl SourceScript {
     /// The API it names.
     pub(super) fn find_api(&self) -> anyhow::Result<&'static TaskApi> {
-        catalog::named(&self.api).with_context(|| {
-            let known: Vec<&str> = APIS.iter().map(|api| api.facts.name).collect();
-            format!("there is no api {:?}; there are {}", self.api, known.join(", "))
-        })
+        catalog::named(&self.api)
+            .with_context(|| format!("there is no api {:?}; docs/apis.md lists all", self.api))
     }
 
     /// The account it belongs to.

@@ -26,8 +26,8 @@ use serde_json::Value;
 
 use crate::alibaba::PAGE_SIZE;
 use crate::api::{
-    Call, Client, Facts, IdRule, Needs, Operation, Page, Parameter, Query, Scope, Target, TaskApi,
-    TaskRef, Unreadable,
+    Call, Client, Detail, Facts, IdRule, Needs, Operation, Page, Parameter, Query, Scope, Target,
+    TaskApi, TaskRef, Unreadable,
 };
 use crate::cloud::Cloud;
 use crate::document::DecodeError;
@@ -44,6 +44,14 @@ const FACTS: Facts = Facts {
     cloud: Cloud::Alibaba,
     service: "adb",
     doc: "https://www.alibabacloud.com/help/doc-detail/190217.htm",
+    finds: "task ids, and the job that a cluster carries",
+    shows: &[Detail::Progress, Detail::Steps, Detail::Started, Detail::Ended],
+    notes: &[
+        "`DescribeDBClusters` gives the job of a cluster no id. The exporter makes one from the cluster's id, the job's name and the start of its first step: \
+         `am-bp1example000002/analyticDBFlexibleScaleOut/2026-03-01T07:00:00Z`. A job is shown from its first step on, for before that it has no lasting id. It cannot be \
+         asked for by id: once the cluster no longer shows it, it is `unknown`.",
+        "No list names what is asked for by id, and jobs are shown while they go on and no longer. So no gaps in coverage are counted.",
+    ],
     operations: &[&DESCRIBE_TASK_INFO, &DESCRIBE_DB_CLUSTERS],
     statuses: &[
         ("Waiting", TaskState::Pending),

@@ -55,8 +55,8 @@ use serde_json::Value;
 
 use crate::alibaba::{self, PAGE_SIZE, polardb};
 use crate::api::{
-    Call, Client, Facts, IdRule, Needs, Operation, Page, Parameter, Query, SameTasks, Scope,
-    Target, TaskApi, TaskRef, Unreadable,
+    Call, Client, Detail, Facts, IdRule, Needs, Operation, Page, Parameter, Query, SameTasks,
+    Scope, Target, TaskApi, TaskRef, Unreadable,
 };
 use crate::cloud::Cloud;
 use crate::document::DecodeError;
@@ -75,6 +75,11 @@ static RDS_HISTORY: History = History {
         doc: "https://www.alibabacloud.com/help/en/rds/developer-reference/\
               api-rds-2014-08-15-describehistorytasks",
         operations: &[&RDS_OPERATION],
+        notes: &[
+            "It covers RDS for MySQL, PostgreSQL and SQL Server, but not for MariaDB.",
+            REACH_NOTE,
+            WORDS_NOTE,
+        ],
         endpoints: &RDS_ENDPOINTS,
         ..FAMILY
     },
@@ -136,6 +141,7 @@ static POLARDB_HISTORY: History = History {
         doc: "https://www.alibabacloud.com/help/en/polardb/\
               api-polardb-2017-08-01-describehistorytasks",
         operations: &[&POLARDB_OPERATION],
+        notes: &[REACH_NOTE],
         same_tasks_as: &[SameTasks {
             api: "alibaba_polardb",
             advice: "keep alibaba_polardb for error texts and steps, or alibaba_polardb_history for \
@@ -150,6 +156,11 @@ static POLARDB_HISTORY: History = History {
 
 static POLARDB_OPERATION: Operation = operation("polardb:DescribeHistoryTasks", "2017-08-01");
 
+const REACH_NOTE: &str = "It shows no task that began more than 30 days ago, by its id either, though the task still runs.";
+
+const WORDS_NOTE: &str = "It is asked for the words that are documented. A task with a new word is seen only if it was seen \
+     before; it is then asked for by its id, and `unknown`.";
+
 /// What all products share; a product adds its names, its operation and its hosts.
 const FAMILY: Facts = Facts {
     name: "",
@@ -157,6 +168,9 @@ const FAMILY: Facts = Facts {
     cloud: Cloud::Alibaba,
     service: "",
     doc: "",
+    finds: "the task centre's list of the region",
+    shows: &[Detail::Progress, Detail::Remaining, Detail::Steps, Detail::Started, Detail::Ended],
+    notes: &[REACH_NOTE, WORDS_NOTE],
     operations: &[],
     statuses: &[
         ("Scheduled", TaskState::Pending),

@@ -28,7 +28,8 @@ use jiff::tz::Offset;
 use serde_json::Value;
 
 use crate::api::{
-    Call, Client, Facts, Operation, Page, Parameter, Query, Scope, Target, TaskApi, Unreadable,
+    Call, Client, Detail, Facts, Operation, Page, Parameter, Query, Scope, Target, TaskApi,
+    Unreadable,
 };
 use crate::cloud::Cloud;
 use crate::document::{DecodeError, is_nothing};
@@ -45,6 +46,16 @@ const FACTS: Facts = Facts {
     cloud: Cloud::Alibaba,
     service: "polardb",
     doc: "https://www.alibabacloud.com/help/en/polardb/api-polardb-2017-08-01-describetasks",
+    finds: "clusters, configured or discovered",
+    shows: &[
+        Detail::Progress,
+        Detail::Remaining,
+        Detail::Steps,
+        Detail::Started,
+        Detail::Ended,
+        Detail::Error,
+    ],
+    notes: &["It is asked 30 days back: of a task that runs for longer the end is not seen."],
     operations: &[&DESCRIBE_TASKS, &DESCRIBE_DB_CLUSTERS],
     statuses: STATUSES,
     same_tasks_as: &[],

@@ -35,8 +35,8 @@ use jiff::tz::Offset;
 use serde_json::Value;
 
 use crate::api::{
-    Call, Client, Facts, IdRule, Needs, Operation, Page, Parameter, Query, Scope, Target, TaskApi,
-    TaskRef, Unreadable,
+    Call, Client, Detail, Facts, IdRule, Needs, Operation, Page, Parameter, Query, Scope, Target,
+    TaskApi, TaskRef, Unreadable,
 };
 use crate::cloud::Cloud;
 use crate::document::DecodeError;
@@ -69,6 +69,12 @@ const FACTS: Facts = Facts {
     cloud: Cloud::Huawei,
     service: "dds",
     doc: "https://support.huaweicloud.com/intl/en-us/api-dds/dds_api_0301.html",
+    finds: "the list of the region; ids where there is no list",
+    shows: &[Detail::Progress, Detail::Created, Detail::Ended, Detail::Error],
+    notes: &[
+        "Open Telekom Cloud has no list. A list that has never answered but with 404 is taken not to exist where ids are given, and is asked for again every hour. One that has \
+         answered before, an earlier process too, is in trouble.",
+    ],
     operations: &[&LIST_TASKS, &SHOW_JOB_DETAIL, &huawei::LIST_PROJECTS],
     statuses: &[
         (RUNNING, TaskState::Running),

@@ -34,8 +34,8 @@ use http::Response;
 use serde_json::Value;
 
 use crate::api::{
-    Call, Client, Facts, IdRule, Needs, Operation, Page, Parameter, Query, Scope, Target, TaskApi,
-    TaskRef, Unreadable,
+    Call, Client, Detail, Facts, IdRule, Needs, Operation, Page, Parameter, Query, Scope, Target,
+    TaskApi, TaskRef, Unreadable,
 };
 use crate::cloud::Cloud;
 use crate::document::{DecodeError, is_nothing};
@@ -81,6 +81,9 @@ const FACTS: Facts = Facts {
     cloud: Cloud::Tencent,
     service: "cdb",
     doc: "https://www.tencentcloud.com/document/product/236/15848",
+    finds: "the list of the region",
+    shows: &[Detail::Progress, Detail::Started, Detail::Ended, Detail::Error],
+    notes: &[],
     operations: &[&DESCRIBE_TASKS],
     statuses: &[
         // Accepted, but waiting for its turn or for the maintenance window.

@@ -31,8 +31,8 @@ use http::Response;
 use serde_json::Value;
 
 use crate::api::{
-    Call, Client, Facts, IdRule, Needs, Operation, Page, Parameter, Query, Scope, Target, TaskApi,
-    TaskRef, Unreadable,
+    Call, Client, Detail, Facts, IdRule, Needs, Operation, Page, Parameter, Query, Scope, Target,
+    TaskApi, TaskRef, Unreadable,
 };
 use crate::cloud::Cloud;
 use crate::document::DecodeError;
@@ -85,6 +85,9 @@ const FACTS: Facts = Facts {
     cloud: Cloud::Tencent,
     service: "redis",
     doc: "https://www.tencentcloud.com/document/product/239/33293",
+    finds: "the list of the region",
+    shows: &[Detail::Progress, Detail::Started, Detail::Ended, Detail::Error],
+    notes: &[],
     operations: &[&DESCRIBE_TASK_LIST, &DESCRIBE_TASK_INFO],
     statuses: &[
         ("preparing", TaskState::Pending),
