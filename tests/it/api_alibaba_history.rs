@@ -10,6 +10,7 @@ use dbtask_clouds::catalog::{self, APIS};
 use dbtask_clouds::document::Format;
 use dbtask_clouds::model::{Ratio, Resource, Step, Task, TaskState, Timestamp};
 use dbtask_clouds::paging::Pages;
+use dbtask_clouds::refusal::RefusalKind;
 use dbtask_simulator::World;
 use http::{Request, Response};
 use proptest::prelude::*;
@@ -63,6 +64,9 @@ fn uri(api: &TaskApi, query: &Query) -> String {
 fn recorded_answers_become_these_tasks() {
     for api in family() {
         check_fixtures(api, &hangzhou(api), |name| {
+            if name.starts_with("refused-") {
+                return None;
+            }
             let by_id = name.starts_with("task-");
             if by_id { api.by_id(&reference(ASKED), now()) } else { Some(listed(api)) }
         });
@@ -266,6 +270,37 @@ fn a_refusal_with_a_good_status_is_no_empty_list() {
         let refusal = api.facts.cloud.refusal(&Response::new(Bytes::from_static(body))).unwrap();
         assert_eq!(refusal.code, "InvalidParameter");
     }
+    let adb = catalog::named("alibaba_adb_history").unwrap();
+    let recorded = Response::new(fixture(adb, "refused-good-status.json"));
+    let refusal = adb.facts.cloud.refusal(&recorded).unwrap();
+    assert_eq!((&*refusal.code, refusal.kind), ("InvalidParameter", RefusalKind::Client));
+    // Its good answers have a code too.
+    let good = Response::new(fixture(adb, "tasks-success.json"));
+    assert_eq!(adb.facts.cloud.refusal(&good), None);
+}
+
+#[test]
+fn each_product_is_asked_with_its_own_host_version_and_permission() {
+    for (name, host, version, permission) in [
+        ("alibaba_rds_history", "rds", "2014-08-15", "rds"),
+        ("alibaba_polardb_history", "polardb", "2017-08-01", "polardb"),
+        ("alibaba_adb_history", "adb", "2021-12-01", "adb"),
+        ("alibaba_mongodb_history", "mongodb", "2015-12-01", "dds"),
+        ("alibaba_redis_history", "r-kvstore", "2015-01-01", "kvstore"),
+    ] {
+        let api = catalog::named(name).unwrap();
+        let request = api.facts.cloud.request(&hangzhou(api), &listed(api));
+        assert_eq!(request.uri().host(), Some(&*format!("{host}.aliyuncs.com")));
+        assert_eq!(request.headers()["x-acs-version"], version);
+        let permission = format!("{permission}:DescribeHistoryTasks");
+        assert_eq!(api.facts.operations[0].permission, permission);
+        for region in ["eu-central-1", "cn-chengdu"] {
+            assert_eq!(api.endpoint(region), format!("https://{host}.{region}.aliyuncs.com"));
+        }
+        let vpc = api.facts.endpoints.named("vpc", "cn-hangzhou").unwrap();
+        assert_eq!(vpc, format!("https://{host}-vpc.cn-hangzhou.aliyuncs.com"));
+    }
+    assert_eq!(family().count(), 5);
 }
 
 /// What the simulated vendor says to these parameters: a code, or ids and the total.

@@ -1,37 +1,21 @@
-"""The vendors' official clients, behind one small interface.
+"""What the clients of all APIs share.
 
-They are used as anybody would use them: only endpoint and scheme point to the simulated clouds.
-Every client has `tasks()`, which lists all tasks page by page and reads each the way the SDK reads
-it, `instances()`, the same for clusters or instances, and `any()`, one cheap call.
+`apis/` has a file for each API: `Client`, the vendor's official client behind one small interface, and
+`SCENARIO`, what there is in the simulated cloud for it. Only endpoint and scheme point to the simulated
+clouds. Every client has `tasks(limit)`, which lists all tasks page by page and reads each the way the SDK
+reads it, and `any()`, one cheap call. Where it has `instances()`, it lists clusters or instances. `WORDS` of
+the file are the words of tasks by their ids, `COUNT` says how many tasks there are.
 """
 
+import importlib
+import pathlib
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 
-from alibabacloud_adb20190315 import models as adb
-from alibabacloud_adb20190315.client import Client as AdbClient
-from alibabacloud_polardb20170801 import models as polardb
-from alibabacloud_polardb20170801.client import Client as PolarDbClient
-from alibabacloud_rds20140815 import models as rds
-from alibabacloud_rds20140815.client import Client as RdsClient
-from alibabacloud_tea_openapi.exceptions import ClientException
+import yaml
 from alibabacloud_tea_openapi.models import Config
-from huaweicloudsdkcore.auth.credentials import BasicCredentials
-from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException
-from huaweicloudsdkdds.v3 import (
-    DdsClient,
-    ListInstancesRequest,
-    ListTasksRequest,
-    ShowJobDetailRequest,
-)
-from tencentcloud.cdb.v20170320 import cdb_client
-from tencentcloud.cdb.v20170320 import models as cdb
 from tencentcloud.common.credential import Credential
-from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
 from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
-from tencentcloud.redis.v20180412 import models as redis
-from tencentcloud.redis.v20180412 import redis_client
 
 
 class Source:
@@ -67,318 +51,6 @@ class Task:
     progress: float | None
     resource: str
     message: str | None = None
-
-
-class Cdb:
-    """TencentDB for MySQL."""
-
-    error = TencentCloudSDKException
-
-    def __init__(self, source):
-        self.client = cdb_client.CdbClient(*tencent(source))
-
-    def any(self):
-        return self.client.DescribeTasks(cdb.DescribeTasksRequest())
-
-    def tasks(self, limit=100):
-        def page(offset):
-            request = cdb.DescribeTasksRequest()
-            request.Offset, request.Limit = offset, limit
-            answer = self.client.DescribeTasks(request)
-            return answer.TotalCount, answer.Items
-
-        return [
-            Task(
-                id=str(it.JobId),
-                kind=it.TaskType,
-                word=it.TaskStatus,
-                progress=it.Progress / 100,
-                resource=it.InstanceIds[0],
-                message=it.Message,
-            )
-            for it in counted(page)
-        ]
-
-    def instances(self, limit=20):
-        def page(offset):
-            request = cdb.DescribeDBInstancesRequest()
-            request.Offset, request.Limit = offset, limit
-            answer = self.client.DescribeDBInstances(request)
-            return answer.TotalCount, answer.Items
-
-        return {it.InstanceId: it.InstanceName for it in counted(page)}
-
-
-class Redis:
-    """TencentDB for Redis."""
-
-    error = TencentCloudSDKException
-    WORDS = {0: "preparing", 1: "running", 2: "succeed", 4: "failed"}
-
-    def __init__(self, source):
-        self.client = redis_client.RedisClient(*tencent(source))
-
-    def any(self):
-        return self.client.DescribeTaskList(redis.DescribeTaskListRequest())
-
-    def tasks(self, limit=100):
-        def page(offset):
-            request = redis.DescribeTaskListRequest()
-            request.Offset, request.Limit = offset, limit
-            answer = self.client.DescribeTaskList(request)
-            return answer.TotalCount, answer.Tasks
-
-        return [
-            Task(
-                id=str(it.TaskId),
-                kind=it.TaskType,
-                word=self.WORDS[it.Result],
-                progress=it.Progress,
-                resource=it.InstanceId,
-            )
-            for it in counted(page)
-        ]
-
-    def info(self, task_id):
-        request = redis.DescribeTaskInfoRequest()
-        request.TaskId = int(task_id)
-        return self.client.DescribeTaskInfo(request)
-
-    def instances(self, limit=20):
-        def page(offset):
-            request = redis.DescribeInstancesRequest()
-            request.Offset, request.Limit = offset, limit
-            answer = self.client.DescribeInstances(request)
-            return answer.TotalCount, answer.InstanceSet
-
-        return {it.InstanceId: it.InstanceName for it in counted(page)}
-
-
-class PolarDb:
-    """PolarDB."""
-
-    error = ClientException
-    WORDS = ["Waiting", "Running", "Pause", "Stop", "Closed", "Finished"]
-
-    def __init__(self, source):
-        self.region = source.region
-        self.client = PolarDbClient(alibaba(source))
-
-    def any(self):
-        request = polardb.DescribeDBClustersRequest(region_id=self.region)
-        return self.client.describe_dbclusters(request)
-
-    def tasks(self, limit=30):
-        return [task for cluster in self.instances() for task in self.of(cluster, limit)]
-
-    def of(self, cluster, limit):
-        """The tasks of a cluster. A row does not say its status, so each is asked for."""
-        now = datetime.now(timezone.utc)
-        for word in self.WORDS:
-
-            def page(number):
-                body = self.client.describe_tasks(
-                    polardb.DescribeTasksRequest(
-                        dbcluster_id=cluster,
-                        start_time=f"{now - timedelta(days=30):%Y-%m-%dT%H:%MZ}",
-                        end_time=f"{now + timedelta(minutes=1):%Y-%m-%dT%H:%MZ}",
-                        status=word,
-                        page_size=limit,
-                        page_number=number,
-                    )
-                ).body
-                return body.total_record_count, body.tasks.task
-
-            for it in numbered(page):
-                yield Task(
-                    id=it.task_id,
-                    kind=it.task_action,
-                    word=word,
-                    progress=it.progress / 100,
-                    resource=cluster,
-                    message=it.task_error_message,
-                )
-
-    def instances(self, limit=30):
-        def page(number):
-            body = self.client.describe_dbclusters(
-                polardb.DescribeDBClustersRequest(
-                    region_id=self.region, page_size=limit, page_number=number
-                )
-            ).body
-            return body.total_record_count, body.items.dbcluster
-
-        return {it.dbcluster_id: it.dbcluster_description for it in numbered(page)}
-
-
-class History:
-    """The task centre of a product: models and client differ in their names only."""
-
-    error = ClientException
-
-    def __init__(self, source, models, client):
-        self.region = source.region
-        self.models = models
-        self.client = client(alibaba(source))
-
-    def any(self):
-        return self.page(1, 10)
-
-    def page(self, number, limit):
-        now = datetime.now(timezone.utc)
-        return self.client.describe_history_tasks(
-            self.models.DescribeHistoryTasksRequest(
-                region_id=self.region,
-                from_start_time=f"{now - timedelta(days=30):%Y-%m-%dT%H:%M:%SZ}",
-                to_start_time=f"{now + timedelta(minutes=5):%Y-%m-%dT%H:%M:%SZ}",
-                page_size=limit,
-                page_number=number,
-            )
-        ).body
-
-    def rows(self, limit=30):
-        def page(number):
-            body = self.page(number, limit)
-            return int(body.total_count), body.items
-
-        return list(numbered(page))
-
-    def tasks(self, limit=30):
-        return [
-            Task(
-                id=it.task_id,
-                kind=it.task_type,
-                word=it.status,
-                progress=it.progress / 100,
-                resource=it.instance_id,
-            )
-            for it in self.rows(limit)
-        ]
-
-
-class Rds(History):
-    """ApsaraDB RDS."""
-
-    def __init__(self, source):
-        super().__init__(source, rds, RdsClient)
-
-
-class PolarDbHistory(History):
-    """PolarDB."""
-
-    def __init__(self, source):
-        super().__init__(source, polardb, PolarDbClient)
-
-
-class Adb:
-    """AnalyticDB for MySQL."""
-
-    error = ClientException
-
-    def __init__(self, source):
-        self.region = source.region
-        self.configured = source.configured
-        self.client = AdbClient(alibaba(source))
-
-    def any(self):
-        request = adb.DescribeDBClustersRequest(region_id=self.region)
-        return self.client.describe_dbclusters(request)
-
-    def tasks(self):
-        """The tasks that the configuration names, and the jobs that clusters carry."""
-        listed = [self.info(it["resource"], it["id"]) for it in self.configured]
-        for cluster in self.rows():
-            if job := cluster.task_info:
-                start = job.step_list.step_list[0].start_time
-                listed.append(
-                    Task(
-                        id=f"{cluster.dbcluster_id}/{job.name}/{start}",
-                        kind=job.name,
-                        word=job.status,
-                        progress=float(job.progress) / 100,
-                        resource=cluster.dbcluster_id,
-                    )
-                )
-        return listed
-
-    def info(self, cluster, task_id):
-        request = adb.DescribeTaskInfoRequest(dbcluster_id=cluster, task_id=int(task_id))
-        it = self.client.describe_task_info(request).body.task_info
-        progress = float(it.progress) / 100
-        return Task(id=str(it.task_id), kind="", word=it.status, progress=progress, resource=cluster)
-
-    def rows(self, limit=30):
-        def page(number):
-            body = self.client.describe_dbclusters(
-                adb.DescribeDBClustersRequest(
-                    region_id=self.region,
-                    dbcluster_version="All",
-                    page_size=limit,
-                    page_number=number,
-                )
-            ).body
-            return body.total_count, body.items.dbcluster
-
-        return list(numbered(page))
-
-    def instances(self):
-        return {it.dbcluster_id: it.dbcluster_description for it in self.rows()}
-
-
-class Dds:
-    """HUAWEI CLOUD DDS."""
-
-    error = ClientRequestException
-
-    def __init__(self, source):
-        keys = BasicCredentials(source.key, source.secret, source.project_id)
-        if source.token:
-            keys = keys.with_security_token(source.token)
-        self.client = (
-            DdsClient.new_builder().with_credentials(keys).with_endpoint(source.endpoint).build()
-        )
-
-    def any(self):
-        return self.page(0, 100)
-
-    def page(self, offset, limit):
-        now = datetime.now(timezone.utc)
-        return self.client.list_tasks(
-            ListTasksRequest(
-                start_time=f"{now - timedelta(days=29):%Y-%m-%dT%H:%M:%S}+0000",
-                end_time=f"{now + timedelta(minutes=1):%Y-%m-%dT%H:%M:%S}+0000",
-                offset=offset,
-                limit=limit,
-            )
-        ).jobs
-
-    def tasks(self, limit=100):
-        listed = []
-        while rows := self.page(len(listed), limit):
-            listed.extend(rows)
-            if len(rows) < limit:
-                break
-        return [
-            Task(
-                id=it.id,
-                kind=it.name,
-                word=it.status,
-                progress=float(it.progress.rstrip("%")) / 100 if it.progress else None,
-                resource=it.instance_id,
-                message=it.fail_reason,
-            )
-            for it in listed
-        ]
-
-    def info(self, task_id):
-        return self.client.show_job_detail(ShowJobDetailRequest(id=task_id)).job
-
-    def instances(self, limit=20):
-        def page(offset):
-            answer = self.client.list_instances(ListInstancesRequest(offset=offset, limit=limit))
-            return answer.total_count, answer.instances
-
-        return {it.id: it.name for it in counted(page)}
 
 
 def tencent(source):
@@ -422,12 +94,39 @@ def numbered(page):
             return rows
 
 
-CLIENTS = {
-    "alibaba_adb": Adb,
-    "alibaba_polardb": PolarDb,
-    "alibaba_rds_history": Rds,
-    "alibaba_polardb_history": PolarDbHistory,
-    "huawei_dds": Dds,
-    "tencent_cdb": Cdb,
-    "tencent_redis": Redis,
-}
+def modules():
+    """The file of each API, by its name."""
+    files = sorted((pathlib.Path(__file__).parent / "apis").glob("*_*.py"))
+    return {file.stem: importlib.import_module(f"apis.{file.stem}") for file in files}
+
+
+def scenario(common):
+    """`common` with the sources of every API: what is to be seen, and a small one with temporary keys and
+    one with hardly any patience."""
+    sources = []
+    for api, module in sorted(MODULES.items(), key=lambda it: it[0] not in FIRST):
+        source = yaml.safe_load(module.SCENARIO)
+        sources.append({"name": api, "api": api, **source})
+        resource = source["resources"][0]["id"]
+        task = source["tasks"][0]
+        one = {"id": task["id"], "resource": resource, "at": "-2h", "life": [{"hang": {}}]}
+        one["configured"] = task.get("configured", False)
+        small = {"api": api, "region": source["region"], "resources": [{"id": resource}]}
+        sources.append({**small, "name": f"{api}-sts", "account": "temporary", "region": OTHER[cloud(api)], "tasks": [one]})
+        sources.append({**small, "name": f"{api}-busy", "calls_a_minute": 1})
+    return {**common, "sources": sources + common["sources"]}
+
+
+def cloud(api):
+    """The vendor's name, as it begins that of the API."""
+    return api.split("_")[0]
+
+
+# A machine, which says nothing of an account, has the keys of a vendor's first.
+FIRST = ["alibaba_polardb", "huawei_dds", "tencent_cdb"]
+
+# Regions in which the sources with temporary keys are.
+OTHER = {"alibaba": "cn-beijing", "huawei": "cn-south-1", "tencent": "ap-beijing"}
+
+MODULES = modules()
+CLIENTS = {api: module.Client for api, module in MODULES.items()}

@@ -3,7 +3,7 @@
 //! - Reference: <https://www.alibabacloud.com/help/doc-detail/190217.htm>, read 2026-11-21; field
 //!   types and status words from the official Python package 5.0.13.
 //! - Permissions: `adb:DescribeTaskInfo`, `adb:DescribeDBClusters`.
-//! - Limits: none published for this version; 30, 50 or 100 rows a page.
+//! - Limits: 500 calls a minute of each operation; 30, 50 or 100 rows a page.
 //!
 //! No operation lists the ids that `DescribeTaskInfo` takes: they are handed out once, by the call
 //! that starts a task, and so come from the configuration or a registration. `DescribeTaskInfo`
@@ -83,17 +83,18 @@ const FACTS: Facts = Facts {
 
 const VERSION: &str = "2019-03-15";
 
+// 500 calls a minute are published.
 static DESCRIBE_TASK_INFO: Operation = Operation {
     name: "DescribeTaskInfo",
     permission: "adb:DescribeTaskInfo",
-    per_second: 10,
+    per_second: 8,
     call: Call::Action(VERSION),
 };
 
 static DESCRIBE_DB_CLUSTERS: Operation = Operation {
     name: "DescribeDBClusters",
     permission: "adb:DescribeDBClusters",
-    per_second: 10,
+    per_second: 8,
     call: Call::Action(VERSION),
 };
 
@@ -117,7 +118,7 @@ const CENTRAL: &[&str] = &[
     "us-west-1",
 ];
 
-static ENDPOINTS: Endpoints = Endpoints {
+pub(crate) static ENDPOINTS: Endpoints = Endpoints {
     origin: "the endpoint map of the official Python package 5.0.13; \
              the vendor's endpoint page of 2026-01 for VPCs and where it disagrees",
     by_region: &[

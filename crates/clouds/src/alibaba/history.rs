@@ -4,10 +4,17 @@
 //! | --- | --- | --- |
 //! | [`RDS`] | 2014-08-15 | <https://www.alibabacloud.com/help/en/rds/developer-reference/api-rds-2014-08-15-describehistorytasks> |
 //! | [`POLARDB`] | 2017-08-01 | <https://www.alibabacloud.com/help/en/polardb/api-polardb-2017-08-01-describehistorytasks> |
+//! | [`ADB`] | 2021-12-01 | <https://www.alibabacloud.com/help/en/analyticdb/analyticdb-for-mysql/developer-reference/api-adb-2021-12-01-describehistorytasks> |
+//! | [`MONGODB`] | 2015-12-01 | <https://www.alibabacloud.com/help/en/mongodb/developer-reference/api-dds-2015-12-01-describehistorytasks> |
+//! | [`REDIS`] | 2015-01-01 | <https://www.alibabacloud.com/help/en/redis/developer-reference/api-r-kvstore-2015-01-01-describehistorytasks-redis> |
 //!
 //! - Read 2026-11-30; field types from the official clients for Python, Go and TypeScript, which agree
-//!   (`alibabacloud-rds20140815` 16.0.2, `alibabacloud-polardb20170801` 9.2.1).
-//! - Permission: the product's own `DescribeHistoryTasks`, on `*`.
+//!   (`alibabacloud-rds20140815` 16.0.2, `alibabacloud-polardb20170801` 9.2.1,
+//!   `alibabacloud-adb20211201` 4.5.1, `alibabacloud-dds20151201` 9.5.0, `alibabacloud-r-kvstore20150101`
+//!   7.0.0).
+//! - Permission: the product's own `DescribeHistoryTasks`, on `*`. That of Redis begins with `kvstore:`.
+//!   The page of `MongoDB` names instances as its resource, so a policy that names some may not let it list
+//!   a region.
 //! - Limits: no rate published, and sister operations of other products take 100 a minute; 10 to 100
 //!   rows a page; tasks that began in the last 30 days, an older begin of the window is taken for
 //!   that one.
@@ -21,6 +28,11 @@
 //! filter does not offer `Failed`, which its rows have: there, what has ended is asked for without a
 //! filter. `DescribeTasks` of PolarDB (`alibaba_polardb`) shows the same operations
 //! under other ids. It has error texts and steps, and takes six calls for each cluster.
+//!
+//! `AnalyticDB` says `Success` in its answers, and may refuse with a good status. Its page names clusters
+//! whose ids begin with `amv-`; whether those of the Data Warehouse edition (`am-`) are there is not
+//! documented. `MongoDB` writes times without seconds in its examples. The older clients of `MongoDB` and
+//! Redis declare the status as a number, whose meanings were never published.
 //!
 //! The window is about the start of a task and has to be given, with an id too. So a poll asks for
 //! unfinished tasks over all 30 days, and for what has ended since some time by its start; an end that
@@ -53,7 +65,7 @@ use http::Response;
 use jiff::tz::Offset;
 use serde_json::Value;
 
-use crate::alibaba::{self, PAGE_SIZE, polardb};
+use crate::alibaba::{self, PAGE_SIZE, adb, polardb};
 use crate::api::{
     Call, Client, Detail, Facts, IdRule, Needs, Operation, Page, Parameter, Query, SameTasks,
     Scope, Target, TaskApi, TaskRef, Unreadable,
@@ -160,6 +172,121 @@ const REACH_NOTE: &str = "It shows no task that began more than 30 days ago, by 
 
 const WORDS_NOTE: &str = "It is asked for the words that are documented. A task with a new word is seen only if it was seen \
      before; it is then asked for by its id, and `unknown`.";
+
+/// `AnalyticDB` for `MySQL`.
+pub static ADB: TaskApi = ADB_HISTORY.api();
+
+static ADB_HISTORY: History = History {
+    facts: Facts {
+        name: "alibaba_adb_history",
+        product: "AnalyticDB for MySQL, task centre",
+        service: "adb",
+        doc: "https://www.alibabacloud.com/help/en/analyticdb/analyticdb-for-mysql/\
+              developer-reference/api-adb-2021-12-01-describehistorytasks",
+        operations: &[&ADB_OPERATION],
+        notes: &[
+            "The vendor's page names clusters whose ids begin with `amv-`. Whether those of the Data Warehouse \
+             edition (`am-`) are there is not documented.",
+            REACH_NOTE,
+            WORDS_NOTE,
+        ],
+        same_tasks_as: &[SameTasks {
+            api: "alibaba_adb",
+            advice: "keep alibaba_adb_history to see every task of a region with two calls a poll; \
+                     alibaba_adb shows the ids that it is given, and the steps of the job that a cluster \
+                     carries",
+        }],
+        endpoints: &adb::ENDPOINTS,
+        ..FAMILY
+    },
+    operation: &ADB_OPERATION,
+    filters_every_end: true,
+};
+
+static ADB_OPERATION: Operation = operation("adb:DescribeHistoryTasks", "2021-12-01");
+
+/// `ApsaraDB` for `MongoDB`.
+pub static MONGODB: TaskApi = MONGODB_HISTORY.api();
+
+static MONGODB_HISTORY: History = History {
+    facts: Facts {
+        name: "alibaba_mongodb_history",
+        product: "ApsaraDB for MongoDB, task centre",
+        service: "dds",
+        doc: "https://www.alibabacloud.com/help/en/mongodb/developer-reference/\
+              api-dds-2015-12-01-describehistorytasks",
+        operations: &[&MONGODB_OPERATION],
+        endpoints: &MONGODB_ENDPOINTS,
+        ..FAMILY
+    },
+    operation: &MONGODB_OPERATION,
+    filters_every_end: true,
+};
+
+static MONGODB_OPERATION: Operation = operation("dds:DescribeHistoryTasks", "2015-12-01");
+
+pub(crate) static MONGODB_ENDPOINTS: Endpoints = Endpoints {
+    origin: "the endpoint map of the official Python package 9.5.0; the vendor's pattern for VPCs",
+    by_region: &[(
+        &[
+            "cn-beijing",
+            "cn-hangzhou",
+            "cn-hangzhou-finance",
+            "cn-heyuan",
+            "cn-shanghai",
+            "cn-wuhan",
+            "cn-wulanchabu",
+            "cn-zhangbei",
+        ],
+        Addresses { public: "https://mongodb.aliyuncs.com", vpc: MONGODB_VPC, intl: None },
+    )],
+    others: Addresses {
+        public: "https://mongodb.{region}.aliyuncs.com",
+        vpc: MONGODB_VPC,
+        intl: None,
+    },
+    confirmed: &[],
+    disputed: &[],
+};
+
+const MONGODB_VPC: Option<&str> = Some("https://mongodb-vpc.{region}.aliyuncs.com");
+
+/// Tair and Redis.
+pub static REDIS: TaskApi = REDIS_HISTORY.api();
+
+static REDIS_HISTORY: History = History {
+    facts: Facts {
+        name: "alibaba_redis_history",
+        product: "Tair and Redis, task centre",
+        service: "r-kvstore",
+        doc: "https://www.alibabacloud.com/help/en/redis/developer-reference/\
+              api-r-kvstore-2015-01-01-describehistorytasks-redis",
+        operations: &[&REDIS_OPERATION],
+        endpoints: &REDIS_ENDPOINTS,
+        ..FAMILY
+    },
+    operation: &REDIS_OPERATION,
+    filters_every_end: true,
+};
+
+static REDIS_OPERATION: Operation = operation("kvstore:DescribeHistoryTasks", "2015-01-01");
+
+pub(crate) static REDIS_ENDPOINTS: Endpoints = Endpoints {
+    origin: "the endpoint map of the official Python package 7.0.0; the vendor's pattern for VPCs",
+    by_region: &[(
+        &["cn-hangzhou", "cn-hangzhou-finance", "cn-wuhan", "cn-zhangbei"],
+        Addresses { public: "https://r-kvstore.aliyuncs.com", vpc: REDIS_VPC, intl: None },
+    )],
+    others: Addresses {
+        public: "https://r-kvstore.{region}.aliyuncs.com",
+        vpc: REDIS_VPC,
+        intl: None,
+    },
+    confirmed: &[],
+    disputed: &[],
+};
+
+const REDIS_VPC: Option<&str> = Some("https://r-kvstore-vpc.{region}.aliyuncs.com");
 
 /// What all products share; a product adds its names, its operation and its hosts.
 const FAMILY: Facts = Facts {

@@ -13,6 +13,7 @@ use crate::World;
 
 /// How one product differs from the others.
 struct Product {
+    service: &'static str,
     /// The product, as its rows spell it.
     name: &'static str,
     db_type: &'static str,
@@ -22,45 +23,51 @@ struct Product {
     total_is_text: bool,
     /// Whether an instance's name is its id once more.
     repeats_id: bool,
+    /// Whether good answers say that they are, and refusals come with a good status.
+    says_success: bool,
 }
 
 /// The seven words that the vendor's tables have.
 const WORDS: &[&str] =
     &["Scheduled", "Running", "Succeed", "Failed", "Cancelling", "Canceled", "Waiting"];
 
-static RDS: Product = Product {
-    name: "rds",
-    db_type: "mysql",
+/// A product without oddities.
+const PLAIN: Product = Product {
+    service: "",
+    name: "",
+    db_type: "",
     filter: WORDS,
     total_is_text: false,
     repeats_id: false,
+    says_success: false,
 };
 
-static POLARDB: Product = Product {
-    name: "polardb",
-    db_type: "polardb_mysql",
-    filter: &["Scheduled", "Running", "Succeed", "Cancelling", "Canceled", "Waiting"],
-    total_is_text: true,
-    repeats_id: true,
-};
-
-pub(super) fn of_polardb(parameters: &Parameters, world: &World<'_>) -> Result<Value, Refused> {
-    describe_history_tasks(parameters, world, &POLARDB)
-}
-
-pub(super) fn of_rds(parameters: &Parameters, world: &World<'_>) -> Result<Value, Refused> {
-    describe_history_tasks(parameters, world, &RDS)
-}
+static PRODUCTS: &[Product] = &[
+    Product { service: "rds", name: "rds", db_type: "mysql", ..PLAIN },
+    Product {
+        service: "polardb",
+        name: "polardb",
+        db_type: "polardb_mysql",
+        filter: &["Scheduled", "Running", "Succeed", "Cancelling", "Canceled", "Waiting"],
+        total_is_text: true,
+        repeats_id: true,
+        ..PLAIN
+    },
+    Product { service: "adb", name: "ads", db_type: "analyticdb", says_success: true, ..PLAIN },
+    Product { service: "dds", name: "dds", db_type: "mongodb", ..PLAIN },
+    Product { service: "r-kvstore", name: "kvstore", db_type: "redis", ..PLAIN },
+];
 
 /// Tasks that began earlier are not listed, whether they have ended or not.
 const KEPT: Duration = Duration::from_hours(30 * 24);
 
 /// The vendor publishes no code of its own for this operation: those that all have are used.
-fn describe_history_tasks(
+pub(super) fn describe_history_tasks(
+    service: &str,
     parameters: &Parameters,
     world: &World<'_>,
-    product: &Product,
 ) -> Result<Value, Refused> {
+    let product = PRODUCTS.iter().find(|product| product.service == service).unwrap_or(&PLAIN);
     alibaba::check_region(parameters, world)?;
     let from = second(parameters, "FromStartTime")?;
     let to = second(parameters, "ToStartTime")?;
@@ -87,12 +94,16 @@ fn describe_history_tasks(
     let skipped = (number - 1).saturating_mul(size);
     let shown = tasks.into_iter().skip(skipped).take(size);
     let rows: Vec<Value> = shown.map(|task| row(task, world, product)).collect();
-    Ok(json!({
-        "PageNumber": number,
-        "PageSize": size,
-        "TotalCount": if product.total_is_text { total.to_string().into() } else { Value::from(total) },
-        "Items": rows,
-    }))
+    let total = if product.total_is_text { total.to_string().into() } else { Value::from(total) };
+    let mut body =
+        json!({ "PageNumber": number, "PageSize": size, "TotalCount": total, "Items": rows });
+    if let (true, Some(fields)) = (product.says_success, body.as_object_mut()) {
+        fields.insert("Success".to_owned(), true.into());
+        fields.insert("Code".to_owned(), "Success".into());
+        fields.insert("Message".to_owned(), "Success".into());
+        fields.insert("HttpStatusCode".to_owned(), 200.into());
+    }
+    Ok(body)
 }
 
 /// When a task began; of one that is scheduled, when it was asked for.
@@ -101,6 +112,7 @@ fn start(task: &Task) -> Option<Timestamp> {
 }
 
 fn row(task: &Task, world: &World<'_>, product: &Product) -> Value {
+    // Those of MongoDB have no seconds in the vendor's examples, and have them in its text.
     let time = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
     let is_unfinished = |progress: Option<Ratio>| progress.is_none_or(|it| it.get() < 1.0);
     let step = task.steps.iter().find(|step| is_unfinished(step.progress)).or(task.steps.last());

@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use dbtask_clouds::api::Call;
+use dbtask_clouds::catalog::APIS;
+use dbtask_clouds::cloud::Cloud;
 use dbtask_clouds::model::{Ratio, Resource};
 use dbtask_clouds::signing::query;
 use http::header::CONTENT_TYPE;
@@ -25,20 +28,35 @@ pub(crate) type Parameters = BTreeMap<String, String>;
 pub(crate) struct Refused(pub StatusCode, pub &'static str, pub &'static str);
 
 /// What one action says to its parameters.
-pub(crate) type Action = fn(&Parameters, &World<'_>) -> Result<Value, Refused>;
+enum Action {
+    /// Of one service.
+    Own(fn(&Parameters, &World<'_>) -> Result<Value, Refused>),
+    /// Of all services of a family, which differ: it is told which is asked.
+    Shared(fn(&str, &Parameters, &World<'_>) -> Result<Value, Refused>),
+}
 
-/// One action of a version of a service.
-type Row = (&'static str, &'static str, &'static str, Action);
+use Action::{Own, Shared};
 
-/// What is simulated: service, version, action.
-static ACTIONS: &[Row] = &[
-    ("adb", "2019-03-15", "DescribeTaskInfo", adb::describe_task_info),
-    ("adb", "2019-03-15", "DescribeDBClusters", adb::describe_db_clusters),
-    ("polardb", "2017-08-01", "DescribeTasks", polardb::describe_tasks),
-    ("polardb", "2017-08-01", "DescribeDBClusters", polardb::describe_db_clusters),
-    ("rds", "2014-08-15", "DescribeHistoryTasks", history::of_rds),
-    ("polardb", "2017-08-01", "DescribeHistoryTasks", history::of_polardb),
+/// What is simulated: the service, `*` for every one that has it, and the action. The facts of the APIs
+/// say which version of a service has which action.
+static ACTIONS: &[(&str, &str, Action)] = &[
+    ("adb", "DescribeTaskInfo", Own(adb::describe_task_info)),
+    ("adb", "DescribeDBClusters", Own(adb::describe_db_clusters)),
+    ("polardb", "DescribeTasks", Own(polardb::describe_tasks)),
+    ("polardb", "DescribeDBClusters", Own(polardb::describe_db_clusters)),
+    ("*", "DescribeHistoryTasks", Shared(history::describe_history_tasks)),
 ];
+
+/// Whether an API calls this action of this version of the service.
+fn is_known(service: &str, version: &str, action: &str) -> bool {
+    let apis = APIS.iter().map(|api| &api.facts);
+    apis.filter(|facts| facts.cloud == Cloud::Alibaba && facts.service == service)
+        .flat_map(|facts| facts.operations)
+        .any(|operation| {
+            operation.name == action
+                && matches!(operation.call, Call::Action(known) if known == version)
+        })
+}
 
 /// The answer of a service in the format asked for; `None` for an action that it does not have.
 pub(crate) fn answer(
@@ -49,14 +67,20 @@ pub(crate) fn answer(
     let headers = request.headers();
     let version = query::header(headers, "x-acs-version");
     let asked = query::header(headers, "x-acs-action");
-    let &(_, _, name, action) =
-        ACTIONS.iter().find(|row| (row.0, row.1, row.2) == (service, &*version, &*asked))?;
+    let (_, name, action) = ACTIONS
+        .iter()
+        .find(|(of, name, _)| (*of == service || *of == "*") && *name == asked)
+        .filter(|_| is_known(service, &version, &asked))?;
     let parameters = query::parameters(request);
     let xml = match parameters.get("Format") {
         Some(format) => format.eq_ignore_ascii_case("xml"),
         None => query::header(headers, "accept").contains("xml"),
     };
-    let (status, root, mut body) = match action(&parameters, world) {
+    let said = match action {
+        Own(action) => action(&parameters, world),
+        Shared(action) => action(service, &parameters, world),
+    };
+    let (status, root, mut body) = match said {
         Ok(body) => (StatusCode::OK, format!("{name}Response"), body),
         Err(Refused(status, code, message)) => {
             let host = world.target.endpoint.split_once("://").map_or("", |(_, host)| host);
