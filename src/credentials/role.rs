@@ -122,7 +122,7 @@ impl Role {
                 let identity = json!({"methods": ["assume_role"], "assume_role": assume_role});
                 let path = "/v3.0/OS-CREDENTIAL/securitytokens";
                 let body = json!({"auth": {"identity": identity}});
-                huawei::post(endpoint, path, &body)
+                huawei::post(endpoint, "", path, &body)
             }
             RoleName::Tencent { arn, external_id } => {
                 let mut body = json!({

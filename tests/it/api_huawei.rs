@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dbtask_clouds::api::{Query, Scope, Target, TaskApi, TaskRef};
 use dbtask_clouds::catalog;
+use dbtask_clouds::document::DecodeError;
 use dbtask_clouds::huawei::signature::get;
 use dbtask_clouds::model::{Ratio, Resource, Task, TaskError, TaskState, Timestamp};
 use dbtask_simulator::World;
@@ -95,6 +96,20 @@ fn an_answer_about_another_task_is_no_answer() {
     let body = fixture(dds(), "job-running.json");
     let page = dds().decode(&beijing(), &query, &Response::new(body)).unwrap();
     assert_eq!(page.tasks, []);
+}
+
+#[test]
+fn a_code_beside_a_list_without_rows_is_no_empty_list() {
+    let row = r#"{"id": "1", "status": "Running"}"#;
+    for code in ["error_code", "errorCode", "errCode", "code"] {
+        let decode = |rows: &str| {
+            let body = format!(r#"{{"{code}": "DBS.280001", "jobs": [{rows}]}}"#);
+            let page = dds().decode(&beijing(), &everything(), &Response::new(body.into()));
+            page.map(|page| page.tasks.len())
+        };
+        assert_eq!(decode(""), Err(DecodeError::Missing("/jobs")), "{code}");
+        assert_eq!(decode(row), Ok(1), "{code}");
+    }
 }
 
 #[test]

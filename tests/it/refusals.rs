@@ -75,6 +75,7 @@ const FIXTURES: &[(Cloud, &[Fixture])] = &[
             ("504-backend-timeout.json", 504, "APIGW.0201", Server),
             ("camel-case.json", 400, "DBS.280001", Client),
             ("dcs-400.json", 400, "111400070", NotFound),
+            ("ddm-errcode.json", 400, "DBS.280001", Client),
         ],
     ),
     (
@@ -316,6 +317,14 @@ const CODES: &[(Cloud, RefusalKind, Codes)] = &[
             (400, "DCS.4133"),
             (400, "DCS.4070"),
             (400, "111400070"),
+            (400, "111400133"),
+            (400, "DBS.300120"),
+            (400, "DRS.M05003"),
+            (400, "DRS.M05004"),
+            (400, "DRS.M00289"),
+            (400, "DRS.10000010"),
+            (400, "DWS.0001"),
+            (404, "DWS.0001"),
             (500, "DBS.200543"),
         ],
     ),
@@ -339,6 +348,8 @@ const CODES: &[(Cloud, RefusalKind, Codes)] = &[
             (500, "DBS.200998"),
             (500, "DBS.280005"),
             (500, "DBS.280001"),
+            (500, "DBS.111205"),
+            (400, "DBS.111205"),
         ],
     ),
     (
@@ -389,9 +400,15 @@ const CODES: &[(Cloud, RefusalKind, Codes)] = &[
             (403, "DBS.280063"),
             (400, "DBS.280063"),
             (403, "DBS.280019"),
+            (403, "DRS.M00102"),
+            (401, "DRS.M00103"),
         ],
     ),
-    (Cloud::Huawei, NoSuchOperation, &[(404, "APIGW.0101"), (404, "APIG.0101")]),
+    (
+        Cloud::Huawei,
+        NoSuchOperation,
+        &[(404, "APIGW.0101"), (404, "APIG.0101"), (400, "DCS.4094"), (400, "111400094")],
+    ),
     (
         Cloud::Huawei,
         Client,
@@ -405,6 +422,8 @@ const CODES: &[(Cloud, RefusalKind, Codes)] = &[
             (400, "DBS.201006"),
             (400, "DBS.280067"),
             (400, "DBS.280068"),
+            (400, "111400063"),
+            (400, "DRS.10000001"),
         ],
     ),
     (
@@ -790,5 +809,41 @@ proptest! {
         let format = if xml { Format::Xml } else { Format::Json };
         let read = cloud.refusal(&cloud.refuse(&made, "h", "r", format)).unwrap();
         prop_assert_eq!(read.message, if message == "null" { String::new() } else { message });
+    }
+}
+
+#[test]
+fn each_envelope_of_huawei_is_a_refusal_whatever_the_status() {
+    for body in [
+        json!({"error_code": "DBS.280001", "error_msg": "Parameter error."}),
+        json!({"error_code": "DBS.280001", "error_msg": "Parameter error.", "request_id": "51a1d000"}),
+        json!({"errorCode": "DBS.280001", "errorMsg": "Parameter error."}),
+        json!({"errCode": "DBS.280001", "externalMessage": "Parameter error."}),
+        json!({"error": {"code": "DBS.280001", "message": "Parameter error.", "title": "Bad"}}),
+        // In place of the list.
+        json!({"error_code": "DBS.280001", "error_msg": "Parameter error.", "jobs": null,
+               "total_count": 0, "total": "0"}),
+    ] {
+        for status in [200, 202, 400] {
+            let refusal = Cloud::Huawei.refusal(&response(status, body.to_string()));
+            let refusal = refusal.unwrap_or_else(|| panic!("{status} {body}"));
+            assert_eq!(refusal.to_string(), "DBS.280001: Parameter error.");
+            assert_eq!(refusal.kind, Client);
+        }
+    }
+}
+
+#[test]
+fn an_answer_of_huawei_is_no_refusal_for_a_code_in_its_rows_or_a_status_of_202() {
+    for body in [
+        json!({"results": [{"id": "jb1", "error_code": "DRS.M00289", "error_msg": "unknown"}]}),
+        json!({"tasks": [{"id": "1", "status": "SUCCESS", "error_code": "111400063"}]}),
+        json!({"job_id": "1", "status": "FAIL", "failed_code": "DWS.0114"}),
+        json!({"tasks": [], "total_count": 0}),
+        json!({"tasks": [], "error_code": null}),
+    ] {
+        for status in [200, 202] {
+            assert_eq!(Cloud::Huawei.refusal(&response(status, body.to_string())), None, "{body}");
+        }
     }
 }

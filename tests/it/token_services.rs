@@ -5,7 +5,9 @@ use std::fs;
 use std::sync::Mutex;
 
 use bytes::Bytes;
+use dbtask_clouds::api::Target;
 use dbtask_clouds::catalog;
+use dbtask_clouds::cloud::Cloud;
 use dbtask_clouds::huawei::signature as huawei;
 use dbtask_clouds::model::Timestamp;
 use dbtask_clouds::transport::{Sending, Transport, TransportError};
@@ -14,6 +16,7 @@ use dbtask_exporter::credentials::CredentialsError;
 use dbtask_exporter::platform::environment::Environment;
 use http::Request;
 
+use crate::golden::target;
 use crate::support::{Around, issued};
 
 const NOW: i64 = 1_790_000_000;
@@ -267,12 +270,28 @@ async fn a_pods_token_is_not_sent_where_no_service_of_the_operator_is_known() {
 }
 
 #[test]
-fn iam_and_the_databases_of_a_region_belong_to_one_operator() {
-    let api = catalog::named("huawei_dds").unwrap();
-    let of_its_own = api.facts.endpoints.by_region.iter().flat_map(|(regions, _)| regions.iter());
-    for region in api.facts.endpoints.confirmed.iter().chain(of_its_own) {
-        let dds = api.endpoint(region);
-        assert_eq!(dds.replace("://dds.", "://iam."), huawei::iam(region), "{region}");
+fn iam_of_a_region_is_asked_for_the_project_beside_every_service() {
+    let apis = || catalog::APIS.iter().filter(|api| api.facts.cloud == Cloud::Huawei);
+    let asked = |endpoint: &str, region: &str| {
+        let api = catalog::named("huawei_dds").unwrap();
+        let query = (api.facts.project.unwrap().query)();
+        let target = Target { endpoint: endpoint.to_owned(), ..target(api, region, 0) };
+        let uri = Cloud::Huawei.request(&target, &query).uri().to_string();
+        uri.strip_suffix(&format!("/v3/projects?name={region}")).unwrap().to_owned()
+    };
+    for api in apis() {
+        let endpoints = api.facts.endpoints;
+        let of_its_own = endpoints.by_region.iter().flat_map(|(regions, _)| regions.iter());
+        for region in endpoints.confirmed.iter().chain(of_its_own) {
+            assert_eq!(asked(&api.endpoint(region), region), huawei::iam(region), "{region}");
+        }
+        // Under a domain of an operator's own, IAM stands beside the service.
+        let host = api.endpoint("cn-north-4").replace("myhuaweicloud.com", "cloud.example");
+        assert_eq!(asked(&host, "cn-north-4"), "https://iam.cn-north-4.cloud.example");
+    }
+    // One address for everything.
+    for endpoint in ["http://127.0.0.1:8080", "https://gateway.example"] {
+        assert_eq!(asked(endpoint, "cn-north-4"), endpoint);
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Response;
+use http::{Method, Response};
+use serde_json::{Map, Value, json};
 
 use crate::cloud::Cloud;
 use crate::document::{DecodeError, Format};
@@ -218,18 +219,44 @@ pub struct Operation {
 pub enum Call {
     /// By its name, in this version of the service.
     Action(&'static str),
-    /// `GET` of this path, in which `{project_id}` stands for the project.
+    /// `GET` of this path. `{project_id}` in it stands for the project, any other name in braces for
+    /// the parameter of that name.
     Get(&'static str),
+    /// `POST` to such a path, with the parameters as a JSON body.
+    Post(&'static str),
     /// `GET` of this path of the region's IAM, which needs no project.
     GetIam(&'static str),
 }
 
 impl Call {
-    /// The version or the path.
-    pub(crate) fn at(self) -> &'static str {
+    /// The version of the service that has an action; empty for a path, which holds its own.
+    pub fn version(self) -> &'static str {
         match self {
-            Self::Action(at) | Self::Get(at) | Self::GetIam(at) => at,
+            Self::Action(version) => version,
+            Self::Get(_) | Self::Post(_) | Self::GetIam(_) => "",
         }
+    }
+
+    /// Method and path; `None` for an action.
+    pub fn route(self) -> Option<(Method, &'static str)> {
+        match self {
+            Self::Action(_) => None,
+            Self::Get(path) | Self::GetIam(path) => Some((Method::GET, path)),
+            Self::Post(path) => Some((Method::POST, path)),
+        }
+    }
+
+    /// Whether this is the call of a request: its method, and its path with any text for each name
+    /// in braces.
+    pub fn is(self, method: &Method, path: &str) -> bool {
+        let Some((own, pattern)) = self.route() else { return false };
+        let (mut wanted, mut sent) = (pattern.split('/'), path.trim_end_matches('/').split('/'));
+        let same = |wanted: &str, sent: &str| {
+            if wanted.starts_with('{') { !sent.is_empty() } else { wanted == sent }
+        };
+        own == *method
+            && wanted.by_ref().all(|part| sent.next().is_some_and(|sent| same(part, sent)))
+            && sent.next().is_none()
     }
 }
 
@@ -301,6 +328,8 @@ pub enum Parameter {
     Integer(u64),
     /// A list of numbers.
     Integers(Vec<i64>),
+    /// A list of texts.
+    Texts(Vec<String>),
     /// An instant.
     Time(Timestamp),
     /// The region of the source.
@@ -583,12 +612,33 @@ impl Query {
                 let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
                 numbers.join(",")
             }
+            Parameter::Texts(texts) => texts.join(","),
             Parameter::Time(instant) => time(*instant),
             Parameter::Region => target.region.clone(),
             Parameter::PageNumber => self.page.to_string(),
             Parameter::Offset(rows) => self.offset(*rows).to_string(),
         };
         self.parameters.iter().map(|(name, value)| (&**name, text(value))).collect()
+    }
+
+    /// The parameters as the fields of a JSON object, where `time` says how the vendor writes an
+    /// instant.
+    pub(crate) fn values(
+        &self,
+        target: &Target,
+        time: impl Fn(Timestamp) -> String,
+    ) -> Map<String, Value> {
+        let json = |value: &Parameter| match value {
+            Parameter::Text(text) => json!(text),
+            Parameter::Integer(number) => json!(number),
+            Parameter::Integers(numbers) => json!(numbers),
+            Parameter::Texts(texts) => json!(texts),
+            Parameter::Time(instant) => json!(time(*instant)),
+            Parameter::Region => json!(target.region),
+            Parameter::PageNumber => json!(self.page),
+            Parameter::Offset(rows) => json!(self.offset(*rows)),
+        };
+        self.parameters.iter().map(|(name, value)| (name.to_string(), json(value))).collect()
     }
 
     /// How many rows come before the page, of so many rows a page.

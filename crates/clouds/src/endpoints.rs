@@ -41,6 +41,11 @@ impl Endpoints {
         found.map_or(&self.others, |(_, addresses)| addresses)
     }
 
+    /// All addresses.
+    pub fn all(&self) -> impl Iterator<Item = &Addresses> {
+        self.by_region.iter().map(|(_, addresses)| addresses).chain([&self.others])
+    }
+
     /// The base URL that everybody can reach.
     pub fn public(&self, region: &str) -> String {
         filled(self.of(region).public, region)

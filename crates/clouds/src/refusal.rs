@@ -200,13 +200,6 @@ pub(crate) fn code_and_message(
     }))
 }
 
-/// Whether an object holds nothing but the fields of an envelope, whatever their case. Only then
-/// is a code beside a good status a refusal and not a part of an answer.
-pub(crate) fn holds_only(tree: &Value, fields: &[&str]) -> bool {
-    let known = |name: &String| fields.iter().any(|field| field.eq_ignore_ascii_case(name));
-    tree.as_object().is_some_and(|object| object.keys().all(known))
-}
-
 /// `Retry-After`, in seconds or as a date, which is taken relative to the answer's own `Date`.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = query::header(headers, "retry-after");

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use dbtask_clouds::catalog::APIS;
 use dbtask_clouds::cloud::Cloud;
 use dbtask_clouds::document::Format;
 use dbtask_clouds::model::Timestamp;
@@ -17,7 +18,7 @@ use super::fault::{Fault, FaultKind};
 use super::guard::Limit;
 use super::region::{Region, View, shifted};
 use super::session::Exchange;
-use super::signature::Gateway as _;
+use super::signature::{Gateway as _, set};
 use super::{SimulatedCloud, State, life, paging, refusal};
 
 /// The word for a good answer in the request log.
@@ -82,9 +83,10 @@ impl SimulatedCloud {
         };
         let mut candidates: Vec<&Region> =
             self.regions.iter().filter(|region| Some(region.account) == account).collect();
+        candidates.sort_by_key(|it| !it.is_meant(request));
         let operation = match exchange {
             Some(exchange) => exchange.operation().to_owned(),
-            None => operation(cloud, request),
+            None => operation(cloud, request, &candidates),
         };
         candidates.sort_by_key(|it| (!it.has(&operation), !it.is_meant(request)));
         let answer =
@@ -163,7 +165,7 @@ impl SimulatedCloud {
         let scripted = region.lives.script().faults.iter();
         let now = (self.clock)();
         let elapsed = now.since(self.start);
-        let is_list = call.request.uri().path().starts_with("/v3.1/");
+        let is_list = region.lists(&call.operation);
         scripted
             .chain(injected.map(|(_, fault)| fault))
             .enumerate()
@@ -273,7 +275,11 @@ impl SimulatedCloud {
                 .map_or_else(|| Reaction::refused(call, &refusal, state), Reaction::whole);
         }
         if let Some(answer) = &call.answer {
-            return Reaction::whole(answer.clone());
+            let mut answer = answer.clone();
+            if call.cloud == Cloud::Huawei {
+                set(&mut answer, "x-request-id", &request_id(state));
+            }
+            return Reaction::whole(answer);
         }
         Reaction::refused(call, &refusal::words(call.cloud, RefusalKind::NoSuchOperation), state)
     }
@@ -335,9 +341,7 @@ impl Call<'_> {
             None => query::header(self.request.headers(), "accept").contains("xml"),
         };
         let format = if xml { Format::Xml } else { Format::Json };
-        // Looks like the vendors', and tells the requests apart.
-        let request_id = format!("51A1D000-0000-4000-8000-{:012X}", state.count);
-        self.cloud.refuse(refusal, host, &request_id, format)
+        self.cloud.refuse(refusal, host, &request_id(state), format)
     }
 }
 
@@ -361,7 +365,6 @@ impl Reaction {
     }
 }
 
-/// The vendor's name of the operation that is asked for.
 /// Which vendor a request is for, by what its clients send, whatever it asks.
 fn addressee(request: &Request<Bytes>) -> Cloud {
     let parameters = query::parameters(request);
@@ -380,23 +383,25 @@ fn addressee(request: &Request<Bytes>) -> Cloud {
     }
 }
 
-fn operation(cloud: Cloud, request: &Request<Bytes>) -> String {
+/// The vendor's name of the operation that is asked for. Where that is a path, it is named by the APIs of
+/// the account, or else by any that has it; a path that none has stands for itself.
+fn operation(cloud: Cloud, request: &Request<Bytes>, regions: &[&Region]) -> String {
     match cloud {
         Cloud::Alibaba => query::header(request.headers(), "x-acs-action").into_owned(),
         Cloud::Tencent => query::header(request.headers(), "x-tc-action").into_owned(),
         Cloud::Huawei => {
-            let parts: Vec<&str> = request.uri().path().split('/').skip(1).collect();
-            // As in the vendor's own clients.
-            match *parts {
-                ["v3.1", _, "jobs"] => "ListTasks",
-                ["v3", _, "jobs"] => "ShowJobDetail",
-                ["v3", _, "instances"] => "ListInstances",
-                ["v3", "projects"] => "KeystoneListProjects",
-                _ => request.uri().path(),
-            }
-            .to_owned()
+            let (method, path) = (request.method(), request.uri().path());
+            let known = regions.iter().map(|region| region.api).chain(APIS.iter().copied());
+            let mut known = known.flat_map(|api| api.facts.operations);
+            let found = known.find(|operation| operation.call.is(method, path));
+            found.map_or(path, |operation| operation.name).to_owned()
         }
     }
+}
+
+/// Looks like the vendors', and tells the requests apart.
+fn request_id(state: &State) -> String {
+    format!("51A1D000-0000-4000-8000-{:012X}", state.count)
 }
 
 fn page_for_people(code: u16) -> Response<Bytes> {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dbtask_clouds::api::{Target, TaskApi};
+use dbtask_clouds::api::{Scope, Target, TaskApi};
 use dbtask_clouds::cloud::Cloud;
 use dbtask_clouds::model::{Task, Timestamp};
 use dbtask_clouds::signing::query;
@@ -61,6 +61,13 @@ impl Region {
     /// Whether its API calls this operation.
     pub(super) fn has(&self, operation: &str) -> bool {
         self.api.facts.operations.iter().any(|known| known.name == operation)
+    }
+
+    /// Whether its API lists tasks with this operation.
+    pub(super) fn lists(&self, operation: &str) -> bool {
+        let now = Timestamp::from(jiff::Timestamp::UNIX_EPOCH);
+        let queries = self.api.list(&Scope { now, since: now, resources: &[], tags: &[] });
+        queries.iter().any(|query| query.operation.name == operation)
     }
 
     /// Whether the request names this region, or its project.

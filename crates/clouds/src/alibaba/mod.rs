@@ -25,7 +25,7 @@ pub fn request(target: &Target, query: &Query) -> Request<Bytes> {
     if target.format == Format::Xml {
         parameters.push(("Format", "XML".to_owned()));
     }
-    let mut request = signature::rpc(&target.endpoint, name, call.at(), &parameters);
+    let mut request = signature::rpc(&target.endpoint, name, call.version(), &parameters);
     if target.format == Format::Xml {
         // Which of header and parameter the gateway goes by is not documented: both say the same.
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/xml"));

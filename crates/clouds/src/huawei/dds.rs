@@ -194,14 +194,14 @@ impl Client for Dds {
         let unreadable = &mut page.unreadable;
         match &query.task {
             None => {
-                let rows = wire::rows(&document, "/jobs")?;
+                let rows = huawei::rows(&document, "/jobs")?;
                 page.tasks.extend(
                     rows.iter().filter_map(|row| listed(row, &query.resources, unreadable)),
                 );
                 page.read_list(query, rows, "id", LIMIT, wire::integer(&document, "total_count"));
             }
             Some(wanted) => {
-                let rows = wire::rows(&document, "/job")?;
+                let rows = huawei::rows(&document, "/job")?;
                 page.tasks.extend(rows.iter().filter_map(|row| single(row, wanted, unreadable)));
             }
         }

@@ -7,13 +7,16 @@ pub mod signature;
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderName, HeaderValue, Method, Request, Response};
 use jiff::tz::Offset;
+use serde_json::Value;
 
 use crate::api::{Call, Operation, Parameter, ProjectSearch, Query, Target};
+use crate::cloud::Cloud;
 use crate::document::DecodeError;
 use crate::model::Timestamp;
-use crate::wire;
+use crate::signing::query;
+use crate::{catalog, wire};
 
 /// Where IAM is asked for the project of the region, if the configuration does not name it.
 pub static LIST_PROJECTS: Operation = Operation {
@@ -39,23 +42,73 @@ fn project_id(answer: &Response<Bytes>) -> Result<Option<String>, DecodeError> {
     })
 }
 
-/// The unsigned request for a query.
+/// The unsigned request for a query. A parameter whose name begins with `X-` is a header; one that the
+/// path names in braces is a part of it.
 pub fn request(target: &Target, query: &Query) -> Request<Bytes> {
-    let parameters = query.texts(target, time_text);
-    match query.operation.call {
-        Call::Get(path) | Call::Action(path) => {
-            let path = path.replace("{project_id}", &target.project_id);
-            signature::get(&target.endpoint, &target.project_id, &path, &parameters)
-        }
-        Call::GetIam(path) => {
-            signature::get(&iam_endpoint(&target.endpoint), "", path, &parameters)
+    let call = query.operation.call;
+    let (method, pattern) = call.route().unwrap_or_default();
+    let mut path = pattern.replace("{project_id}", &target.project_id);
+    let (mut headers, mut rest) = (Vec::new(), Vec::new());
+    for (name, value) in query.texts(target, time_text) {
+        let place = format!("{{{name}}}");
+        if path.contains(&place) {
+            path = path.replace(&place, &query::encode(value.as_bytes()));
+        } else if name.starts_with("X-") {
+            headers.push((name, value));
+        } else {
+            rest.push((name, value));
         }
     }
+    let mut request = if let Call::GetIam(_) = call {
+        signature::get(&iam_endpoint(target), "", &path, &rest)
+    } else if method == Method::POST {
+        let mut body = query.values(target, time_text);
+        body.retain(|name, _| rest.iter().any(|(kept, _)| name == kept));
+        signature::post(&target.endpoint, &target.project_id, &path, &body.into())
+    } else {
+        signature::get(&target.endpoint, &target.project_id, &path, &rest)
+    };
+    for (name, value) in headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            request.headers_mut().insert(name, value);
+        }
+    }
+    request
 }
 
-/// IAM of the region in which a service is: it stands beside the service.
-fn iam_endpoint(endpoint: &str) -> String {
-    endpoint.replacen("://dds.", "://iam.", 1)
+/// IAM of the region in which a service is: the cloud's own for an endpoint of the cloud's; else it
+/// stands beside the service, under whatever domain that has. An address without a service's name
+/// is a gateway to all of them.
+fn iam_endpoint(target: &Target) -> String {
+    let Target { endpoint, region, .. } = target;
+    let mut apis = catalog::APIS.iter().filter(|api| api.facts.cloud == Cloud::Huawei);
+    if apis.any(|api| api.endpoint(region) == *endpoint) {
+        return signature::iam(region);
+    }
+    let parts = endpoint.split_once("://").and_then(|(scheme, host)| {
+        let (service, domain) = host.split_once('.')?;
+        is_service(service).then(|| format!("{scheme}://iam.{domain}"))
+    });
+    parts.unwrap_or_else(|| endpoint.clone())
+}
+
+/// Whether a host of the cloud's begins with this name.
+fn is_service(name: &str) -> bool {
+    let apis = catalog::APIS.iter().filter(|api| api.facts.cloud == Cloud::Huawei);
+    apis.flat_map(|api| api.facts.endpoints.all()).any(|addresses| {
+        let host = addresses.public.split_once("://").map_or("", |(_, host)| host);
+        host.split_once('.').is_some_and(|(service, _)| service == name)
+    })
+}
+
+/// The records under a JSON pointer, as [`wire::rows`]. The vendor's clients read a refusal with a good
+/// status as an answer without tasks: none beside a code are an error here.
+fn rows<'a>(document: &'a Value, pointer: &'static str) -> Result<&'a [Value], DecodeError> {
+    let rows = wire::rows(document, pointer)?;
+    if rows.is_empty() && signature::carries_code(document) {
+        return Err(DecodeError::Missing(pointer));
+    }
+    Ok(rows)
 }
 
 /// A time as parameters and answers write it: `2021-07-13T07:28:43+0000`.

@@ -1,5 +1,7 @@
 //! HUAWEI CLOUD: REST requests, SDK-HMAC-SHA256, and the error envelopes.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
@@ -43,23 +45,20 @@ pub fn get(
 ) -> Request<Bytes> {
     let query = query::canonical(parameters);
     let separator = if query.is_empty() { "" } else { "?" };
-    let headers = [("content-type", "application/json"), ("x-project-id", project_id)];
-    query::request(
-        Method::GET,
-        &format!("{endpoint}{path}{separator}{query}"),
-        headers.get(..if project_id.is_empty() { 1 } else { 2 }).unwrap_or_default(),
-        Bytes::new(),
-    )
+    let uri = format!("{endpoint}{path}{separator}{query}");
+    unsigned(Method::GET, &uri, project_id, Bytes::new())
 }
 
-/// An unsigned POST of `body` to `path` (which begins with `/`).
-pub fn post(endpoint: &str, path: &str, body: &Value) -> Request<Bytes> {
-    query::request(
-        Method::POST,
-        &format!("{endpoint}{path}"),
-        &[("content-type", "application/json")],
-        Bytes::from(body.to_string()),
-    )
+/// An unsigned POST of `body` to `path` (which begins with `/`), with the same headers.
+pub fn post(endpoint: &str, project_id: &str, path: &str, body: &Value) -> Request<Bytes> {
+    let uri = format!("{endpoint}{path}");
+    unsigned(Method::POST, &uri, project_id, Bytes::from(body.to_string()))
+}
+
+fn unsigned(method: Method, uri: &str, project_id: &str, body: Bytes) -> Request<Bytes> {
+    let headers = [("content-type", "application/json"), ("x-project-id", project_id)];
+    let sent = headers.get(..if project_id.is_empty() { 1 } else { 2 }).unwrap_or_default();
+    query::request(method, uri, sent, body)
 }
 
 /// Adds the headers of SDK-HMAC-SHA256, or `X-Auth-Token` in their place. Signed are those of
@@ -171,8 +170,9 @@ pub fn date(instant: jiff::Timestamp) -> String {
     instant.strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
-/// `{"error_code", "error_msg"}` of gateway and services, `{"errorCode", "errorMsg"}`, or Keystone's
-/// `{"error": {"code", "message"}}`, whose code is a number.
+/// `{"error_code", "error_msg"}` of gateway and services, `{"errorCode", "errorMsg"}`, DDM's
+/// `{"errCode", "externalMessage"}`, or Keystone's `{"error": {"code", "message"}}`, whose code is a
+/// number.
 pub fn refusal(response: &Response<Bytes>) -> Option<Refusal> {
     let status = response.status();
     let (code, message) = refusal::code_and_message(response, |tree| envelope(status, tree))?;
@@ -180,25 +180,44 @@ pub fn refusal(response: &Response<Bytes>) -> Option<Refusal> {
     Some(refusal.after(refusal::retry_after(response.headers())))
 }
 
-/// Code and message, in the SDK's order of looking for them; with a good status only if there is
-/// nothing else.
+/// The names of code and message, in the SDK's order of looking for them; DDM's, which it does not
+/// know, before the last.
+const ENVELOPES: [(&str, &str); 4] = [
+    ("error_code", "error_msg"),
+    ("errorCode", "errorMsg"),
+    ("errCode", "externalMessage"),
+    ("code", "message"),
+];
+
+/// Code and message; with a good status only if there is no list beside them, and nothing else that
+/// says something.
 fn envelope(status: StatusCode, tree: &Value) -> Option<(String, String)> {
-    const FIELDS: &[&str] = &[
-        "error_code",
-        "error_msg",
-        "error_ext_msg",
-        "errorCode",
-        "errorMsg",
-        "error",
-        "request_id",
-        "encoded_authorization_message",
-    ];
-    if status.is_success() && !refusal::holds_only(tree, FIELDS) {
+    const BESIDE: [&str; 4] =
+        ["error_ext_msg", "error", "request_id", "encoded_authorization_message"];
+    let is_about_it = |name: &str| {
+        let mut names = ENVELOPES.iter().flat_map(|&(code, message)| [code, message]).chain(BESIDE);
+        names.any(|known| known.eq_ignore_ascii_case(name))
+    };
+    let says_more = |(name, value): (&String, &Value)| !is_about_it(name) && !is_empty(value);
+    if status.is_success() && tree.as_object().is_none_or(|tree| tree.iter().any(says_more)) {
         return None;
     }
-    [("error_code", "error_msg"), ("errorCode", "errorMsg"), ("code", "message")]
-        .into_iter()
-        .find_map(|(code, message)| nested(tree, code, message))
+    ENVELOPES.into_iter().find_map(|(code, message)| nested(tree, code, message))
+}
+
+/// Whether an answer carries the code of a refusal, whatever is beside it.
+pub fn carries_code(tree: &Value) -> bool {
+    ENVELOPES.into_iter().any(|(code, _)| text(tree, code).is_some())
+}
+
+/// Whether a value says nothing: null, no text, or a count of none.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => matches!(text.trim(), "" | "0"),
+        Value::Bool(_) | Value::Array(_) | Value::Object(_) => false,
+    }
 }
 
 /// The first object, from outside in, that has the code.
@@ -213,14 +232,16 @@ fn nested(tree: &Value, code: &str, message: &str) -> Option<(String, String)> {
 /// What a code means. Which code says "not found" is the same at every status; whether to try again
 /// the status knows better, since one code goes with several.
 pub fn kind(status: StatusCode, code: &str, message: &str) -> RefusalKind {
+    let code = &*dcs(code);
     match code {
         // Tasks: unknown, too new, older than a month, or gone with their instance.
-        "DBS.200543" | "RDS.5041" | "DCS.4133" | "DCS.4070" | "111400070"
+        "DBS.200543" | "DBS.300120" | "RDS.5041" | "DCS.4133" | "DCS.4070"
+        | "DRS.M00289" | "DRS.M05003" | "DRS.M05004" | "DRS.10000010" | "DWS.0001"
         // Instances and other resources; with 403 it may also be one of another project.
         | "DBS.280016" | "DBS.290013" | "DBS.200044" | "DBS.201003" | "DBS.280015"
         | "DBS.200002" | "DBS.201028" => return RefusalKind::NotFound,
-        // "Busy", and a permission check that failed: neither is about us.
-        "DBS.200998" | "DBS.280064" => return RefusalKind::Server,
+        // "Busy", a backend that was too slow, and a permission check that failed: none is about us.
+        "DBS.200998" | "DBS.111205" | "DBS.280064" => return RefusalKind::Server,
         _ => {}
     }
     let by_status = RefusalKind::of_status(status);
@@ -232,13 +253,27 @@ pub fn kind(status: StatusCode, code: &str, message: &str) -> RefusalKind {
         "DBS.280005" => RefusalKind::Server,
         "IAM.0066" | "IAM.0067" | "DBS.280056" => RefusalKind::CredentialsExpired,
         "IAM.0001" | "IAM.0061" | "IAM.0062" | "IAM.0063" => RefusalKind::Unauthenticated,
+        // DRS says it with 403 and with 401.
         "IAM.0002" | "IAM.0003" | "IAM.0080" | "IAM.0081" | "IAM.0082" | "IAM.0083"
-        | "DBS.280032" | "DBS.280063" | "DBS.280019" => RefusalKind::Forbidden,
+        | "DBS.280032" | "DBS.280063" | "DBS.280019" | "DRS.M00102" | "DRS.M00103" => {
+            RefusalKind::Forbidden
+        }
+        // "The system does not support the background task function."
+        "DCS.4094" => RefusalKind::NoSuchOperation,
         "DBS.280001" | "DBS.200001" | "DBS.201006" | "DBS.280067" | "DBS.280068" => {
             RefusalKind::Client
         }
         _ => gateway(code, message).unwrap_or(by_status),
     }
+}
+
+/// The code of DCS, which writes one number in two ways: `111400070` is `DCS.4070`. Any other code
+/// as it is.
+fn dcs(code: &str) -> Cow<'_, str> {
+    let number = code
+        .strip_prefix("111400")
+        .filter(|rest| rest.len() == 3 && rest.bytes().all(|digit| digit.is_ascii_digit()));
+    number.map_or(Cow::Borrowed(code), |number| Cow::Owned(format!("DCS.4{number}")))
 }
 
 /// The API gateway's codes: `APIGW.` in Huawei's own services, `APIG.` elsewhere. 0201 to 0203 stand

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Request, Response};
 use jiff::tz::Offset;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use crate::api::{Operation, Parameter, Query, Scope, Target};
 use crate::document::DecodeError;
@@ -60,25 +60,8 @@ pub fn instances(scope: &Scope<'_>) -> Vec<Vec<Arc<Resource>>> {
 /// The unsigned request for a query.
 pub fn request(target: &Target, query: &Query) -> Request<Bytes> {
     let Operation { name, call, .. } = query.operation;
-    let body: Map<String, Value> = query
-        .parameters
-        .iter()
-        .map(|(name, value)| (name.to_string(), json_value(target, query, value)))
-        .collect();
-    signature::call(&target.endpoint, name, call.at(), &target.region, &Value::Object(body))
-}
-
-/// A parameter as Tencent writes it.
-fn json_value(target: &Target, query: &Query, value: &Parameter) -> Value {
-    match value {
-        Parameter::Text(text) => json!(text),
-        Parameter::Integer(number) => json!(number),
-        Parameter::Integers(numbers) => json!(numbers),
-        Parameter::Time(time) => json!(local_time(*time, target.utc_offset)),
-        Parameter::Region => json!(target.region),
-        Parameter::PageNumber => json!(query.page),
-        Parameter::Offset(rows) => json!(query.offset(*rows)),
-    }
+    let body = query.values(target, |time| local_time(time, target.utc_offset));
+    signature::call(&target.endpoint, name, call.version(), &target.region, &body.into())
 }
 
 /// A list that comes in pages of [`LIMIT`] rows.
