@@ -482,7 +482,14 @@ impl Source {
                 continue;
             }
             let operation = query.operation.name;
-            match found.progress.ask(&mut self.caller, &query).await {
+            let answer = found.progress.ask(&mut self.caller, &query).await;
+            let refusal = answer.as_ref().err().and_then(FetchError::refusal);
+            let other = refusal.and_then(|it| self.caller.api.client.instead(&query, it));
+            if let Some(other) = other {
+                queries.push_front(other);
+                continue;
+            }
+            match answer {
                 Ok(page) => {
                     self.learned.list = Listing::Exists;
                     stumbled = false;

@@ -12,6 +12,7 @@
 mod api_alibaba;
 mod api_alibaba_history;
 mod api_huawei;
+mod api_huawei_jobs;
 mod api_tencent;
 mod budget;
 mod check_online;

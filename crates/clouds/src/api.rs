@@ -14,6 +14,7 @@ use crate::document::{DecodeError, Format};
 use crate::endpoints::Endpoints;
 use crate::model::{Resource, Step, Task, TaskError, TaskState, Timestamp};
 use crate::redaction::Redactor;
+use crate::refusal::Refusal;
 
 /// One vendor API: what is known of it, and how it is spoken to.
 #[derive(Debug)]
@@ -156,6 +157,11 @@ pub trait Client: fmt::Debug + Sync {
     /// The first page of the query that finds the resources, where tasks can only be listed
     /// resource by resource; `None` where the list covers the region.
     fn discover(&self, _scope: &Scope<'_>) -> Option<Query> {
+        None
+    }
+
+    /// Another query that asks the same, where this one may have been refused for its wording.
+    fn instead(&self, _query: &Query, _refusal: &Refusal) -> Option<Query> {
         None
     }
 

@@ -12,7 +12,12 @@ pub static APIS: &[&TaskApi] = &[
     &alibaba::history::ADB,
     &alibaba::history::MONGODB,
     &alibaba::history::REDIS,
-    &huawei::dds::API,
+    &huawei::jobs::DDS,
+    &huawei::jobs::RDS,
+    &huawei::jobs::TAURUSDB,
+    &huawei::jobs::GEMINIDB,
+    &huawei::jobs::GAUSSDB,
+    &huawei::jobs::DDM,
     &tencent::redis::API,
     &tencent::cdb::API,
 ];

@@ -108,8 +108,8 @@ fn number(row: &Value, field: &str, unreadable: &mut Unreadable) -> Option<f64> 
 }
 
 /// A time in any of the vendors' formats. One that names no zone is taken to be at `offset`. The
-/// vendors' words for "no time yet" (`0000-00-00 00:00:00`, year 1, the epoch) and for "never" (year
-/// 9999 and later) are `None`.
+/// vendors' words for "no time yet" (`0`, `0000-00-00 00:00:00`, year 1, the epoch) and for "never"
+/// (year 9999 and later) are `None`.
 pub fn time(
     row: &Value,
     field: &str,
@@ -117,8 +117,9 @@ pub fn time(
     unreadable: &mut Unreadable,
 ) -> Option<Timestamp> {
     let text = text(row, field)?;
-    if ["0000-", "0001-", "1970-01-01"].iter().any(|none| text.starts_with(none)) || is_never(&text)
-    {
+    let is_none =
+        text == "0" || ["0000-", "0001-", "1970-01-01"].iter().any(|none| text.starts_with(none));
+    if is_none || is_never(&text) {
         return None;
     }
     let time = parse_time(&text, offset);
@@ -141,6 +142,12 @@ fn parse_time(text: &str, offset: Offset) -> Option<Timestamp> {
     // RFC 3339, `2021-07-13T07:28:43+0000` and `2024-09-26 19:11:45+08:00`.
     if let Ok(instant) = text.parse::<jiff::Timestamp>() {
         return Timestamp::from_second(instant.as_second());
+    }
+    // Unix milliseconds, which have so many digits from 1973 to 2286.
+    if matches!(text.len(), 12 | 13)
+        && let Ok(millisecond) = text.parse::<i64>()
+    {
+        return Timestamp::from_second(millisecond.div_euclid(1000));
     }
     // A zone behind a time without seconds.
     for format in ["%Y-%m-%dT%H:%MZ", "%Y-%m-%dT%H:%M%z"] {
@@ -190,6 +197,7 @@ mod tests {
             ("2018-11-01 17:25:14", "2018-11-01T09:25:14Z"),
             ("2019-01-17T07:05:52", "2019-01-16T23:05:52Z"),
             (" 2018-11-01 17:25:14 ", "2018-11-01T09:25:14Z"),
+            ("1659344800845", "2022-08-01T09:06:40Z"),
         ] {
             assert_eq!(read_time(text).as_deref(), Some(expected), "{text}");
         }
@@ -201,6 +209,7 @@ mod tests {
             "",
             " ",
             "null",
+            "0",
             "0000-00-00 00:00:00",
             "0001-01-01 00:00:00",
             "0001-01-01T00:00:00Z",

@@ -27,11 +27,10 @@ impl World<'_> {
     /// What the service of `api` answers to a request that is let in; `None` if it does not know what
     /// is asked.
     pub fn answer(&self, api: &TaskApi, request: &Request<Bytes>) -> Option<Response<Bytes>> {
-        let answer = match api.facts.cloud {
-            Cloud::Alibaba => alibaba::answer,
-            Cloud::Huawei => huawei::answer,
-            Cloud::Tencent => tencent::answer,
-        };
-        answer(api.facts.service, request, self)
+        match api.facts.cloud {
+            Cloud::Alibaba => alibaba::answer(api.facts.service, request, self),
+            Cloud::Huawei => huawei::answer(api, request, self),
+            Cloud::Tencent => tencent::answer(api.facts.service, request, self),
+        }
     }
 }

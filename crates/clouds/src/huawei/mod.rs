@@ -1,10 +1,12 @@
 //! What HUAWEI CLOUD's APIs have in common: requests, times, and the project of a region. Open
 //! Telekom Cloud runs the same services under its own name.
 
-pub mod dds;
+pub mod hosts;
+pub mod jobs;
 pub mod signature;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response};
@@ -14,7 +16,7 @@ use serde_json::Value;
 use crate::api::{Call, Operation, Parameter, ProjectSearch, Query, Target};
 use crate::cloud::Cloud;
 use crate::document::DecodeError;
-use crate::model::Timestamp;
+use crate::model::{Resource, Timestamp};
 use crate::signing::query;
 use crate::{catalog, wire};
 
@@ -99,6 +101,21 @@ fn is_service(name: &str) -> bool {
         let host = addresses.public.split_once("://").map_or("", |(_, host)| host);
         host.split_once('.').is_some_and(|(service, _)| service == name)
     })
+}
+
+/// A query for texts in English, where the operation can be told the language.
+fn in_english(query: Query, speaks: bool) -> Query {
+    if speaks { query.with("X-Language", "en-us".into()) } else { query }
+}
+
+/// Whether tasks of a resource are asked for: of these, or of all where there are none.
+fn is_watched(resources: &[Arc<Resource>], resource: &Resource) -> bool {
+    resources.is_empty() || resources.iter().any(|known| known.id == resource.id)
+}
+
+/// A time as Unix milliseconds.
+pub fn milliseconds(time: Timestamp) -> String {
+    time.as_second().saturating_mul(1000).to_string()
 }
 
 /// The records under a JSON pointer, as [`wire::rows`]. The vendor's clients read a refusal with a good
