@@ -57,7 +57,7 @@ pub(super) struct Context<'a> {
 pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<SourceConfig> {
     section.allow_or(KEYS, timing::misplaced);
     section.refuse("role_arn", "belongs to an entry of `credentials`");
-    let (poll, retention, limits) = Timing::read(section).over(&context.defaults);
+    let timing = Timing::read(section);
     let flag = |key| section.get(key).and_then(|field| field.flag());
     let allow_plain_http = flag("allow_plain_http").unwrap_or(false);
     let per_task_metrics = flag("per_task_metrics").unwrap_or(true);
@@ -68,6 +68,8 @@ pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Sourc
     let name = section.required("name").and_then(|field| field.parse(shape::name));
     let region = section.required("region").and_then(|field| field.parse(shape::region));
     let api = section.required("api").and_then(|field| field.parse(api));
+    let least = api.and_then(|api| api.client.least_interval());
+    let (poll, retention, limits) = timing.over(&context.defaults, least);
     // The rest depends on the API.
     let api = api?;
     let endpoint = endpoint(section, api, region, allow_plain_http);

@@ -70,13 +70,20 @@ impl<'a> Timing<'a> {
         timing
     }
 
-    /// Key by key: what `self` says, else what `general` says, else the default.
-    pub(super) fn over(&self, general: &Self) -> (PollConfig, RetentionConfig, LimitsConfig) {
+    /// Key by key: what `self` says, else what `general` says, else the default. What is meant for all
+    /// is never shorter than the `least` interval of the API.
+    pub(super) fn over(
+        &self,
+        general: &Self,
+        least: Option<Duration>,
+    ) -> (PollConfig, RetentionConfig, LimitsConfig) {
         let seconds = Duration::from_secs;
-        let interval = self.interval.or(general.interval).unwrap_or(seconds(30));
+        let usual = self.interval.or(general.interval).unwrap_or(seconds(30));
+        let least = least.filter(|_| self.interval.is_none()).unwrap_or_default();
+        let interval = usual.max(least);
         let stale_after = self.stale_after.as_ref().or(general.stale_after.as_ref());
         if let Some((stale_after, field)) = stale_after
-            && *stale_after < interval
+            && *stale_after < usual
         {
             field.wrong("must not be shorter than `poll.interval`");
         }
@@ -84,12 +91,14 @@ impl<'a> Timing<'a> {
             interval,
             idle_interval: self
                 .idle_interval
-                .or(general.idle_interval)
+                .or(general.idle_interval.map(|idle| idle.max(least)))
                 .unwrap_or(seconds(120).max(interval)),
             timeout: self.timeout.or(general.timeout).unwrap_or(seconds(20)),
             lookback: self.lookback.or(general.lookback).unwrap_or(Duration::from_hours(24)),
             stale_after: stale_after
-                .map_or(Duration::from_mins(15).max(interval * 3), |(duration, _)| *duration),
+                .map_or(Duration::from_mins(15).max(interval * 3), |(duration, _)| {
+                    (*duration).max(interval)
+                }),
         };
         let retention = RetentionConfig {
             finished: self.finished.or(general.finished).unwrap_or(Duration::from_hours(1)),

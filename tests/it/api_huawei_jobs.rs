@@ -154,7 +154,7 @@ fn each_list_is_asked_for_in_its_own_words() {
                     host("gaussdb-opengauss")
                 ),
             ],
-            format!("{}/jobs?id=a%26b{english}", host("gaussdb-opengauss")),
+            format!("{}/jobs?id=a%26b", host("gaussdb-opengauss")),
         ),
         (
             "huawei_ddm",

@@ -212,6 +212,10 @@ fn lines(api: &TaskApi) -> Vec<String> {
     if api.discovers() {
         lines.push("Clusters and instances must be known before tasks can be listed. They are discovered, unless `resources` names them.".to_owned());
     }
+    if let Some(least) = api.client.least_interval() {
+        let minutes = least.as_secs() / 60;
+        lines.push(format!("It is polled every {minutes} minutes, whatever `poll` says for all. `poll.interval` of the source overrides that."));
+    }
     lines.push(of_resources(api));
     if goes_by_tags(api) {
         let by = if api.discovers() { "filter the discovery" } else { "are asked for" };

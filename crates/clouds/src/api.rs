@@ -160,6 +160,12 @@ pub trait Client: fmt::Debug + Sync {
         None
     }
 
+    /// The time between two polls where the configuration says nothing for the source itself; `None`
+    /// where what holds for all is right.
+    fn least_interval(&self) -> Option<Duration> {
+        None
+    }
+
     /// Another query that asks the same, where this one may have been refused for its wording.
     fn instead(&self, _query: &Query, _refusal: &Refusal) -> Option<Query> {
         None

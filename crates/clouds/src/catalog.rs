@@ -18,6 +18,11 @@ pub static APIS: &[&TaskApi] = &[
     &huawei::jobs::GEMINIDB,
     &huawei::jobs::GAUSSDB,
     &huawei::jobs::DDM,
+    &huawei::scheduled::DDS,
+    &huawei::scheduled::RDS,
+    &huawei::scheduled::TAURUSDB,
+    &huawei::scheduled::GEMINIDB,
+    &huawei::scheduled::GAUSSDB,
     &tencent::redis::API,
     &tencent::cdb::API,
 ];

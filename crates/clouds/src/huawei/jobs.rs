@@ -44,8 +44,8 @@ use jiff::tz::Offset;
 use serde_json::Value;
 
 use crate::api::{
-    Call, Client, Facts, IdRule, Needs, Operation, Page, Parameter, Query, Rows, Scope, Target,
-    TaskApi, TaskRef, Unreadable,
+    Call, Client, Detail, Facts, IdRule, Needs, Operation, Page, Parameter, Query, Rows, Scope,
+    Target, TaskApi, TaskRef, Unreadable,
 };
 use crate::cloud::Cloud;
 use crate::document::DecodeError;
@@ -64,6 +64,8 @@ static DDS_JOBS: Jobs = Jobs {
         product: "Document Database Service",
         service: "dds",
         doc: "https://support.huaweicloud.com/intl/en-us/api-dds/dds_api_0301.html",
+        finds: "the list of the region; ids where there is no list",
+        notes: &[NO_LIST_AT_OTC],
         operations: &[&DDS_LIST, &DDS_ONE, &huawei::LIST_PROJECTS],
         statuses: &[RUNNING, COMPLETED, FAILED],
         list_window: Some(WINDOW),
@@ -119,6 +121,13 @@ static TAURUSDB_JOBS: Jobs = Jobs {
         product: "TaurusDB",
         service: "gaussdb",
         doc: "https://support.huaweicloud.com/intl/en-us/api-taurusdb/ListImmediateJobs.html",
+        finds: "the list of the region; ids where there is no list",
+        notes: &[
+            NO_LIST_AT_OTC,
+            "No second page is asked for, since the meaning of `offset` is not settled: a full page of 50 rows is followed by the two halves of its window. Of more than 50 running tasks the rest is \
+             seen only once it was created within the window of a poll.",
+            "A task that waits is found if it was created within the window of a poll.",
+        ],
         operations: &[&TAURUSDB_LIST, &TAURUSDB_ONE, &huawei::LIST_PROJECTS],
         endpoints: &hosts::TAURUSDB,
         ..FAMILY
@@ -127,6 +136,7 @@ static TAURUSDB_JOBS: Jobs = Jobs {
     limit: 50,
     pages: Pages::Halves,
     speaks: true,
+    one_speaks: true,
     rows: Fields {
         rows: "/jobs",
         id: "job_id",
@@ -166,6 +176,7 @@ static GEMINIDB_JOBS: Jobs = Jobs {
         product: "GeminiDB",
         service: "gaussdb-nosql",
         doc: "https://support.huaweicloud.com/intl/en-us/api-nosql/nosql_10_0100.html",
+        notes: &["Its host at Open Telekom Cloud is inferred from the service's name."],
         operations: &[&GEMINIDB_LIST, &huawei::LIST_PROJECTS],
         list_window: Some(WINDOW),
         // An id is sought in the same list, whose window ends there too.
@@ -192,6 +203,7 @@ static GAUSSDB_JOBS: Jobs = Jobs {
         product: "GaussDB",
         service: "gaussdb-opengauss",
         doc: "https://support.huaweicloud.com/intl/en-us/api-gaussdb/gaussdb_api_130.html",
+        notes: &["The permission is on no page of the vendor's that was read. It is inferred."],
         operations: &[&GAUSSDB_LIST, &GAUSSDB_ONE, &huawei::LIST_PROJECTS],
         list_window: Some(WINDOW),
         endpoints: &hosts::GAUSSDB,
@@ -232,6 +244,10 @@ static DDM_JOBS: Jobs = Jobs {
         product: "Distributed Database Middleware",
         service: "ddm",
         doc: "https://support.huaweicloud.com/intl/en-us/api-ddm/en-us_topic_0000002113619085.html",
+        notes: &[
+            "The permission is on no page of the vendor's that was read. It is inferred.",
+            "The list cannot be filtered by status: each poll reads 30 days, 128 rows a call. A task that is found by its id alone has no error text.",
+        ],
         operations: &[&DDM_LIST, &DDM_ONE, &huawei::LIST_PROJECTS],
         statuses: &[
             RUNNING,
@@ -268,6 +284,9 @@ static DDM_LIST: Operation =
 static DDM_ONE: Operation =
     operation("ShowDdmJobResult", "ddm:instance:list", Call::Get("/v3/{project_id}/jobs/{job_id}"));
 
+const NO_LIST_AT_OTC: &str = "Open Telekom Cloud has no list. A list that has never answered but with 404 is taken not to exist where ids are given, and is asked for again every hour. One that has \
+     answered before, an earlier process too, is in trouble.";
+
 const RUNNING: (&str, TaskState) = ("Running", TaskState::Running);
 const COMPLETED: (&str, TaskState) = ("Completed", TaskState::Succeeded);
 const FAILED: (&str, TaskState) = ("Failed", TaskState::Failed);
@@ -279,6 +298,9 @@ const FAMILY: Facts = Facts {
     cloud: Cloud::Huawei,
     service: "",
     doc: "",
+    finds: "the list of the region",
+    shows: &[Detail::Progress, Detail::Created, Detail::Ended, Detail::Error],
+    notes: &[],
     operations: &[],
     statuses: &[
         ("Pending", TaskState::Pending),
@@ -314,6 +336,7 @@ const JOBS: Jobs = Jobs {
     total: "total_count",
     pages: Pages::Offset,
     speaks: false,
+    one_speaks: false,
     rows: FIELDS,
     one: One::Listed { filter: "id" },
 };
@@ -364,6 +387,8 @@ struct Jobs {
     pages: Pages,
     /// Whether it takes the language of its texts.
     speaks: bool,
+    /// Whether the question for one task does.
+    one_speaks: bool,
     rows: Fields,
     one: One,
 }
@@ -560,7 +585,7 @@ impl Client for Jobs {
         let query = match self.one {
             One::Listed { filter } => self.page().with(filter, id()),
             One::Object { operation, .. } => {
-                huawei::in_english(Query::new(operation), self.speaks).with("id", id())
+                huawei::in_english(Query::new(operation), self.one_speaks).with("id", id())
             }
             One::Path { operation, .. } => Query::new(operation).with("job_id", id()),
         };

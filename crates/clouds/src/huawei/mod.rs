@@ -3,6 +3,7 @@
 
 pub mod hosts;
 pub mod jobs;
+pub mod scheduled;
 pub mod signature;
 
 use std::borrow::Cow;

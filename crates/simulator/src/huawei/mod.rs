@@ -3,6 +3,7 @@
 pub(crate) mod gateway;
 mod instances;
 mod jobs;
+mod scheduled;
 
 use std::collections::BTreeMap;
 
@@ -48,6 +49,23 @@ static ROUTES: &[(&str, Call, Handler)] = &[
     ("huawei_gaussdb", Call::Get("/v3/{project_id}/jobs"), jobs::one_of_gaussdb),
     ("huawei_ddm", Call::Get("/v3/{project_id}/jobs"), jobs::list_of_ddm),
     ("huawei_ddm", Call::Get("/v3/{project_id}/jobs/{job_id}"), jobs::one_of_ddm),
+    ("huawei_dds_scheduled", Call::Get("/v3/{project_id}/scheduled-jobs"), scheduled::of_dds),
+    ("huawei_rds_scheduled", Call::Get("/v3/{project_id}/schedule-tasks"), scheduled::of_rds),
+    (
+        "huawei_taurusdb_scheduled",
+        Call::Get("/v3/{project_id}/scheduled-jobs"),
+        scheduled::of_taurusdb,
+    ),
+    (
+        "huawei_geminidb_scheduled",
+        Call::Get("/v3/{project_id}/scheduled-jobs"),
+        scheduled::of_geminidb,
+    ),
+    (
+        "huawei_gaussdb_scheduled",
+        Call::Get("/v3/{project_id}/instances/schedule-tasks"),
+        scheduled::of_gaussdb,
+    ),
 ];
 
 /// The answer of a service; `None` for a path that it does not have.
