@@ -10,6 +10,7 @@
 )]
 
 mod api_alibaba;
+mod api_alibaba_dts;
 mod api_alibaba_history;
 mod api_huawei;
 mod api_huawei_jobs;

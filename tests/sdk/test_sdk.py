@@ -79,6 +79,17 @@ def test_the_task_centre_of_adb_says_that_it_succeeded(clouds):
     assert clouds.client("alibaba_adb_history").page(1, 10).success is True
 
 
+def test_dts_refuses_with_a_good_status_of_which_its_client_says_nothing(clouds):
+    body = clouds.client("alibaba_dts").page("MIGRATION", 1, 30, type="x")
+    assert (body.success, body.err_code) == (False, "InvalidParameter")
+    assert not body.dts_job_list
+
+
+def test_dts_gives_fewer_rows_than_are_asked_for(clouds):
+    body = clouds.client("alibaba_dts").page("MIGRATION", 1, 100)
+    assert (len(body.dts_job_list), body.total_record_count) == (30, 41)
+
+
 def test_adb_reads_tasks_by_id_and_jobs_of_clusters(clouds):
     tasks = by_id(clouds.client("alibaba_adb").tasks())
     assert tasks["4001"] == Task("4001", "", "Running", 0.42, "am-house0001")

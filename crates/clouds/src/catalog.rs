@@ -12,6 +12,7 @@ pub static APIS: &[&TaskApi] = &[
     &alibaba::history::ADB,
     &alibaba::history::MONGODB,
     &alibaba::history::REDIS,
+    &alibaba::dts::API,
     &huawei::jobs::DDS,
     &huawei::jobs::RDS,
     &huawei::jobs::TAURUSDB,

@@ -8,7 +8,8 @@
 pub struct Endpoints {
     /// What the table was written from.
     pub origin: &'static str,
-    /// Regions with addresses of their own. `*-fsi` stands for every region that ends so.
+    /// Regions with addresses of their own. `*-fsi` stands for every region that ends so,
+    /// `cn-*` for every one that begins so.
     pub by_region: &'static [(&'static [&'static str], Addresses)],
     /// Those of all other regions: the vendor's pattern.
     pub others: Addresses,
@@ -32,9 +33,10 @@ pub struct Addresses {
 impl Endpoints {
     /// The addresses for a region, known or not.
     pub fn of(&self, region: &str) -> &Addresses {
-        let is_meant = |known: &str| match known.strip_prefix('*') {
-            Some(end) => region.ends_with(end),
-            None => region == known,
+        let is_meant = |known: &str| match (known.strip_prefix('*'), known.strip_suffix('*')) {
+            (Some(end), _) => region.ends_with(end),
+            (None, Some(start)) => region.starts_with(start),
+            (None, None) => region == known,
         };
         let found =
             self.by_region.iter().find(|(regions, _)| regions.iter().any(|it| is_meant(it)));

@@ -1,6 +1,7 @@
 //! What Alibaba's APIs share: requests, their times, and the list of clusters.
 
 pub mod adb;
+pub mod dts;
 pub mod history;
 pub mod polardb;
 pub mod signature;

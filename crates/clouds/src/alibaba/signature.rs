@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use crate::cloud::{AccessKeys, Cloud, Credentials};
-use crate::document::text;
+use crate::document::{document, text};
 use crate::refusal;
 use crate::refusal::{Refusal, RefusalKind};
 use crate::signing::{Signing, SigningError, Steps, hash, headers, query};
@@ -124,7 +124,8 @@ pub fn refusal(response: &Response<Bytes>) -> Option<Refusal> {
     let status = response.status();
     let map = response.headers();
     let (code, message) = refusal::code_and_message(response, |tree| envelope(status, tree))?;
-    let mut refusal = Refusal::told(kind(status, &code), &code, &message);
+    let said = if status.is_success() { inner_status(response.body()) } else { None };
+    let mut refusal = Refusal::told(kind(said.unwrap_or(status), &code), &code, &message);
     let throttled = milliseconds(&query::header(map, "x-acs-retry-after"))
         .filter(|_| status.is_client_error() || status.is_server_error());
     if throttled.is_some() {
@@ -138,11 +139,22 @@ pub fn refusal(response: &Response<Bytes>) -> Option<Refusal> {
     Some(refusal.after(wait.or_else(|| refusal::retry_after(map))))
 }
 
+/// The status that a refusal with a good one says to be meant.
+fn inner_status(body: &[u8]) -> Option<StatusCode> {
+    let said = text(&document(body).ok()?, "HttpStatusCode")?.parse().ok()?;
+    StatusCode::from_u16(said).ok().filter(|status| !status.is_success())
+}
+
 /// Code and message. With a good status the answer is a refusal if it says that there was no
 /// success, or if it has a code for that and no rows.
 fn envelope(status: StatusCode, tree: &Value) -> Option<(String, String)> {
     let either = |upper, lower| text(tree, upper).or_else(|| text(tree, lower));
-    let code = either("Code", "code").or_else(|| either("ErrCode", "errCode"));
+    let nothing = Value::Null;
+    let detail = tree.get("ErrorDetail").unwrap_or(&nothing);
+    let code = either("Code", "code").or_else(|| either("ErrCode", "errCode")).or_else(|| {
+        // OceanBase has one as an example in good answers, too.
+        text(detail, "Code").filter(|_| success(tree) == Some(false))
+    });
     let is_good = |code: &str| match code.parse::<u16>() {
         Ok(number) => number < 400,
         Err(_) => ["OK", "Success"].iter().any(|good| good.eq_ignore_ascii_case(code)),
@@ -160,8 +172,13 @@ fn envelope(status: StatusCode, tree: &Value) -> Option<(String, String)> {
         (None, false) => return None,
     };
     refused.then(|| {
-        let message = either("Message", "message").or_else(|| either("ErrMessage", "errMessage"));
+        let message = either("Message", "message")
+            .or_else(|| either("ErrMessage", "errMessage"))
+            .or_else(|| text(detail, "Message"));
         let message = message.unwrap_or_default();
+        // DTS leaves a place for the parameter that it means.
+        let filled = text(tree, "DynamicMessage").map(|word| message.replace("%s", &word));
+        let message = filled.map_or(message, Cow::Owned);
         let action = missing_action(tree).filter(|action| !message.contains(&**action));
         let message = match action {
             Some(action) => format!("{message} ({action})"),
@@ -218,8 +235,11 @@ pub fn kind(status: StatusCode, code: &str) -> RefusalKind {
         | "MissingSecurityToken" => RefusalKind::Unauthenticated,
         // A nonce is new with each try, so the next one can pass.
         "SignatureNonceUsed" => RefusalKind::Server,
-        "ActionUnauthorized" | "AuthenticationFail.NoPermission" => RefusalKind::Forbidden,
-        "Forbidden.InstanceNotFound" => RefusalKind::NotFound,
+        "ActionUnauthorized"
+        | "AuthenticationFail.NoPermission"
+        | "DTS.Msg.RamPermissionDenied"
+        | "RAM.Permission.Denied" => RefusalKind::Forbidden,
+        "Forbidden.InstanceNotFound" | "InvalidJobId" => RefusalKind::NotFound,
         "InvalidAction.NotFound"
         | "InvalidApi.NotFound"
         | "InvalidProduct.NotFound"

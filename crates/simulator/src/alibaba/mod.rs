@@ -1,6 +1,7 @@
 //! Alibaba Cloud: actions, their parameters, and answers in JSON or XML.
 
 mod adb;
+mod dts;
 pub(crate) mod gateway;
 mod history;
 mod polardb;
@@ -31,17 +32,21 @@ pub(crate) struct Refused(pub StatusCode, pub &'static str, pub &'static str);
 enum Action {
     /// Of one service.
     Own(fn(&Parameters, &World<'_>) -> Result<Value, Refused>),
+    /// Of one service that refuses with a good status.
+    Within(fn(&Parameters, &World<'_>) -> Value),
     /// Of all services of a family, which differ: it is told which is asked.
     Shared(fn(&str, &Parameters, &World<'_>) -> Result<Value, Refused>),
 }
 
-use Action::{Own, Shared};
+use Action::{Own, Shared, Within};
 
 /// What is simulated: the service, `*` for every one that has it, and the action. The facts of the APIs
 /// say which version of a service has which action.
 static ACTIONS: &[(&str, &str, Action)] = &[
     ("adb", "DescribeTaskInfo", Own(adb::describe_task_info)),
     ("adb", "DescribeDBClusters", Own(adb::describe_db_clusters)),
+    ("dts", "DescribeDtsJobs", Within(dts::describe_jobs)),
+    ("dts", "DescribeDtsJobDetail", Within(dts::describe_job_detail)),
     ("polardb", "DescribeTasks", Own(polardb::describe_tasks)),
     ("polardb", "DescribeDBClusters", Own(polardb::describe_db_clusters)),
     ("*", "DescribeHistoryTasks", Shared(history::describe_history_tasks)),
@@ -78,6 +83,7 @@ pub(crate) fn answer(
     };
     let said = match action {
         Own(action) => action(&parameters, world),
+        Within(action) => Ok(action(&parameters, world)),
         Shared(action) => action(service, &parameters, world),
     };
     let (status, root, mut body) = match said {
