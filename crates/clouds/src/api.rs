@@ -313,7 +313,7 @@ impl Scope<'_> {
 }
 
 /// One question to a vendor.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Query {
     /// The operation that answers it.
     pub operation: &'static Operation,
@@ -327,6 +327,9 @@ pub struct Query {
     pub status: Option<&'static str>,
     /// Finished tasks from here on; `None` where it asks for unfinished ones alone.
     pub since: Option<Timestamp>,
+    /// The tasks that it asks more about, as an earlier answer showed them. Its own answer shows them
+    /// anew.
+    pub known: Vec<Task>,
     /// The page, from 1.
     pub page: u32,
 }
@@ -600,6 +603,7 @@ impl Query {
             resources: Vec::new(),
             status: None,
             since: None,
+            known: Vec::new(),
             page: 1,
         }
     }

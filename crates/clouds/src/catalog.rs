@@ -19,6 +19,7 @@ pub static APIS: &[&TaskApi] = &[
     &huawei::jobs::GEMINIDB,
     &huawei::jobs::GAUSSDB,
     &huawei::jobs::DDM,
+    &huawei::drs::API,
     &huawei::scheduled::DDS,
     &huawei::scheduled::RDS,
     &huawei::scheduled::TAURUSDB,

@@ -361,6 +361,17 @@ impl Scenario {
         for source in &self.sources {
             source.check().with_context(|| format!("source {:?}", source.name))?;
         }
+        for (index, one) in self.sources.iter().enumerate() {
+            for other in self.sources.iter().skip(index + 1) {
+                ensure!(
+                    !one.shares_a_path_with(other)?,
+                    "{:?} and {:?} are asked by the same path of one address, so each needs an account or a \
+                     region of its own",
+                    one.name,
+                    other.name
+                );
+            }
+        }
         Ok(())
     }
 }
@@ -370,6 +381,19 @@ impl SourceScript {
     pub(super) fn find_api(&self) -> anyhow::Result<&'static TaskApi> {
         catalog::named(&self.api)
             .with_context(|| format!("there is no api {:?}; docs/apis.md lists all", self.api))
+    }
+
+    /// Whether nothing in some request tells which of the two is asked: services of one project that have
+    /// hosts of their own in the real cloud.
+    fn shares_a_path_with(&self, other: &Self) -> anyhow::Result<bool> {
+        let is_one_project = self.account() == other.account() && self.region == other.region;
+        let (one, two) = (&self.find_api()?.facts, &other.find_api()?.facts);
+        let (projects, others) = (one.project.map(|it| it.operation), two.operations);
+        let own = one.operations.iter().filter(|&&it| Some(it) != projects);
+        let mut routes = own.filter_map(|operation| operation.call.route());
+        let is_shared =
+            routes.any(|route| others.iter().any(|it| it.call.route().as_ref() == Some(&route)));
+        Ok(is_one_project && one.cloud == two.cloud && one.name != two.name && is_shared)
     }
 
     /// The account it belongs to.

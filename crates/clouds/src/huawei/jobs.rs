@@ -686,7 +686,7 @@ fn inner(row: &Value, field: &str) -> Option<String> {
 
 /// Whether a text can be the id of a job. Ids come from outside; the vendor's have neither slashes
 /// nor control characters.
-fn is_job_id(id: &str) -> bool {
+pub(super) fn is_job_id(id: &str) -> bool {
     let is_plain = !id.is_empty() && !id.contains(|c: char| c == '/' || c.is_control());
     is_plain && !is_instance_id(id)
 }

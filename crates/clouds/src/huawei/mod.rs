@@ -1,6 +1,8 @@
 //! What HUAWEI CLOUD's APIs have in common: requests, times, and the project of a region. Open
 //! Telekom Cloud runs the same services under its own name.
 
+pub mod drs;
+
 pub mod hosts;
 pub mod jobs;
 pub mod scheduled;

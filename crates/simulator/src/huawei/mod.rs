@@ -1,5 +1,6 @@
 //! HUAWEI CLOUD: paths, their parameters, and answers.
 
+mod drs;
 pub(crate) mod gateway;
 mod instances;
 mod jobs;
@@ -25,6 +26,8 @@ struct Asked {
     /// The last part of the path.
     last: String,
     parameters: BTreeMap<String, String>,
+    /// The body; null where there is none, or no JSON.
+    body: Value,
 }
 
 /// A refusal by a service: HTTP status, code and message.
@@ -49,6 +52,8 @@ static ROUTES: &[(&str, Call, Handler)] = &[
     ("huawei_gaussdb", Call::Get("/v3/{project_id}/jobs"), jobs::one_of_gaussdb),
     ("huawei_ddm", Call::Get("/v3/{project_id}/jobs"), jobs::list_of_ddm),
     ("huawei_ddm", Call::Get("/v3/{project_id}/jobs/{job_id}"), jobs::one_of_ddm),
+    ("huawei_drs", Call::Post("/v3/{project_id}/jobs"), drs::list),
+    ("huawei_drs", Call::Post("/v3/{project_id}/jobs/batch-progress"), drs::progress),
     ("huawei_dds_scheduled", Call::Get("/v3/{project_id}/scheduled-jobs"), scheduled::of_dds),
     ("huawei_rds_scheduled", Call::Get("/v3/{project_id}/schedule-tasks"), scheduled::of_rds),
     (
@@ -78,9 +83,10 @@ pub(crate) fn answer(
     let asked = Asked {
         last: path.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned(),
         parameters: query::parameters(request),
+        body: serde_json::from_slice(request.body()).unwrap_or_default(),
     };
     if LIST_PROJECTS.call.is(method, path) {
-        return Some(respond(&Ok(projects(request, &asked, world)), false));
+        return Some(respond(StatusCode::OK, &Ok(projects(request, &asked, world)), false));
     }
     let mut routes = ROUTES.iter().filter(|(name, ..)| *name == api.facts.name);
     let &(name, _, handler) = routes.find(|(_, call, _)| call.is(method, path))?;
@@ -90,13 +96,16 @@ pub(crate) fn answer(
     } else {
         Err(Fault(StatusCode::FORBIDDEN, "APIGW.0310", "The project is unavailable."))
     };
-    Some(respond(&answer, name == "huawei_ddm"))
+    // The vendor's word for a question that is asked with a body, but for the list.
+    let good =
+        if path.ends_with("/batch-progress") { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Some(respond(good, &answer, name == "huawei_ddm"))
 }
 
 /// The answer as it is sent; DDM words its own refusals in fields of its own.
-fn respond(answer: &Answer, is_ddm: bool) -> Response<Bytes> {
+fn respond(good: StatusCode, answer: &Answer, is_ddm: bool) -> Response<Bytes> {
     let (status, body) = match answer {
-        Ok(body) => (StatusCode::OK, body.clone()),
+        Ok(body) => (good, body.clone()),
         Err(Fault(status, code, message)) if is_ddm && !code.starts_with("APIG") => {
             (*status, json!({ "errCode": code, "externalMessage": message }))
         }
