@@ -513,7 +513,8 @@ impl Caller {
     }
 
     fn read(&self, query: &Query, response: &Response<Bytes>) -> Result<Page, FetchError> {
-        if let Some(refusal) = self.api.facts.cloud.refusal(response) {
+        let facts = &self.api.facts;
+        if let Some(refusal) = facts.cloud.refusal_of(facts.service, response) {
             return Err(FetchError::Refused(refusal));
         }
         Ok(self.api.decode(&self.target, query, response)?)

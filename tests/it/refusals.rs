@@ -102,6 +102,21 @@ const FIXTURES: &[(Cloud, &[Fixture])] = &[
             ("unauthorized-operation.json", 200, "UnauthorizedOperation", Forbidden),
             ("unknown-parameter.json", 200, "UnknownParameter", Client),
             ("unsupported-region.json", 200, "UnsupportedRegion", Client),
+            ("cynosdb-flow-not-found.json", 200, "FailedOperation.FlowNotFoundError", NotFound),
+            (
+                "dts-throttled.json",
+                200,
+                "RequestLimitExceeded.RequestLimitExceededError",
+                Throttled,
+            ),
+            ("mongodb-permission-denied.json", 200, "InvalidParameter.PermissionDenied", Forbidden),
+            ("mongodb-too-many-requests.json", 200, "LimitExceeded.TooManyRequests", Throttled),
+            (
+                "postgres-limit-too-high.json",
+                200,
+                "InvalidParameterValue.ParameterValueExceedError",
+                Client,
+            ),
         ],
     ),
 ];
@@ -532,6 +547,75 @@ fn every_documented_code_means_one_thing() {
             let refusal = cloud.refusal(&response(status, body.to_string())).unwrap();
             assert_eq!((refusal.kind, refusal.code.as_str()), (kind, code), "{cloud} {status}");
         }
+    }
+}
+
+/// What a code of Tencent Cloud means in a service, where its first segment says something else or
+/// services disagree.
+#[test]
+fn tencents_codes_are_read_by_their_service() {
+    for (service, code, kind) in [
+        ("cynosdb", "FailedOperation.FlowNotFoundError", NotFound),
+        ("cynosdb", "InvalidParameterValue.FlowNotFound", NotFound),
+        ("cynosdb", "InvalidParameterValue.InstanceNotFound", NotFound),
+        ("dcdb", "InvalidParameter.FlowNotFound", NotFound),
+        ("mariadb", "InvalidParameter.FlowNotFound", NotFound),
+        ("sqlserver", "ResourceNotFound.InstanceNotFound", NotFound),
+        ("keewidb", "ResourceNotFound.InstanceNotFound", NotFound),
+        ("postgres", "OperationDenied.ResourceNotFundError", NotFound),
+        ("postgres", "OperationDenied.ResourceNotFoundError", NotFound),
+        ("mongodb", "OperationDenied.ResourceNotFundError", NotFound),
+        ("cynosdb", "OperationDenied.ResourceNotFundError", NotFound),
+        ("cdb", "OperationDenied.ResourceNotFundError", NotFound),
+        ("cdb", "OperationDenied.ResourceNotFoundError", NotFound),
+        ("dts", "ResourceNotFound.BizResourceNotFoundError", NotFound),
+        ("dts", "ResourceNotFound.ResourceNotFoundError", NotFound),
+        ("mongodb", "InvalidParameter.PermissionDenied", Forbidden),
+        ("keewidb", "InvalidParameter.PermissionDenied", Forbidden),
+        ("mariadb", "InvalidParameter.PermissionDenied", Forbidden),
+        ("dcdb", "InvalidParameter.PermissionDenied", Forbidden),
+        ("sqlserver", "UnauthorizedOperation.PermissionDenied", Forbidden),
+        ("postgres", "OperationDenied.CamDeniedError", Forbidden),
+        ("cynosdb", "OperationDenied.CamDeniedError", Forbidden),
+        ("postgres", "OperationDenied.InstanceAccessDeniedError", Forbidden),
+        ("cynosdb", "OperationDenied.InstanceAccessDeniedError", Forbidden),
+        ("cynosdb", "OperationDenied.OperationDeniedError", Forbidden),
+        ("mongodb", "OperationDenied.OperationDeniedError", Server),
+        ("cdb", "OperationDenied.OperationDeniedError", Client),
+        ("cdb", "OperationDenied.UserHasNoStrategy", Forbidden),
+        ("postgres", "FailedOperation.CamAuthFailed", Forbidden),
+        ("mariadb", "FailedOperation.AuthNoStrategy", Forbidden),
+        ("dcdb", "FailedOperation.AuthNoStrategy", Forbidden),
+        ("dts", "AuthFailure.UnauthorizedOperationError", Forbidden),
+        ("dts", "AuthFailure.AuthorizedOperationDenyError", Forbidden),
+        ("dts", "AuthFailure.AuthFailureError", Unauthenticated),
+        ("mongodb", "LimitExceeded.TooManyRequests", Throttled),
+        ("mariadb", "LimitExceeded.TooFrequentlyCalled", Throttled),
+        ("dcdb", "LimitExceeded.TooFrequentlyCalled", Throttled),
+        ("dts", "RequestLimitExceeded.RequestLimitExceededError", Throttled),
+        ("mongodb", "LimitExceeded", Client),
+        ("mariadb", "InternalError.CamAuthFailed", Server),
+        ("dcdb", "InternalError.CamAuthFailed", Server),
+        ("sqlserver", "InternalError.CamAuthFailed", Server),
+        ("keewidb", "InternalError.CamAuthOssResponseReturnCodeError", Server),
+        ("cynosdb", "FailedOperation.DatabaseAccessError", Server),
+        ("postgres", "FailedOperation.DatabaseAccessError", Server),
+        ("keewidb", "FailedOperation.SystemError", Server),
+        ("keewidb", "FailedOperation.Unknown", Server),
+        ("sqlserver", "FailedOperation.DBError", Server),
+        ("sqlserver", "FailedOperation.GCSError", Server),
+        ("dts", "InternalError.InternalErrorError", Server),
+        ("cynosdb", "OperationDenied.LengthOverLimit", Client),
+        ("postgres", "InvalidParameterValue.ParameterValueExceedError", Client),
+        ("sqlserver", "InvalidParameter.InputIllegal", Client),
+        ("dts", "DryRunOperation.DryRunOperationError", Client),
+        ("dts", "UnsupportedOperation", Client),
+        ("sqlserver", "OperationDenied.SomethingNew", Client),
+    ] {
+        let body = json!({ "Response": { "Error": { "Code": code, "Message": "text" } } });
+        let answer = response(200, body.to_string());
+        let refusal = Cloud::Tencent.refusal_of(service, &answer).unwrap();
+        assert_eq!((refusal.kind, refusal.code.as_str()), (kind, code), "{service}");
     }
 }
 

@@ -50,12 +50,19 @@ impl Cloud {
         }
     }
 
-    /// The vendor's refusal, if that is what `response` is; `None` for an answer worth decoding.
+    /// The vendor's refusal, if that is what `response` is; `None` for an answer worth decoding. Where
+    /// services mean different things by one code, what most of them mean: see
+    /// [`refusal_of`](Self::refusal_of).
     pub fn refusal(self, response: &Response<Bytes>) -> Option<Refusal> {
+        self.refusal_of("", response)
+    }
+
+    /// The refusal of a `service`, as hosts and signatures spell it, if that is what `response` is.
+    pub fn refusal_of(self, service: &str, response: &Response<Bytes>) -> Option<Refusal> {
         match self {
             Self::Alibaba => alibaba::signature::refusal(response),
             Self::Huawei => huawei::signature::refusal(response),
-            Self::Tencent => tencent::signature::refusal(response),
+            Self::Tencent => tencent::refusals::refusal(service, response),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod cdb;
 pub mod redis;
+pub mod refusals;
 pub mod signature;
 
 use std::sync::Arc;

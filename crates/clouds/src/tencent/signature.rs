@@ -1,16 +1,11 @@
-//! Tencent Cloud: JSON requests, TC3-HMAC-SHA256, and the error envelope.
-
-use std::borrow::Cow;
+//! Tencent Cloud: JSON requests and TC3-HMAC-SHA256.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use crate::cloud::{AccessKeys, Cloud, Credentials};
-use crate::document::{integer, text};
-use crate::refusal;
-use crate::refusal::{Refusal, RefusalKind};
 use crate::signing::{Signing, SigningError, Steps, hash, headers, query};
 
 /// The name of the algorithm, first word of the string to sign and of the header.
@@ -144,73 +139,4 @@ pub fn date(timestamp: &str) -> String {
     let instant =
         timestamp.parse().ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
     instant.unwrap_or_default().strftime("%Y-%m-%d").to_string()
-}
-
-/// `{"Response": {"Error": {"Code", "Message"}, "RequestId"}}`, always with status 200, or the older
-/// `{"code", "message", "codeDesc"}`.
-pub fn refusal(response: &Response<Bytes>) -> Option<Refusal> {
-    let (code, message) = refusal::code_and_message(response, envelope)?;
-    let refusal = Refusal::told(kind(response.status(), &code), &code, &message);
-    Some(refusal.after(refusal::retry_after(response.headers())))
-}
-
-fn envelope(tree: &Value) -> Option<(String, String)> {
-    let owned = |row: &Value, field: &str| text(row, field).map(Cow::into_owned);
-    if let Some(answer) = tree.get("Response") {
-        let error = answer.get("Error").filter(|error| error.is_object())?;
-        let code = owned(error, "Code").unwrap_or_else(|| "UnknownError".to_owned());
-        return Some((code, owned(error, "Message").unwrap_or_default()));
-    }
-    // 0 is success.
-    let number = integer(tree, "code").filter(|&code| code != 0)?;
-    let code = owned(tree, "codeDesc").unwrap_or_else(|| number.to_string());
-    Some((code, owned(tree, "message").unwrap_or_default()))
-}
-
-/// What a code means: its exact spelling first, then its first segment. Some say who may do what
-/// under a name that says something else.
-pub fn kind(status: StatusCode, code: &str) -> RefusalKind {
-    match code {
-        "AuthFailure.SignatureExpire" => RefusalKind::Clock,
-        "AuthFailure.TokenFailure" => RefusalKind::CredentialsExpired,
-        // The last two are what Redis and MySQL answer to a key without permission.
-        "AuthFailure.UnauthorizedOperation"
-        | "InvalidParameter.PermissionDenied"
-        | "OperationDenied.UserHasNoStrategy" => RefusalKind::Forbidden,
-        "InternalError.InstanceNotFoundError"
-        | "FailedOperation.FlowNotExists"
-        | "InvalidParameter.InstanceNotFound"
-        | "InvalidParameter.InvalidAsyncRequestId" => RefusalKind::NotFound,
-        _ => family(code).unwrap_or_else(|| RefusalKind::of_status(status)),
-    }
-}
-
-fn family(code: &str) -> Option<RefusalKind> {
-    match code.split('.').next()? {
-        "RequestLimitExceeded" => Some(RefusalKind::Throttled),
-        "InternalError"
-        | "ServiceUnavailable"
-        | "ResourceUnavailable"
-        | "FailedOperation"
-        | "CdbError" => Some(RefusalKind::Server),
-        "AuthFailure" => Some(RefusalKind::Unauthenticated),
-        "UnauthorizedOperation" | "IpInBlacklist" | "IpNotInWhitelist" => {
-            Some(RefusalKind::Forbidden)
-        }
-        "ResourceNotFound" => Some(RefusalKind::NotFound),
-        "InvalidAction" | "ActionOffline" | "NoSuchVersion" | "NoSuchProduct" => {
-            Some(RefusalKind::NoSuchOperation)
-        }
-        // `LimitExceeded` is a quota, not a rate.
-        "InvalidParameter"
-        | "InvalidParameterValue"
-        | "MissingParameter"
-        | "UnknownParameter"
-        | "UnsupportedRegion"
-        | "UnsupportedProtocol"
-        | "RequestSizeLimitExceeded"
-        | "ResponseSizeLimitExceeded"
-        | "LimitExceeded" => Some(RefusalKind::Client),
-        _ => None,
-    }
 }

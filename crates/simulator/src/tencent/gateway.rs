@@ -7,7 +7,7 @@ use dbtask_clouds::cloud::{AccessKeys, Cloud, Credentials};
 use dbtask_clouds::model::Timestamp;
 use dbtask_clouds::refusal::Refusal;
 use dbtask_clouds::signing::hash;
-use dbtask_clouds::tencent::signature as tencent;
+use dbtask_clouds::tencent::{refusals, signature as tencent};
 use http::{Request, Response, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -94,7 +94,7 @@ fn check_token(request: &Request<Bytes>, keys: &AccessKeys) -> Result<(), Refusa
 }
 
 fn refusal(code: &str, message: &str) -> Refusal {
-    let kind = tencent::kind(StatusCode::OK, code);
+    let kind = refusals::kind("", StatusCode::OK, code);
     Refusal { kind, code: code.to_owned(), message: message.to_owned(), retry_after: None }
 }
 
