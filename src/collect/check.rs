@@ -149,19 +149,23 @@ async fn ask_account(sources: Vec<Asking>, deadline: Instant) -> Vec<(usize, Fin
     findings
 }
 
-/// The question whose answer shows best whether the source may ask what it has to.
+/// The question whose answer shows best whether the source may ask what it has to. Where nothing is listed,
+/// that is one for an id that is given; `None` without any.
 fn question(source: &Source) -> Option<Query> {
     let now = source.caller.vendor_now();
     let scope = Scope { now, since: now, resources: &source.resources, tags: &source.tags };
-    source.caller.api.probe(&scope)
+    source.caller.api.probe(&scope).or_else(|| of_given_id(source))
+}
+
+/// The question for one of the ids that are given.
+fn of_given_id(source: &Source) -> Option<Query> {
+    let now = source.caller.vendor_now();
+    let wanted = source.watchlist.wanted();
+    wanted.values().find_map(|(task, _)| source.caller.api.by_id(task, now))
 }
 
 async fn ask_one(source: &mut Source, query: &Query) -> Finding {
-    let now = source.caller.vendor_now();
-    let by_id = {
-        let wanted = source.watchlist.wanted();
-        wanted.values().find_map(|(task, _)| source.caller.api.by_id(task, now))
-    };
+    let by_id = of_given_id(source);
     let caller = &mut source.caller;
     let search = caller.api.facts.project;
     if let Some(search) = search.filter(|_| caller.target.project_id.is_empty()) {

@@ -37,6 +37,8 @@ pub struct Discovery {
     /// Those whose tasks nobody has asked for yet: up to when they were known not to exist, by the
     /// vendor's clock.
     new: BTreeMap<Box<str>, Timestamp>,
+    /// Those where no task runs, by the vendor's word.
+    at_rest: HashSet<Box<str>>,
     /// Whether there were more pages than are read.
     cut: bool,
     /// Whether the pages do not add up.
@@ -64,6 +66,7 @@ struct Look {
     began: Option<Timestamp>,
     /// Pages may overlap when something comes or goes between them.
     found: BTreeMap<Box<str>, Arc<Resource>>,
+    at_rest: HashSet<Box<str>>,
     pages: Pages,
     incomplete: bool,
     /// The page to ask for; `None` where it has not begun.
@@ -124,6 +127,11 @@ impl Discovery {
     /// Whether a resource is among them, which are in order.
     fn knows(&self, id: &str) -> bool {
         self.found.resources.binary_search_by(|known| (*known.id).cmp(id)).is_ok()
+    }
+
+    /// Whether no task ran in a resource when it was last looked, by the vendor's word.
+    pub fn is_at_rest(&self, id: &str) -> bool {
+        self.at_rest.contains(id)
     }
 
     /// Up to when a resource was known not to exist, by the vendor's clock, if nobody has asked for
@@ -201,10 +209,11 @@ impl Discovery {
                 }
             };
             look.incomplete |= page.incomplete;
+            look.at_rest.extend(page.at_rest);
             look.found.extend(page.resources.into_iter().map(|each| (each.id.clone(), each)));
             next = page.next.into_iter().next();
         }
-        let Look { mut found, incomplete, .. } = look;
+        let Look { mut found, at_rest, incomplete, .. } = look;
         for known in &self.found.resources {
             // What a list that does not add up leaves out need not be gone.
             if incomplete || busy.contains(&*known.id) {
@@ -223,6 +232,7 @@ impl Discovery {
         self.new.retain(|id, _| found.contains_key(id));
         self.cut = next.is_some();
         self.incomplete = incomplete;
+        self.at_rest = at_rest;
         self.found.resources = found.into_values().collect();
         self.found.as_of = Some(began);
         self.looked = Some(Instant::now());

@@ -43,6 +43,8 @@ const TRUSTED: Duration = Duration::from_hours(1);
 const LIST_PAUSE: Duration = Duration::from_hours(1);
 /// The pause before a search for clusters that has failed is tried again; doubled each time.
 const DISCOVERY_PAUSE: Duration = Duration::from_secs(30);
+/// How often the tasks of a resource are asked for where none runs, by the vendor's word.
+const REST: Duration = Discovery::INTERVAL;
 /// The pause before a task id that has led to no task is asked for again; doubled each time.
 const ID_PAUSE: Duration = Duration::from_secs(10);
 /// How much time has to pass for each id that is asked for though it has led to no task before. Such
@@ -360,7 +362,7 @@ impl Source {
         let is_stuck = units.iter().all(|unit| self.is_failing(unit));
         let mut units = VecDeque::from(units);
         while let Some(mut unit) = units.pop_front() {
-            let may_ask = round.may_ask && (is_stuck || self.is_due(&unit));
+            let may_ask = round.may_ask && !unit.rests && (is_stuck || self.is_due(&unit));
             if !may_ask {
                 round.not_reached(&unit);
                 continue;
@@ -397,13 +399,20 @@ impl Source {
     /// waited longest.
     fn units(&self, now: Timestamp, known: &[Tracked], coverage: &Coverage) -> Vec<Unit> {
         let open = self.open_since(known);
-        let list = |scope: &Scope<'_>| self.caller.api.list(scope);
+        let is_first = coverage.until().is_none();
+        let list = |scope: &Scope<'_>| {
+            let api = self.caller.api;
+            let mut queries = if is_first { api.first_look(scope) } else { Vec::new() };
+            queries.extend(api.list(scope));
+            queries
+        };
         let since = self.since(now, None, open.values().min().copied(), coverage);
         let scope = self.scope(now, since);
         let all = list(&scope);
         let one_by_one = self.learned.one_by_one && self.asks_for_several();
         if !one_by_one && !all.iter().all(|query| only_resource(query).is_some()) {
-            return vec![Unit { resource: None, since: narrowest(&all), queries: all }];
+            let since = narrowest(&all);
+            return vec![Unit { resource: None, since, queries: all, rests: false }];
         }
         let resources = if all.is_empty() { &[] } else { scope.resources };
         let mut units: Vec<Unit> = resources
@@ -415,7 +424,8 @@ impl Source {
                 let since = self.since(now, Some(id), open, coverage);
                 let alone = std::slice::from_ref(resource);
                 let queries = list(&Scope { since, resources: alone, ..scope });
-                Unit { resource: Some(Arc::clone(resource)), since: narrowest(&queries), queries }
+                let (since, rests) = (narrowest(&queries), self.rests(id, known));
+                Unit { resource: Some(Arc::clone(resource)), since, queries, rests }
             })
             .collect();
         units.sort_by_key(|unit| {
@@ -449,6 +459,16 @@ impl Source {
             [one, other, ..] => request(one) != request(other),
             [] | [_] => false,
         }
+    }
+
+    /// Whether a resource need not be asked now: the vendor says that no task runs there, none is known
+    /// that does, and it was asked not long ago.
+    fn rests(&self, id: &str, known: &[Tracked]) -> bool {
+        let is_open = |it: &Tracked| it.settled.is_none() && *it.task.resource.id == *id;
+        self.learned.discovery.is_at_rest(id)
+            && self.learned.resources.failure(id).is_none()
+            && self.learned.asked.get(id).is_some_and(|asked| asked.elapsed() < REST)
+            && !known.iter().any(is_open)
     }
 
     fn is_failing(&self, unit: &Unit) -> bool {
@@ -1031,6 +1051,8 @@ struct Unit {
     /// From when on all the queries ask for what began; `None` where none asks for what has ended.
     since: Option<Timestamp>,
     queries: Vec<Query>,
+    /// Whether it is left for a later poll.
+    rests: bool,
 }
 
 impl Unit {

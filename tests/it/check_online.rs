@@ -102,6 +102,21 @@ async fn where_all_is_well_every_source_says_yes_and_the_exit_code_is_0() {
     assert!(!report.out.contains("Grant"), "{}", report.out);
 }
 
+#[tokio::test]
+async fn where_nothing_is_listed_one_of_the_ids_is_asked_for() {
+    let flow = |name: &str, task: &str| {
+        format!(
+            "  - {{name: {name}, api: tencent_mariadb, region: ap-guangzhou, \
+             resources: [{{id: tdsql-a}}], tasks: [{task}]}}\n"
+        )
+    };
+    let task = "{id: '7', resource: tdsql-a, configured: true, life: [{hang: {}}]}";
+    let sources = flow("given", task) + &flow("empty", "");
+    let (report, cloud) = checked(&sources, |text| text).await;
+    assert_eq!(report.row("given"), ["DescribeFlow", "yes", "yes", "yes", "yes"]);
+    assert_eq!(cloud.request_count(), 1, "without an id there is nothing to ask");
+}
+
 /// Name, API, faults, verdicts, and words that have to be said.
 type Case = (&'static str, &'static str, &'static str, [&'static str; 4], &'static [&'static str]);
 

@@ -207,6 +207,7 @@ fn lines(api: &TaskApi) -> Vec<String> {
             format!("Its list of ended tasks reaches back {days} days, as the vendor documents.")
         }
         None if lists_ended => "How far back its list of ended tasks reaches is not documented. It is trusted for the `lookback`.".to_owned(),
+        None if queries.is_empty() && !api.discovers() => "There is no list: only ids that are given are watched, one call each and poll until they end. They come by `tasks`, by a tasks file or by registration.".to_owned(),
         None => "It lists what goes on now, not what has ended.".to_owned(),
     });
     if api.discovers() {
@@ -216,7 +217,9 @@ fn lines(api: &TaskApi) -> Vec<String> {
         let minutes = least.as_secs() / 60;
         lines.push(format!("It is polled every {minutes} minutes, whatever `poll` says for all. `poll.interval` of the source overrides that."));
     }
-    lines.push(of_resources(api));
+    if !queries.is_empty() {
+        lines.push(of_resources(api));
+    }
     if goes_by_tags(api) {
         let by = if api.discovers() { "filter the discovery" } else { "are asked for" };
         lines.push(format!("`tags` {by}."));

@@ -57,10 +57,15 @@ it need `sts:AssumeRole` on that role with Alibaba and Tencent, and `Agent Opera
     for api in APIS {
         let without = probe(api, &[]);
         let with = probe(api, &[Arc::new(Resource::new("any"))]);
-        let asked = if with == without {
-            format!("`{with}`")
-        } else {
-            format!("`{without}`; with `resources` `{with}`")
+        let asked = match (without, with) {
+            (Some(without), Some(with)) if with != without => {
+                format!("`{without}`; with `resources` `{with}`")
+            }
+            (Some(asked), _) | (None, Some(asked)) => format!("`{asked}`"),
+            (None, None) => {
+                let by_id = api.facts.operations[0].name;
+                format!("`{by_id}` for one of its ids; nothing without any")
+            }
         };
         let before = match api.facts.project {
             Some(search) => format!("`{}`, without `project_id`", search.operation.name),
@@ -81,9 +86,10 @@ operations than the one that was asked stay unproven, and it says which.
 | --- | --- | --- |
 ";
 
-fn probe(api: &TaskApi, resources: &[Arc<Resource>]) -> &'static str {
+fn probe(api: &TaskApi, resources: &[Arc<Resource>]) -> Option<&'static str> {
     let now = Timestamp::from_second(1_790_000_000).unwrap();
-    api.probe(&Scope { now, since: now, resources, tags: &[] }).unwrap().operation.name
+    let query = api.probe(&Scope { now, since: now, resources, tags: &[] });
+    query.map(|query| query.operation.name)
 }
 
 fn describe(page: &mut String, api: &TaskApi) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dbtask_simulator::{Fault, FaultKind};
 
-use crate::support::{Lab, Log, one_task, place, value_in};
+use crate::support::{Lab, Log, is_given, one_task, place, task_id, value_in};
 
 /// Two MySQL sources of different accounts, each with a task that runs for ever.
 const TWO: &str = "
@@ -197,14 +197,15 @@ async fn every_page_is_read_and_every_api_shows_all_its_tasks() {
 /// A source with so many running tasks.
 fn crowd(api: &str, count: u32) -> String {
     let (region, resource) = place(api);
-    let configured = if api == "alibaba_adb" { ", configured: true" } else { "" };
+    let configured = if is_given(api) { ", configured: true" } else { "" };
     let mut scenario = format!(
         "sources:\n  - name: one\n    api: {api}\n    region: {region}\n    resources: [{{id: {resource}}}]\n    tasks:\n"
     );
-    for id in 1..=count {
+    for number in 1..=count {
+        let id = task_id(api, number);
         writeln!(
             scenario,
-            "      - {{id: '{id}', resource: {resource}, at: -{id}s, life: [{{hang: {{}}}}]{configured}}}"
+            "      - {{id: '{id}', resource: {resource}, at: -{number}s, life: [{{hang: {{}}}}]{configured}}}"
         )
         .unwrap();
     }

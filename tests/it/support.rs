@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dbtask_clouds::api::Scope;
 use dbtask_clouds::catalog;
 use dbtask_clouds::cloud::{Cloud, Credentials};
 use dbtask_clouds::model::Timestamp;
@@ -273,11 +274,27 @@ pub(crate) fn place(api: &str) -> (&'static str, &'static str) {
     }
 }
 
+/// The id of the task with this number, as the API's ids look.
+pub(crate) fn task_id(api: &str, number: u32) -> String {
+    let rule = catalog::named(api).unwrap().facts.ids;
+    let fits = |id: &String| rule.is_none_or(|rule| (rule.fits)(id));
+    let spellings = ["", "dts-", "sync-", "db-"].map(|prefix| format!("{prefix}{number}"));
+    spellings.into_iter().find(fits).unwrap_or_else(|| number.to_string())
+}
+
+/// Whether tasks are found by the ids that are given, and by no list.
+pub(crate) fn is_given(api: &str) -> bool {
+    let client = catalog::named(api).unwrap();
+    let now = Timestamp::from_second(1_790_000_000).unwrap();
+    let scope = Scope { now, since: now, resources: &[], tags: &[] };
+    api == "alibaba_adb" || (client.list(&scope).is_empty() && !client.discovers())
+}
+
 /// A source `one` with one task `1` that lives as told.
 pub(crate) fn one_task(api: &str, life: &str) -> String {
     let (region, resource) = place(api);
-    // By its id alone.
-    let configured = api == "alibaba_adb";
+    let configured = is_given(api);
+    let id = task_id(api, 1);
     format!(
         "
 sources:
@@ -285,7 +302,7 @@ sources:
     api: {api}
     region: {region}
     resources: [{{id: {resource}, name: orders}}]
-    tasks: [{{id: '1', resource: {resource}, kind: ROLLBACK, configured: {configured}, life: {life}}}]
+    tasks: [{{id: '{id}', resource: {resource}, kind: ROLLBACK, configured: {configured}, life: {life}}}]
 "
     )
 }

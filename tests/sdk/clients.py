@@ -116,7 +116,7 @@ def scenario(common):
         # Services of one vendor may have the same paths, each at a host of its own.
         region = OTHER.get(cloud(api)) or next(regions)
         sources.append({**small, "name": f"{api}-sts", "account": "temporary", "region": region, "tasks": [one]})
-        sources.append({**small, "name": f"{api}-busy", "calls_a_minute": 1})
+        sources.append({**small, "name": f"{api}-busy", "tasks": [one], "calls_a_minute": 1})
     return {**common, "sources": sources + common["sources"]}
 
 

@@ -148,6 +148,13 @@ pub trait Client: fmt::Debug + Sync {
     /// The first page of every query that one poll needs, unfinished states first.
     fn list(&self, scope: &Scope<'_>) -> Vec<Query>;
 
+    /// The first page of every query that the first poll needs besides: where a list cannot be asked
+    /// for unfinished tasks alone, these find those that began before [`Scope::since`]. Later polls ask
+    /// for what was found by its id.
+    fn first_look(&self, _scope: &Scope<'_>) -> Vec<Query> {
+        Vec::new()
+    }
+
     /// The query for one task whose id [`Facts::ids`] admits. The answer shows that task or none.
     /// `now` is the time by the vendor's clock, for an API that wants a window even there.
     fn by_id(&self, _task: &TaskRef, _now: Timestamp) -> Option<Query> {
@@ -330,6 +337,9 @@ pub struct Query {
     /// The tasks that it asks more about, as an earlier answer showed them. Its own answer shows them
     /// anew.
     pub known: Vec<Task>,
+    /// Only unfinished tasks are of interest, though the vendor gives all: those that have ended are left
+    /// out of the page.
+    pub drops_ended: bool,
     /// The page, from 1.
     pub page: u32,
 }
@@ -345,6 +355,8 @@ pub enum Parameter {
     Integers(Vec<i64>),
     /// A list of texts.
     Texts(Vec<String>),
+    /// A structure, where the vendor takes one. The others write it as JSON text.
+    Json(Value),
     /// An instant.
     Time(Timestamp),
     /// The region of the source.
@@ -381,6 +393,8 @@ pub struct Page {
     pub project_id: Option<String>,
     /// The resources in it.
     pub resources: Vec<Arc<Resource>>,
+    /// Ids of those among them where no task runs, by the vendor's word: they are asked less often.
+    pub at_rest: Vec<Box<str>>,
     /// The queries still to send: usually none, or the next page.
     pub next: Vec<Query>,
     /// Whether there is more than this page and `next` lead to: the vendor's total, the size of the
@@ -407,8 +421,16 @@ impl Page {
     /// Takes out what we have sent and nobody else may see. An error text of a task may quote a
     /// request, and so may a name.
     pub fn redact(&mut self, redactor: &Redactor) {
-        let Self { tasks, project_id, resources, next: _, unreadable: _, incomplete: _, rows: _ } =
-            self;
+        let Self {
+            tasks,
+            project_id,
+            resources,
+            at_rest: _,
+            next: _,
+            unreadable: _,
+            incomplete: _,
+            rows: _,
+        } = self;
         for task in tasks {
             redact_task(task, redactor);
         }
@@ -499,6 +521,11 @@ impl TaskApi {
     /// The first page of every query that one poll needs, unfinished states first.
     pub fn list(&self, scope: &Scope<'_>) -> Vec<Query> {
         self.client.list(scope)
+    }
+
+    /// The first page of every query that the first poll sends before the others; usually none.
+    pub fn first_look(&self, scope: &Scope<'_>) -> Vec<Query> {
+        self.client.first_look(scope)
     }
 
     /// The query for one task; `None` where the task cannot be asked for with what is known of it. `now`
@@ -604,6 +631,7 @@ impl Query {
             status: None,
             since: None,
             known: Vec::new(),
+            drops_ended: false,
             page: 1,
         }
     }
@@ -629,6 +657,7 @@ impl Query {
                 numbers.join(",")
             }
             Parameter::Texts(texts) => texts.join(","),
+            Parameter::Json(value) => value.to_string(),
             Parameter::Time(instant) => time(*instant),
             Parameter::Region => target.region.clone(),
             Parameter::PageNumber => self.page.to_string(),
@@ -649,6 +678,7 @@ impl Query {
             Parameter::Integer(number) => json!(number),
             Parameter::Integers(numbers) => json!(numbers),
             Parameter::Texts(texts) => json!(texts),
+            Parameter::Json(value) => value.clone(),
             Parameter::Time(instant) => json!(time(*instant)),
             Parameter::Region => json!(target.region),
             Parameter::PageNumber => json!(self.page),

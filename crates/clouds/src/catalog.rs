@@ -26,7 +26,21 @@ pub static APIS: &[&TaskApi] = &[
     &huawei::scheduled::GEMINIDB,
     &huawei::scheduled::GAUSSDB,
     &tencent::redis::API,
+    &tencent::redis::KEEWIDB,
     &tencent::cdb::API,
+    &tencent::postgres::API,
+    &tencent::cynosdb::API,
+    &tencent::dts::MIGRATION,
+    &tencent::dts::SYNC,
+    &tencent::sqlserver::API,
+    &tencent::dcdb::API,
+    &tencent::tcaplusdb::API,
+    &tencent::flow::MONGODB,
+    &tencent::flow::MARIADB,
+    &tencent::flow::TDMYSQL,
+    &tencent::flow::CYNOSDB,
+    &tencent::flow::DCDB,
+    &tencent::flow::SQLSERVER,
 ];
 
 /// The APIs of the product that `word` names: `mongodb`. None for a word of less than three letters.

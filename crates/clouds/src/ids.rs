@@ -42,6 +42,12 @@ impl Facts {
         };
         if !(rule.fits)(&task.id) {
             let (id, name, looks_like) = (&task.id, self.name, rule.looks_like);
+            if **id == *"0" {
+                return Err(format!(
+                    "\"0\" is no task of {name}: a call that answers the id 0 has begun none, so there is \
+                     nothing to wait for"
+                ));
+            }
             return Err(format!("{id:?} is not a task id of {name}. One is {looks_like}"));
         }
         if rule.lacks(task) {
@@ -57,6 +63,7 @@ mod tests {
 
     use super::*;
     use crate::catalog;
+    use crate::cloud::Cloud;
     use crate::model::Resource;
 
     /// What is said to an id; empty if it can be asked for.
@@ -91,6 +98,32 @@ mod tests {
             assert!(said.contains(id) && said.contains(word), "{api}: {said}");
         }
         assert!(said("alibaba_polardb", "1").contains("cannot be asked for one task"));
+    }
+
+    #[test]
+    fn an_id_0_is_refused_since_there_is_nothing_to_wait_for() {
+        let zeros = catalog::APIS.iter().filter(|api| api.facts.cloud == Cloud::Tencent);
+        for api in zeros {
+            let said = said(api.facts.name, "0");
+            assert!(said.contains("nothing to wait for"), "{}: {said}", api.facts.name);
+        }
+    }
+
+    #[test]
+    fn each_product_has_ids_of_its_own() {
+        for (api, good, bad) in [
+            ("tencent_postgres", "120405", "postgres-q6fj84vb"),
+            ("tencent_cynosdb", "9007199254740993", "cynosdbmysql-1"),
+            ("tencent_dts_migration", "dts-amm1jw5q", "sync-amm1jw5q"),
+            ("tencent_dts_sync", "sync-re000002", "dts-re000002"),
+            ("tencent_dcdb", "15985", "tdsqlshard-1"),
+            ("tencent_tcaplusdb", "5674209986-1300", "5674209986"),
+            ("tencent_mongodb", "1750660112001309", "000"),
+            ("tencent_mariadb", "52356", "x"),
+        ] {
+            assert_eq!(said(api, good), "", "{api}");
+            assert!(said(api, bad).contains("is not a task id"), "{api}");
+        }
     }
 
     #[test]

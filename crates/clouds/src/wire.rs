@@ -149,6 +149,13 @@ fn parse_time(text: &str, offset: Offset) -> Option<Timestamp> {
     {
         return Timestamp::from_second(millisecond.div_euclid(1000));
     }
+    // As Go prints it: `2025-01-16 16:26:15 +0800 CST`, with a fraction of the second or without.
+    let without_name = text.trim_end_matches(|c: char| c.is_ascii_uppercase() || c == ' ');
+    if let Ok(parts) = strtime::parse("%Y-%m-%d %H:%M:%S%.f %z", without_name)
+        && let (Ok(civil), Some(zone)) = (parts.to_datetime(), parts.offset())
+    {
+        return at_offset(civil, zone);
+    }
     // A zone behind a time without seconds.
     for format in ["%Y-%m-%dT%H:%MZ", "%Y-%m-%dT%H:%M%z"] {
         if let Ok(parts) = strtime::parse(format, text)
@@ -198,6 +205,10 @@ mod tests {
             ("2019-01-17T07:05:52", "2019-01-16T23:05:52Z"),
             (" 2018-11-01 17:25:14 ", "2018-11-01T09:25:14Z"),
             ("1659344800845", "2022-08-01T09:06:40Z"),
+            ("2018-11-01 17:25:14\t", "2018-11-01T09:25:14Z"),
+            ("2025-01-16 16:26:15 +0800 CST", "2025-01-16T08:26:15Z"),
+            ("2025-01-16 16:26:15.25 +0800 CST", "2025-01-16T08:26:15Z"),
+            ("2025-01-16 08:26:15 +0000 UTC", "2025-01-16T08:26:15Z"),
         ] {
             assert_eq!(read_time(text).as_deref(), Some(expected), "{text}");
         }

@@ -202,7 +202,10 @@ impl SimulatedCloud {
             FaultKind::Throttle => refuse(state, RefusalKind::Throttled),
             FaultKind::ServerError => {
                 let mut reaction = refuse(state, RefusalKind::Server);
-                *reaction.response.status_mut() = status(fault.status);
+                // This vendor's services refuse with a good status, whatever their trouble.
+                if call.cloud != Cloud::Tencent || call.exchange.is_some() {
+                    *reaction.response.status_mut() = status(fault.status);
+                }
                 reaction
             }
             FaultKind::ExpiredToken => refuse(state, RefusalKind::CredentialsExpired),

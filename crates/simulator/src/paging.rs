@@ -40,8 +40,8 @@ fn bend_tree(fault: &Fault, tree: &mut Value) {
 
 /// The id of the task in a row of a list; `None` where the row is no task.
 fn id(row: &Value) -> Option<String> {
-    let id =
-        ["TaskId", "JobId", "DtsJobId", "id", "Id"].into_iter().find_map(|name| row.get(name))?;
+    let names = ["TaskId", "JobId", "DtsJobId", "ID", "Id", "id"];
+    let id = names.into_iter().find_map(|name| row.get(name))?;
     match id {
         Value::String(id) => Some(id.clone()),
         Value::Number(id) => Some(id.to_string()),

@@ -446,11 +446,10 @@ impl SourceScript {
             "an id has 1 to {} bytes",
             Task::MAX_ID_BYTES
         );
-        ensure!(
-            api.facts.cloud != Cloud::Tencent || task.id.bytes().all(|byte| byte.is_ascii_digit()),
-            "ids of {} are digits only",
-            api.facts.name
-        );
+        if let Some(rule) = api.facts.ids.filter(|_| api.facts.cloud == Cloud::Tencent) {
+            let (name, looks_like) = (api.facts.name, rule.looks_like);
+            ensure!((rule.fits)(&task.id), "no task id of {name}. One is {looks_like}");
+        }
         self.check_resource(&task.resource)?;
         check_life(api, &task.life)?;
         check_steps(&task.steps)

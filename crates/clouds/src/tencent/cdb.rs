@@ -39,7 +39,7 @@ use crate::api::{
 };
 use crate::cloud::Cloud;
 use crate::document::{DecodeError, is_nothing};
-use crate::endpoints::{Addresses, Endpoints};
+use crate::endpoints::Endpoints;
 use crate::model::{Resource, Task, TaskError, TaskState, Timestamp};
 use crate::{tencent, wire};
 
@@ -52,25 +52,7 @@ static DESCRIBE_TASKS: Operation = Operation {
     call: Call::Action(VERSION),
 };
 
-static ENDPOINTS: Endpoints = Endpoints {
-    origin: tencent::ORIGIN,
-    // Finance regions are apart from the others.
-    by_region: &[(
-        &["*-fsi"],
-        Addresses {
-            public: "https://cdb.{region}.tencentcloudapi.com",
-            vpc: Some("https://cdb.internal.{region}.tencentcloudapi.com"),
-            intl: None,
-        },
-    )],
-    others: Addresses {
-        public: "https://cdb.tencentcloudapi.com",
-        vpc: Some("https://cdb.internal.tencentcloudapi.com"),
-        intl: Some("https://cdb.intl.tencentcloudapi.com"),
-    },
-    confirmed: tencent::REGIONS,
-    disputed: &[],
-};
+static ENDPOINTS: Endpoints = tencent::hosts!("cdb");
 
 /// TencentDB for MySQL.
 pub static API: TaskApi = TaskApi { facts: FACTS, client: &Cdb };
@@ -104,7 +86,7 @@ const FACTS: Facts = Facts {
     ids: Some(IdRule {
         looks_like: "the `JobId` of `DescribeTasks`: a number. The call that began the task answers an \
               `AsyncRequestId`; `DescribeTasks` takes it as a filter and shows the `JobId`",
-        fits: wire::is_number,
+        fits: tencent::is_number,
         needs: Needs::ResourceOrStart,
     }),
     error_by_id: false,
@@ -160,11 +142,7 @@ impl Client for Cdb {
         response: &Response<Bytes>,
     ) -> Result<Page, DecodeError> {
         let document = tencent::document(response)?;
-        let rows = if query.task.is_some() && tencent::total(&document).unwrap_or_default() == 0 {
-            wire::rows_if_any(&document, "/Response/Items")?
-        } else {
-            wire::rows(&document, "/Response/Items")?
-        };
+        let rows = tencent::rows(&document, query, "/Response/Items")?;
         let mut page = Page::default();
         page.read_list(query, rows, "JobId", tencent::LIMIT, tencent::total(&document));
         match &query.task {

@@ -1,10 +1,15 @@
-//! TencentDB for Redis, `DescribeTaskList` and `DescribeTaskInfo`, version 2018-04-12.
+//! TencentDB for Redis, and `KeeWiDB`, which has its calls: `DescribeTaskList` and `DescribeTaskInfo`, versions
+//! 2018-04-12 and 2022-03-08.
 //!
 //! Reference: <https://www.tencentcloud.com/document/product/239/33293> (the list) and
 //! <https://www.tencentcloud.com/document/product/239/32064> (one task), pages of 2025-10-28.
 //! Permissions: `redis:DescribeTaskList`, `redis:DescribeTaskInfo`. The list reaches back 30 days
 //! and gives at most 100 rows a call, from an offset that is a multiple of the limit; 100 calls a
 //! second. One task: 20 calls a second.
+//!
+//! `KeeWiDB`: the vendor's API Explorer; field types from the official Python package 3.1.189, read 2026-11-30. Only
+//! the mainland site has it. 50 calls a second of the list; the rate of the other call and how far the list
+//! reaches back are not documented.
 //!
 //! One list covers the region. It is asked for twice: what is not finished, as far back as the list
 //! reaches, then everything since the beginning of the poll's window.
@@ -19,6 +24,10 @@
 //! | error text | no | yes |
 //! | task id | yes | no |
 //!
+//! `KeeWiDB`'s list has no filter by result. A poll asks for what began since the beginning of its window, and the
+//! first poll for [`WINDOW`] besides, of which it keeps the unfinished tasks; later those that began before are
+//! asked for by their ids. Kinds come as codes or as names. The operator's account is left out.
+//!
 //! Oddities: progress is a fraction. Times have no zone, see [`Target::utc_offset`]. What stands
 //! for the end of a task that has none is not documented; `0000-00-00 00:00:00` and nothing at all
 //! are both read.
@@ -31,64 +40,86 @@ use http::Response;
 use serde_json::Value;
 
 use crate::api::{
-    Call, Client, Detail, Facts, IdRule, Needs, Operation, Page, Parameter, Query, Scope, Target,
+    Client, Detail, Facts, IdRule, Needs, Operation, Page, Parameter, Query, Scope, Target,
     TaskApi, TaskRef, Unreadable,
 };
 use crate::cloud::Cloud;
 use crate::document::DecodeError;
-use crate::endpoints::{Addresses, Endpoints};
+use crate::endpoints::Endpoints;
 use crate::model::{Resource, Task, TaskError, TaskState, Timestamp};
 use crate::{tencent, wire};
 
-const VERSION: &str = "2018-04-12";
-
-static DESCRIBE_TASK_LIST: Operation = Operation {
-    name: "DescribeTaskList",
-    permission: "redis:DescribeTaskList",
-    per_second: 80,
-    call: Call::Action(VERSION),
-};
-
-static DESCRIBE_TASK_INFO: Operation = Operation {
-    name: "DescribeTaskInfo",
-    permission: "redis:DescribeTaskInfo",
-    per_second: 15,
-    call: Call::Action(VERSION),
-};
-
-static ENDPOINTS: Endpoints = Endpoints {
-    origin: tencent::ORIGIN,
-    // Finance regions are apart from the others.
-    by_region: &[(
-        &["*-fsi"],
-        Addresses {
-            public: "https://redis.{region}.tencentcloudapi.com",
-            vpc: Some("https://redis.internal.{region}.tencentcloudapi.com"),
-            intl: None,
-        },
-    )],
-    others: Addresses {
-        public: "https://redis.tencentcloudapi.com",
-        vpc: Some("https://redis.internal.tencentcloudapi.com"),
-        intl: Some("https://redis.intl.tencentcloudapi.com"),
-    },
-    confirmed: tencent::REGIONS,
-    disputed: &[],
-};
-
 /// TencentDB for Redis.
-pub static API: TaskApi = TaskApi { facts: FACTS, client: &Redis };
+pub static API: TaskApi = REDIS.api();
 
-const FACTS: Facts = Facts {
-    name: "tencent_redis",
-    product: "TencentDB for Redis",
+static REDIS: Redis = Redis {
+    facts: Facts {
+        name: "tencent_redis",
+        product: "TencentDB for Redis",
+        service: "redis",
+        doc: "https://www.tencentcloud.com/document/product/239/33293",
+        finds: "the list of the region",
+        shows: &[Detail::Progress, Detail::Started, Detail::Ended, Detail::Error],
+        notes: &[],
+        operations: &[&REDIS_LIST, &REDIS_INFO],
+        list_window: Some(WINDOW),
+        endpoints: &REDIS_ENDPOINTS,
+        ..FAMILY
+    },
+    list: &REDIS_LIST,
+    info: &REDIS_INFO,
+    filters_by_result: true,
+};
+
+static REDIS_LIST: Operation = tencent::operation!("redis", "DescribeTaskList", "2018-04-12", 80);
+
+static REDIS_INFO: Operation = tencent::operation!("redis", "DescribeTaskInfo", "2018-04-12", 15);
+
+static REDIS_ENDPOINTS: Endpoints = tencent::hosts!("redis");
+
+/// `KeeWiDB`.
+pub static KEEWIDB: TaskApi = KEEWIDB_TASKS.api();
+
+static KEEWIDB_TASKS: Redis = Redis {
+    facts: Facts {
+        name: "tencent_keewidb",
+        product: "KeeWiDB",
+        service: "keewidb",
+        doc: tencent::explorer!("keewidb", "DescribeTaskList", "2022-03-08"),
+        finds: "the list of the region",
+        shows: &[Detail::Progress, Detail::Started, Detail::Ended, Detail::Error],
+        notes: &[
+            "The list cannot be asked for unfinished tasks alone. The first poll asks for 30 days, and keeps of what began before the `lookback` the unfinished tasks. Later each of those is asked for by its id: one call a poll.",
+        ],
+        operations: &[&KEEWIDB_LIST, &KEEWIDB_INFO],
+        endpoints: &KEEWIDB_ENDPOINTS,
+        ..FAMILY
+    },
+    list: &KEEWIDB_LIST,
+    info: &KEEWIDB_INFO,
+    filters_by_result: false,
+};
+
+static KEEWIDB_LIST: Operation =
+    tencent::operation!("keewidb", "DescribeTaskList", "2022-03-08", 40);
+
+// Its rate is not documented; that of Redis is 20.
+static KEEWIDB_INFO: Operation =
+    tencent::operation!("keewidb", "DescribeTaskInfo", "2022-03-08", 15);
+
+static KEEWIDB_ENDPOINTS: Endpoints = tencent::hosts!("keewidb", intl: None);
+
+/// What both products share.
+const FAMILY: Facts = Facts {
+    name: "",
+    product: "",
     cloud: Cloud::Tencent,
-    service: "redis",
-    doc: "https://www.tencentcloud.com/document/product/239/33293",
-    finds: "the list of the region",
-    shows: &[Detail::Progress, Detail::Started, Detail::Ended, Detail::Error],
+    service: "",
+    doc: "",
+    finds: "",
+    shows: &[],
     notes: &[],
-    operations: &[&DESCRIBE_TASK_LIST, &DESCRIBE_TASK_INFO],
+    operations: &[],
     statuses: &[
         ("preparing", TaskState::Pending),
         ("running", TaskState::Running),
@@ -102,16 +133,16 @@ const FACTS: Facts = Facts {
         ("4", TaskState::Failed),
     ],
     same_tasks_as: &[],
-    list_window: Some(WINDOW),
+    list_window: None,
     forgets: false,
     ids: Some(IdRule {
         looks_like: "the `TaskId` in the answer to the call that began the task: a number. A `DealId` or \
               `DealName` is an order's",
-        fits: wire::is_number,
+        fits: tencent::is_number,
         needs: Needs::Nothing,
     }),
     error_by_id: true,
-    endpoints: &ENDPOINTS,
+    endpoints: &REDIS_ENDPOINTS,
     project: None,
 };
 
@@ -189,35 +220,60 @@ pub const KINDS: &[(&str, &str)] = &[
     ("070", "FLOW_MODIFYBACKUPMOD"),
 ];
 
-/// The region is listed; the error text of a task is found by its id.
+/// A product: the region is listed; the error text of a task is found by its id.
 #[derive(Debug)]
-struct Redis;
+struct Redis {
+    facts: Facts,
+    list: &'static Operation,
+    info: &'static Operation,
+    /// Whether the list can be asked for unfinished tasks alone.
+    filters_by_result: bool,
+}
+
+impl Redis {
+    const fn api(&'static self) -> TaskApi {
+        TaskApi { facts: self.facts, client: self }
+    }
+
+    /// What began from `since` on.
+    fn window(&self, scope: &Scope<'_>, since: Timestamp) -> impl Iterator<Item = Query> {
+        let (operation, until) = (self.list, scope.until());
+        tencent::instances(scope).into_iter().map(move |resources| {
+            let query = tencent::of_instance(tencent::paged(operation), resources.first())
+                .with("BeginTime", Parameter::Time(since))
+                .with("EndTime", Parameter::Time(until));
+            Query { resources, ..query }
+        })
+    }
+}
 
 impl Client for Redis {
     fn list(&self, scope: &Scope<'_>) -> Vec<Query> {
         let reach = scope.now.saturating_sub(REACH);
-        let query = |resources: Vec<Arc<Resource>>, since| {
-            let query =
-                tencent::of_instance(tencent::paged(&DESCRIBE_TASK_LIST), resources.first())
-                    .with("BeginTime", Parameter::Time(since))
-                    .with("EndTime", Parameter::Time(scope.until()));
-            Query { resources, since: Some(since), ..query }
-        };
-        let results: Vec<i64> = UNFINISHED.iter().filter_map(|word| result_of(word)).collect();
-        let unfinished = tencent::instances(scope)
-            .into_iter()
-            .map(|it| query(it, reach).with("Result", Parameter::Integers(results.clone())));
-        let recent =
-            tencent::instances(scope).into_iter().map(|it| query(it, scope.since.max(reach)));
-        unfinished.chain(recent).collect()
+        let mut queries = Vec::new();
+        if self.filters_by_result {
+            let results: Vec<i64> = UNFINISHED.iter().filter_map(|word| result_of(word)).collect();
+            let results = Parameter::Integers(results);
+            queries.extend(self.window(scope, reach).map(|it| it.with("Result", results.clone())));
+        }
+        let since =
+            if self.facts.list_window.is_some() { scope.since.max(reach) } else { scope.since };
+        let recent = self.window(scope, since);
+        queries.extend(recent.map(|query| Query { since: Some(since), ..query }));
+        queries
+    }
+
+    fn first_look(&self, scope: &Scope<'_>) -> Vec<Query> {
+        if self.filters_by_result {
+            return Vec::new();
+        }
+        let all = self.window(scope, scope.now.saturating_sub(REACH));
+        all.map(|query| Query { drops_ended: true, ..query }).collect()
     }
 
     fn by_id(&self, task: &TaskRef, _now: Timestamp) -> Option<Query> {
         let id = Parameter::Integer(task.id.parse().ok()?);
-        Some(Query {
-            task: Some(task.clone()),
-            ..Query::new(&DESCRIBE_TASK_INFO).with("TaskId", id)
-        })
+        Some(Query { task: Some(task.clone()), ..Query::new(self.info).with("TaskId", id) })
     }
 
     fn decode(
@@ -234,6 +290,7 @@ impl Client for Redis {
                 page.tasks = rows
                     .iter()
                     .filter_map(|row| listed(target, row, &mut page.unreadable))
+                    .filter(|task| !query.drops_ended || !task.state.is_final())
                     .collect();
                 page.read_list(query, rows, "TaskId", tencent::LIMIT, tencent::total(&document));
             }
@@ -261,8 +318,8 @@ pub fn result_of(word: &str) -> Option<i64> {
 
 /// A row of the list.
 fn listed(target: &Target, row: &Value, unreadable: &mut Unreadable) -> Option<Task> {
-    let id = wire::task_id(row, "TaskId", unreadable)?;
-    let (state, result) = wire::status(&FACTS, row, "Result", unreadable);
+    let id = tencent::task_id(row, "TaskId", unreadable)?;
+    let (state, result) = wire::status(&FAMILY, row, "Result", unreadable);
     let word = RESULTS.iter().find(|(known, _)| *known == &*result).map(|&(_, word)| word);
     let kind = wire::text(row, "TaskType").unwrap_or_default();
     // A code that was a number on its way has lost its zeros.
@@ -275,7 +332,7 @@ fn listed(target: &Target, row: &Value, unreadable: &mut Unreadable) -> Option<T
             id: wire::text(row, "InstanceId").unwrap_or_default().into(),
             name: wire::text(row, "InstanceName").map(Into::into),
         }),
-        progress: wire::fraction(row, "Progress", unreadable),
+        progress: tencent::fraction(row, "Progress", unreadable),
         started: wire::time(row, "StartTime", target.utc_offset, unreadable),
         ended: ended.filter(|_| state.is_final()),
         ..Task::new(id, state, word.map_or(result, Arc::from))
@@ -284,7 +341,7 @@ fn listed(target: &Target, row: &Value, unreadable: &mut Unreadable) -> Option<T
 
 /// The answer about one task, which does not repeat its id.
 fn single(target: &Target, row: &Value, wanted: &TaskRef, unreadable: &mut Unreadable) -> Task {
-    let (state, vendor_status) = wire::status(&FACTS, row, "Status", unreadable);
+    let (state, vendor_status) = wire::status(&FAMILY, row, "Status", unreadable);
     let message = wire::text(row, "TaskMessage").filter(|_| state == TaskState::Failed);
     Task {
         kind: wire::text(row, "TaskType").unwrap_or_default().into(),

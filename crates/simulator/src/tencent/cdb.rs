@@ -91,18 +91,13 @@ fn item(task: &Task, world: &World<'_>) -> Value {
         "JobId": tencent::id_value(&task.id),
         "AsyncRequestId": async_request_id(task),
         "TaskAttachInfo": [],
-        "Progress": percent(task),
+        "Progress": tencent::percent(task.progress),
         "StartTime": tencent::time_value(task.started, world),
         "EndTime": tencent::time_value(task.ended, world),
         "InstanceIds": instances,
         "TaskType": *task.kind,
         "TaskStatus": *task.vendor_status,
     })
-}
-
-#[allow(clippy::cast_possible_truncation, reason = "it is 0 to 100")]
-fn percent(task: &Task) -> i64 {
-    task.progress.map_or(0, |progress| (progress.get() * 100.0).round() as i64)
 }
 
 /// Four groups of eight digits, as the vendor makes them.

@@ -1,14 +1,21 @@
 //! Tencent Cloud: actions, their parameters, and the `Response` around every answer.
 
 mod cdb;
+mod cynosdb;
+mod dcdb;
+mod dts;
+mod flow;
 pub(crate) mod gateway;
+mod postgres;
 mod redis;
+mod sqlserver;
+mod tcaplusdb;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
 use dbtask_clouds::api::Unreadable;
-use dbtask_clouds::model::Timestamp;
+use dbtask_clouds::model::{Ratio, Timestamp};
 use dbtask_clouds::signing::query::header;
 use dbtask_clouds::wire;
 use http::{HeaderValue, Request, Response};
@@ -21,6 +28,9 @@ use crate::World;
 /// What stands for a time that is not known yet.
 const NO_TIME: &str = "0000-00-00 00:00:00";
 
+/// An order as some services repeat it, with what nobody may see.
+const ORDER: &str = r#"{"adminPassword": "PLACEHOLDER-NEVER-SHOW", "uin": "100000000001"}"#;
+
 /// A refusal by the simulated cloud.
 pub(crate) struct Fault {
     pub(crate) code: &'static str,
@@ -30,6 +40,13 @@ pub(crate) struct Fault {
 impl Fault {
     pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
+    }
+
+    fn missing(name: &str) -> Self {
+        Self::new(
+            "MissingParameter",
+            format!("The request is missing a required parameter `{name}`."),
+        )
     }
 
     fn value(name: &str) -> Self {
@@ -47,6 +64,22 @@ static ACTIONS: &[(&str, &str, &str, Action)] = &[
     ("redis", "2018-04-12", "DescribeTaskList", redis::list_answer),
     ("redis", "2018-04-12", "DescribeTaskInfo", redis::info_answer),
     ("redis", "2018-04-12", "DescribeInstances", redis::instances_answer),
+    ("keewidb", "2022-03-08", "DescribeTaskList", redis::keewidb_list_answer),
+    ("keewidb", "2022-03-08", "DescribeTaskInfo", redis::info_answer),
+    ("postgres", "2017-03-12", "DescribeTasks", postgres::tasks_answer),
+    ("cynosdb", "2019-01-07", "DescribeTasks", cynosdb::tasks_answer),
+    ("cynosdb", "2019-01-07", "DescribeFlow", flow::of_cynosdb),
+    ("dts", "2021-12-06", "DescribeMigrationJobs", dts::migrations_answer),
+    ("dts", "2021-12-06", "DescribeSyncJobs", dts::syncs_answer),
+    ("sqlserver", "2018-03-28", "DescribeInstanceTasks", sqlserver::tasks_answer),
+    ("sqlserver", "2018-03-28", "DescribeDBInstances", sqlserver::instances_answer),
+    ("sqlserver", "2018-03-28", "DescribeFlowStatus", flow::of_sqlserver),
+    ("dcdb", "2018-04-11", "DescribeUserTasks", dcdb::tasks_answer),
+    ("dcdb", "2018-04-11", "DescribeFlow", flow::of_tdsql),
+    ("tcaplusdb", "2019-08-23", "DescribeTasks", tcaplusdb::tasks_answer),
+    ("mongodb", "2019-07-25", "DescribeAsyncRequestInfo", flow::of_mongodb),
+    ("mariadb", "2017-03-12", "DescribeFlow", flow::of_tdsql),
+    ("tdmysql", "2021-11-22", "DescribeFlow", flow::of_tdsql),
 ];
 
 /// The answer of a service; `None` for an action that it does not have.
@@ -118,6 +151,27 @@ pub(crate) fn paging(parameters: &Value, max_limit: u32) -> Result<(usize, usize
     Ok((offset as usize, limit as usize))
 }
 
+/// The rows of a page.
+pub(crate) fn page<T>(
+    found: &[&T],
+    offset: usize,
+    limit: usize,
+    row: impl Fn(&T) -> Value,
+) -> Vec<Value> {
+    found.iter().skip(offset).take(limit).map(|it| row(it)).collect()
+}
+
+/// Whether a filter lets something pass; one that is empty or was not sent lets everything pass.
+pub(crate) fn is_among<T>(wanted: Option<&[T]>, matches: impl Fn(&T) -> bool) -> bool {
+    wanted.filter(|wanted| !wanted.is_empty()).is_none_or(|wanted| wanted.iter().any(matches))
+}
+
+/// 0 to 100; 0 where nothing is known.
+#[allow(clippy::cast_possible_truncation, reason = "it is 0 to 100")]
+pub(crate) fn percent(progress: Option<Ratio>) -> i64 {
+    progress.map_or(0, |progress| (progress.get() * 100.0).round() as i64)
+}
+
 /// Whether a time lies between the bounds that there are. What has no time is everywhere.
 pub(crate) fn within(
     time: Option<Timestamp>,
@@ -140,7 +194,17 @@ pub(crate) fn exists(world: &World<'_>, instance: &str) -> bool {
 
 /// A time in an answer.
 pub(crate) fn time_value(time: Option<Timestamp>, world: &World<'_>) -> Value {
-    time.map_or(json!(NO_TIME), |time| {
+    time_or(time, NO_TIME, world)
+}
+
+/// A time in an answer, which has nothing for no time.
+pub(crate) fn time_or_empty(time: Option<Timestamp>, world: &World<'_>) -> Value {
+    time_or(time, "", world)
+}
+
+/// A time in an answer, or what stands for none.
+pub(crate) fn time_or(time: Option<Timestamp>, none: &str, world: &World<'_>) -> Value {
+    time.map_or(json!(none), |time| {
         json!(dbtask_clouds::tencent::local_time(time, world.target.utc_offset))
     })
 }

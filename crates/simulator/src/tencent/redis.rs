@@ -1,4 +1,4 @@
-//! TencentDB for Redis.
+//! TencentDB for Redis and `KeeWiDB`.
 
 use std::sync::Arc;
 
@@ -17,31 +17,56 @@ const INVALID: &str = "InvalidParameter.InvalidParameter";
 
 pub(super) fn list_answer(request: &Request<Bytes>, world: &World<'_>) -> Result<Value, Fault> {
     // The last four filter by what a simulated task has no value for.
-    let parameters = tencent::parameters(
-        request,
-        &[
-            "InstanceId",
-            "InstanceName",
-            "Limit",
-            "Offset",
-            "TaskTypes",
-            "BeginTime",
-            "EndTime",
-            "Result",
-            "ProjectIds",
-            "TaskStatus",
-            "OperatorUin",
-            "OperateUin",
-        ],
-    )?;
-    let (offset, limit) = paging(&parameters, client::LIMIT)?;
-    let instance: Option<String> = tencent::parameter(&parameters, "InstanceId")?;
-    let name: Option<String> = tencent::parameter(&parameters, "InstanceName")?;
-    let results: Option<Vec<i64>> = tencent::parameter(&parameters, "Result")?;
-    let kinds: Option<Vec<String>> = tencent::parameter(&parameters, "TaskTypes")?;
+    const KNOWN: &[&str] = &[
+        "InstanceId",
+        "InstanceName",
+        "Limit",
+        "Offset",
+        "TaskTypes",
+        "BeginTime",
+        "EndTime",
+        "Result",
+        "ProjectIds",
+        "TaskStatus",
+        "OperatorUin",
+        "OperateUin",
+    ];
+    list(&tencent::parameters(request, KNOWN)?, world)
+}
+
+/// As of Redis, without a filter by result, and with an account in each row.
+pub(super) fn keewidb_list_answer(
+    request: &Request<Bytes>,
+    world: &World<'_>,
+) -> Result<Value, Fault> {
+    const KNOWN: &[&str] = &[
+        "InstanceId",
+        "InstanceName",
+        "Limit",
+        "Offset",
+        "ProjectIds",
+        "TaskTypes",
+        "BeginTime",
+        "EndTime",
+        "TaskStatus",
+    ];
+    let mut answer = list(&tencent::parameters(request, KNOWN)?, world)?;
+    let rows = answer.get_mut("Tasks").and_then(Value::as_array_mut);
+    for row in rows.into_iter().flatten().filter_map(Value::as_object_mut) {
+        row.insert("OperatorUin".to_owned(), json!("100000000001"));
+    }
+    Ok(answer)
+}
+
+fn list(parameters: &Value, world: &World<'_>) -> Result<Value, Fault> {
+    let (offset, limit) = paging(parameters, client::LIMIT)?;
+    let instance: Option<String> = tencent::parameter(parameters, "InstanceId")?;
+    let name: Option<String> = tencent::parameter(parameters, "InstanceName")?;
+    let results: Option<Vec<i64>> = tencent::parameter(parameters, "Result")?;
+    let kinds: Option<Vec<String>> = tencent::parameter(parameters, "TaskTypes")?;
     let utc_offset = world.target.utc_offset;
-    let begin = tencent::time_parameter(&parameters, "BeginTime", utc_offset)?;
-    let end = tencent::time_parameter(&parameters, "EndTime", utc_offset)?;
+    let begin = tencent::time_parameter(parameters, "BeginTime", utc_offset)?;
+    let end = tencent::time_parameter(parameters, "EndTime", utc_offset)?;
     if let Some(id) = instance.as_deref().filter(|id| !tencent::exists(world, id)) {
         return Err(Fault::new(
             "ResourceNotFound.InstanceNotExists",
@@ -57,9 +82,13 @@ pub(super) fn list_answer(request: &Request<Bytes>, world: &World<'_>) -> Result
         .iter()
         .filter(|task| instance.as_deref().is_none_or(|id| *task.resource.id == *id))
         .filter(|task| name.is_none() || named(task))
-        .filter(|task| is_among(results.as_deref(), |result| *result == result_in_list(task)))
         .filter(|task| {
-            is_among(kinds.as_deref(), |kind| kind == kind_in_list(task) || **kind == *task.kind)
+            tencent::is_among(results.as_deref(), |result| *result == result_in_list(task))
+        })
+        .filter(|task| {
+            tencent::is_among(kinds.as_deref(), |kind| {
+                kind == kind_in_list(task) || **kind == *task.kind
+            })
         })
         .filter(|task| tencent::within(task.started, begin, end))
         .collect();
@@ -76,11 +105,6 @@ fn paging(parameters: &Value, max_limit: u32) -> Result<(usize, usize), Fault> {
         return Err(Fault::new(INVALID, "The offset is not a multiple of the limit."));
     }
     Ok((offset, limit))
-}
-
-/// Whether a filter lets something pass; one that is empty or was not sent lets everything pass.
-fn is_among<T>(wanted: Option<&[T]>, matches: impl Fn(&T) -> bool) -> bool {
-    wanted.filter(|wanted| !wanted.is_empty()).is_none_or(|wanted| wanted.iter().any(matches))
 }
 
 fn result_in_list(task: &Task) -> i64 {
@@ -111,9 +135,8 @@ fn row(task: &Task, world: &World<'_>) -> Value {
 
 pub(super) fn info_answer(request: &Request<Bytes>, world: &World<'_>) -> Result<Value, Fault> {
     let parameters = tencent::parameters(request, &["TaskId"])?;
-    let id: u64 = tencent::parameter(&parameters, "TaskId")?.ok_or_else(|| {
-        Fault::new("MissingParameter", "The request is missing a required parameter `TaskId`.")
-    })?;
+    let id: Option<u64> = tencent::parameter(&parameters, "TaskId")?;
+    let id = id.ok_or_else(|| Fault::missing("TaskId"))?;
     let id = id.to_string();
     let found = world.tasks.iter().find(|task| *task.id == *id);
     let task = found.ok_or_else(|| Fault::new(INVALID, "task id is invalid"))?;
@@ -172,7 +195,7 @@ pub(super) fn instances_answer(
         .resources
         .iter()
         .filter(|resource| id.as_deref().is_none_or(|id| *resource.id == *id))
-        .filter(|resource| is_among(ids.as_deref(), |id| **id == *resource.id))
+        .filter(|resource| tencent::is_among(ids.as_deref(), |id| **id == *resource.id))
         .filter(|resource| {
             name.as_deref().is_none_or(|name| resource.name.as_deref() == Some(name))
         })
