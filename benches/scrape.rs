@@ -35,7 +35,7 @@ use dbtask_exporter::metrics::{self, Encoding, Exposition, Format, Instruments, 
 use dbtask_exporter::platform::clock::Clock;
 use dbtask_exporter::server::{self, App};
 use dbtask_exporter::snapshot::{Snapshot, Store};
-use dbtask_exporter::track::counters::Counts;
+use dbtask_exporter::track::counters::Counters;
 use prometheus::{Encoder as _, GaugeVec, Opts, Registry, TextEncoder};
 use tokio_util::sync::CancellationToken;
 
@@ -104,7 +104,7 @@ fn serve(shape: Shape, publish: bool) {
         let app = App {
             store: Arc::clone(&store),
             metrics: Arc::clone(&metrics),
-            counts: Arc::new(Counts::new(metrics.instruments.clone(), Arc::default())),
+            counts: Arc::new(Counters::new(metrics.instruments.clone(), Arc::default())),
             clock: Clock::System,
             metrics_path: "/metrics".into(),
             registering: Arc::default(),

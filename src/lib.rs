@@ -5,11 +5,11 @@
 //! ```text
 //! config ─► fleet ─► poller ─► source ─► client [ request ─► sign ─► send ─► decode ]* ─► findings
 //!                      │                                                                     │
-//!                      └──────────── tasks, completions, coverage ◄──────────────────────────┘
-//!                                       │                │
-//!                                       │                ├─► rows ─► storage
-//!                                       │                └─► counters ─► metrics
-//!                                       └─► Snapshot ─► store ─► metrics ─► server ─► Prometheus
+//!                      └─────────────────── Tracker::enter(findings, now) ◄──────────────────┘
+//!                                            │ tasks, completions, coverage
+//!                                            ├─► rows ─► storage
+//!                                            ├─► counters ─► metrics
+//!                                            └─► Snapshot ─► store ─► metrics ─► server ─► Prometheus
 //! ```
 //!
 //! What is pure is a package of its own, [`dbtask_clouds`]: the model, and the vendors' APIs with

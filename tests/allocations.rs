@@ -18,7 +18,7 @@ use dbtask_exporter::metrics::{Exposition, Instruments, Metrics};
 use dbtask_exporter::platform::clock::Clock;
 use dbtask_exporter::server::{App, Lifecycle, serve};
 use dbtask_exporter::snapshot::Store;
-use dbtask_exporter::track::counters::Counts;
+use dbtask_exporter::track::counters::Counters;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -44,7 +44,7 @@ fn app(tasks: u32) -> Arc<App> {
     Arc::new(App {
         store,
         metrics: Arc::new(metrics),
-        counts: Arc::new(Counts::new(instruments, Arc::default())),
+        counts: Arc::new(Counters::new(instruments, Arc::default())),
         clock: Clock::System,
         metrics_path: "/metrics".into(),
         registering: Arc::default(),

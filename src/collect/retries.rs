@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::collect::client::FetchError;
 use crate::collect::limits::Backoff;
-use crate::track::outage::{Notice, Trouble};
+use crate::track::outage::{Notice, Outage};
 
 /// What has to be asked again, by what names it.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ struct Retry {
     pause: Option<Duration>,
     /// `None` where the vendor answered.
     failure: Option<Failure>,
-    trouble: Trouble,
+    trouble: Outage,
 }
 
 impl<K> Default for Retries<K> {
@@ -169,7 +169,7 @@ impl<K: Eq + Hash> Retries<K> {
             at: now,
             pause: None,
             failure: None,
-            trouble: Trouble::default(),
+            trouble: Outage::default(),
         });
         let grown = retry.pause.map_or(Duration::ZERO, |pause| pause.saturating_mul(2));
         let pause = grown.max(pauses.first).min(pauses.longest);

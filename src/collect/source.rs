@@ -22,7 +22,7 @@ use crate::collect::retries::{Away, Pauses, Retries};
 use crate::platform::sabotage;
 use crate::platform::sabotage::Bug;
 use crate::snapshot::{FailingDiscovery, FailingResource, Tracked};
-use crate::track::completions as ledger;
+use crate::track::completions::MEMORY;
 use crate::track::coverage::{Coverage, Covers, Span};
 use crate::track::findings::Findings;
 use crate::track::outage::Notice;
@@ -158,9 +158,6 @@ pub struct Fetched {
     pub findings: Findings,
     /// Whether there was no time to ask for all of it.
     pub out_of_time: bool,
-    /// When tasks that it shows began: all of them, whether ended or not. `None` where it failed,
-    /// and where the vendor has no list of what has ended.
-    pub covers: Option<Covers>,
     /// Configured clusters or instances that the vendor does not know, ordered.
     pub missing: Vec<Box<str>>,
     /// Clusters, instances and task ids whose last question failed, ordered by id.
@@ -194,6 +191,7 @@ impl Source {
         }
         self.log_failing(&found);
         self.learned.was_down |= found.failure.is_some();
+        let failing = self.learned.failing();
         Fetched {
             findings: Findings {
                 complete: found.is_complete(),
@@ -203,10 +201,12 @@ impl Source {
                 denied: found.denied_ids,
                 unwanted: found.unwanted,
                 left_over: found.left_over,
+                covers: found.covers,
+                good: found.failure.is_none(),
+                read_all: failing.is_empty() && !found.out_of_time,
             },
-            covers: found.covers,
             missing: self.learned.missing.iter().cloned().collect(),
-            failing: self.learned.failing(),
+            failing,
             failing_discovery: self.learned.discovery.failing(),
             out_of_time: found.out_of_time,
             answered: found.progress.is_answered() || found.failure.is_none(),
@@ -970,7 +970,7 @@ impl Source {
         coverage: &Coverage,
     ) -> Timestamp {
         let covered = resource.map_or(coverage.until(), |id| coverage.of(id));
-        let reach = self.caller.api.facts.list_window.unwrap_or(ledger::MEMORY).max(self.lookback);
+        let reach = self.caller.api.facts.list_window.unwrap_or(MEMORY).max(self.lookback);
         open.into_iter()
             .chain(covered.filter(|_| !sabotage::is(Bug::SinceNotWidened)))
             .map(|time| time.saturating_sub(OVERLAP))
@@ -1204,7 +1204,7 @@ struct Found {
     discovery_failed: bool,
     /// Whether the vendor answers at all.
     away: Away,
-    /// As [`Fetched::covers`].
+    /// As [`Findings::covers`].
     covers: Option<Covers>,
     failure: Option<(&'static str, FetchError)>,
 }

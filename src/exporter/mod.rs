@@ -2,10 +2,10 @@
 //! configurations that follow it.
 //!
 //! ```text
-//!  Control ─► Config ─► Plan ─► Keep ─────────────────────────────────────────► Fleet
-//!                         ├──► Change ─► stop ─► Resting ─► resume ──────────────►┤
-//!                         ├──► Start ──► Resting, journal or nothing ─► Poller ──►┘
-//!                         └──► Stop ───► stop ─► Resting, until it comes back
+//!  Control ─► Config ─► Plan ─► Keep ───────────────────────────────────────────► Fleet
+//!                         ├──► Change ─► stop ─► Suspended ─► resume ──────────────►┤
+//!                         ├──► Start ──► Suspended, journal or nothing ─► Poller ──►┘
+//!                         └──► Stop ───► stop ─► Suspended, until it comes back
 //! ```
 
 mod accounts;
@@ -32,7 +32,8 @@ use self::accounts::Accounts;
 use self::fleet::Fleet;
 pub use self::plan::{Plan, Step};
 use crate::collect::client::Caller;
-use crate::collect::poller::{Pace, Poller, Resting, Shelves, knows_another, sweep};
+use crate::collect::poller::{Outputs, Poller, Suspended, subject};
+use crate::collect::schedule::Pace;
 use crate::collect::source::{Learned, Source};
 use crate::config::control::{Control, Order};
 use crate::config::{Config, ConfigError, RegistrationConfig, SourceConfig};
@@ -45,10 +46,11 @@ use crate::server::{App, Lifecycle, Registering, Token, Web, serve};
 use crate::snapshot::daily_calls::Tally;
 use crate::snapshot::{Snapshot, SourceInfo};
 use crate::storage::{Contents, Journal, JournalError};
-use crate::track::completions as ledger;
-use crate::track::counters::Counts;
+use crate::track::completions::MEMORY;
+use crate::track::counters::Counters;
 use crate::track::registrations::{Limits, Registrable, Registrations};
-use crate::track::tasks::Keeping;
+use crate::track::tasks::Retention;
+use crate::track::tracker::{knows_another, sweep};
 use crate::track::watchlist::Watchlist;
 
 /// How the services of this machine are reached. They are near, or not there at all.
@@ -72,13 +74,13 @@ pub struct Exporter {
     ways: Ways,
     instruments: Instruments,
     metrics: Arc<Metrics>,
-    shelves: Shelves,
+    outputs: Outputs,
     /// What an earlier process left, and nobody has taken yet: its source may come back.
     contents: Contents,
     accounts: Accounts,
     fleet: Fleet,
     /// Sources that are not watched any more.
-    resting: BTreeMap<String, Resting>,
+    suspended: BTreeMap<String, Suspended>,
     /// Those of which the journal alone knows, and since when.
     filed: BTreeMap<String, Instant>,
     registrations: Arc<Registrations>,
@@ -165,9 +167,9 @@ impl Exporter {
         let (notices, kept) = (instruments.clone(), Arc::clone(&journal));
         let registrations = Registrations::restore(clock, notices, kept, &mut contents);
         let registrations = Arc::new(registrations);
-        let shelves = Shelves {
+        let outputs = Outputs {
             store: Arc::default(),
-            counts: Arc::new(Counts::new(instruments.clone(), Arc::clone(&journal))),
+            counters: Arc::new(Counters::new(instruments.clone(), Arc::clone(&journal))),
             journal,
             registrations: Arc::clone(&registrations),
         };
@@ -178,11 +180,11 @@ impl Exporter {
             ways: Ways(Box::new(way)),
             metrics: Arc::new(Metrics::new(instruments.clone())),
             instruments,
-            shelves,
+            outputs,
             contents,
             accounts: Accounts::default(),
             fleet: Fleet::default(),
-            resting: BTreeMap::new(),
+            suspended: BTreeMap::new(),
             filed: BTreeMap::new(),
             registrations,
             registering: Arc::default(),
@@ -191,8 +193,8 @@ impl Exporter {
         };
         let prepared = exporter.prepare(config.clone())?;
         exporter.put_in_place(prepared);
-        let Self { shelves, contents, .. } = &mut exporter;
-        shelves.journal.note(sweep(contents, clock.now()));
+        let Self { outputs, contents, .. } = &mut exporter;
+        outputs.journal.note(sweep(contents, clock.now()));
         Ok(exporter)
     }
 
@@ -205,9 +207,9 @@ impl Exporter {
         stopping: CancellationToken,
     ) -> Arc<App> {
         Arc::new(App {
-            store: Arc::clone(&self.shelves.store),
+            store: Arc::clone(&self.outputs.store),
             metrics: Arc::clone(&self.metrics),
-            counts: Arc::clone(&self.shelves.counts),
+            counts: Arc::clone(&self.outputs.counters),
             clock: self.clock,
             metrics_path: metrics_path.to_owned(),
             registering: Arc::clone(&self.registering),
@@ -235,7 +237,7 @@ impl Exporter {
             polls.spawn(async move { poller.poll_once().await });
         }
         polls.join_all().await;
-        self.shelves.store.snapshots()
+        self.outputs.store.snapshots()
     }
 
     /// Polls, and serves `app` on `listeners`, until `shutdown`; then finishes the requests under
@@ -246,7 +248,7 @@ impl Exporter {
         app: Arc<App>,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
-        let (store, metrics) = (Arc::clone(&self.shelves.store), Arc::clone(&self.metrics));
+        let (store, metrics) = (Arc::clone(&self.outputs.store), Arc::clone(&self.metrics));
         let mut parts = JoinSet::new();
         parts.spawn(publish(store, metrics, shutdown.clone()));
         parts.spawn(Arc::clone(&app.web).keep_up(shutdown.clone()));
@@ -266,9 +268,9 @@ impl Exporter {
         mut parts: JoinSet<()>,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
-        parts.spawn(Arc::clone(&self.shelves.counts).run(shutdown.clone()));
-        parts.spawn(Arc::clone(&self.shelves.journal).run(shutdown.clone()));
-        let store = Arc::clone(&self.shelves.store);
+        parts.spawn(Arc::clone(&self.outputs.counters).run(shutdown.clone()));
+        parts.spawn(Arc::clone(&self.outputs.journal).run(shutdown.clone()));
+        let store = Arc::clone(&self.outputs.store);
         parts.spawn(Arc::clone(&self.registrations).run(store, shutdown.clone()));
         self.fleet.begin(&shutdown);
         loop {
@@ -307,17 +309,17 @@ impl Exporter {
             self.instruments.config_refused();
             return Ok(Err(reason));
         }
-        self.shelves.store.expect_others();
+        self.outputs.store.expect_others();
         let leaving: BTreeSet<&str> =
             plan.sources(Step::Change).chain(plan.sources(Step::Stop)).collect();
         for poller in self.fleet.stop(&leaving).await? {
             let name = poller.name().to_owned();
-            let resting = poller.rest();
+            let suspended = poller.suspend();
             let gone = plan.step(&name) == Some(Step::Stop);
-            self.resting.insert(name, if gone { resting.withdrawn() } else { resting });
+            self.suspended.insert(name, if gone { suspended.withdrawn() } else { suspended });
         }
         // A poll that was abandoned may have entered what is in the journal only now.
-        let durable = self.shelves.journal.flush().await;
+        let durable = self.outputs.journal.flush().await;
         self.put_in_place(prepared);
         self.forget_gone(durable);
         Ok(Ok(plan))
@@ -327,7 +329,7 @@ impl Exporter {
     async fn recall(&mut self, sources: impl Iterator<Item = &str>) -> anyhow::Result<()> {
         for source in sources {
             if self.filed.contains_key(source) {
-                let contents = self.shelves.journal.load(source).await.map_err(anyhow::Error::msg);
+                let contents = self.outputs.journal.load(source).await.map_err(anyhow::Error::msg);
                 self.contents.absorb(contents.with_context(|| format!("source {source}"))?);
                 self.filed.remove(source);
             }
@@ -339,24 +341,24 @@ impl Exporter {
     /// there are many: what the journal has, which is all of it if it is `durable`, comes back with
     /// them.
     fn forget_gone(&mut self, durable: bool) {
-        let resting = self.resting.iter();
-        let mut gone: Vec<(Instant, String)> = resting
-            .filter_map(|(name, resting)| Some((resting.gone_since()?, name.clone())))
+        let suspended = self.suspended.iter();
+        let mut gone: Vec<(Instant, String)> = suspended
+            .filter_map(|(name, suspended)| Some((suspended.gone_since()?, name.clone())))
             .collect();
         gone.sort();
-        let has_folder = self.shelves.journal.has_folder();
+        let has_folder = self.outputs.journal.has_folder();
         let too_many = gone.len().saturating_sub(MOST_GONE);
         for (index, (since, source)) in gone.into_iter().enumerate() {
             let is_too_many = index < too_many && (durable || !has_folder);
-            if is_too_many || since.elapsed() >= ledger::MEMORY {
-                self.resting.remove(&source);
-                self.shelves.counts.forget(&source);
+            if is_too_many || since.elapsed() >= MEMORY {
+                self.suspended.remove(&source);
+                self.outputs.counters.forget(&source);
                 if has_folder {
                     self.filed.insert(source, since);
                 }
             }
         }
-        self.filed.retain(|_, since| since.elapsed() < ledger::MEMORY);
+        self.filed.retain(|_, since| since.elapsed() < MEMORY);
         self.accounts.forget_idle();
     }
 
@@ -408,8 +410,8 @@ impl Exporter {
 
     /// Adds a source, which goes on from what is known of it.
     fn start(&mut self, source: SourceConfig, transport: Arc<dyn Transport>) {
-        let Self { clock, shelves, contents, instruments, .. } = self;
-        let account = self.accounts.enter(&source, *clock, &shelves.journal, contents);
+        let Self { clock, outputs, contents, instruments, .. } = self;
+        let account = self.accounts.enter(&source, *clock, &outputs.journal, contents);
         let caller = Caller {
             info: Arc::new(info(&source)),
             api: source.api,
@@ -430,19 +432,20 @@ impl Exporter {
         let watchlist = Arc::new(Watchlist::new(source.all_tasks().cloned()));
         let (list, notices) = (Arc::clone(&watchlist), instruments.clone());
         let tasks_file = TasksFile::of(&source, list, notices, *clock);
-        let (pace, keeping, random) = (pace(&source), keeping(&source), fastrand::Rng::new());
-        let resting = self.resting.remove(&source.name);
-        let is_another = match &resting {
-            Some(resting) => resting.is_another(&caller),
-            None => knows_another(contents, &caller),
+        let (pace, retention, random) = (pace(&source), retention(&source), fastrand::Rng::new());
+        let suspended = self.suspended.remove(&source.name);
+        let subject = subject(&caller, retention);
+        let is_another = match &suspended {
+            Some(suspended) => suspended.is_another(&subject),
+            None => knows_another(contents, &subject),
         };
         if is_another {
             self.registrations.forget_source(&source.name);
         }
         let connected = connected(&source, caller, Arc::clone(&watchlist));
-        let poller = match resting {
-            Some(resting) => resting.resume(connected, pace, keeping, random),
-            None => Poller::new(connected, pace, keeping, shelves.clone(), contents, random),
+        let poller = match suspended {
+            Some(suspended) => suspended.resume(connected, pace, retention, random),
+            None => Poller::new(connected, pace, retention, outputs.clone(), contents, random),
         };
         self.fleet.add(source, watchlist, poller, tasks_file);
     }
@@ -505,8 +508,8 @@ fn pace(config: &SourceConfig) -> Pace {
     Pace { interval: config.poll.interval, idle_interval: config.poll.idle_interval }
 }
 
-fn keeping(config: &SourceConfig) -> Keeping {
-    Keeping {
+fn retention(config: &SourceConfig) -> Retention {
+    Retention {
         stale_after: config.poll.stale_after,
         finished: config.retention.finished,
         failed: config.retention.failed,
@@ -577,22 +580,22 @@ mod tests {
             let way = |_: &SourceConfig| Ok(Arc::new(Nobody) as Arc<dyn Transport>);
             let mut exporter = Exporter::assemble(&config(&["stays"]), &setting, way).unwrap();
             exporter.fleet.begin(&CancellationToken::new());
-            let entries = exporter.shelves.counts.entries();
+            let entries = exporter.outputs.counters.entries();
             for n in 0..names {
                 let name = format!("gone-{n}");
                 for names in [&["stays", &name][..], &["stays"]] {
                     exporter.take_over(Ok(config(names))).await.unwrap().unwrap();
                 }
             }
-            assert_eq!(exporter.resting.len(), MOST_GONE);
+            assert_eq!(exporter.suspended.len(), MOST_GONE);
             // Its birth, and that it is withdrawn.
-            assert_eq!(exporter.shelves.counts.entries(), entries + 2 * MOST_GONE);
+            assert_eq!(exporter.outputs.counters.entries(), entries + 2 * MOST_GONE);
             tokio::time::sleep(Duration::from_hours(49)).await;
             exporter.take_over(Ok(config(&["stays"]))).await.unwrap().unwrap();
             tokio::time::sleep(Duration::from_hours(36 * 24)).await;
             exporter.take_over(Ok(config(&["stays"]))).await.unwrap().unwrap();
-            assert_eq!((exporter.resting.len(), exporter.filed.len()), (0, 0));
-            assert_eq!(exporter.shelves.counts.entries(), entries);
+            assert_eq!((exporter.suspended.len(), exporter.filed.len()), (0, 0));
+            assert_eq!(exporter.outputs.counters.entries(), entries);
             assert_eq!(exporter.accounts.len(), 1);
         }
     }

@@ -37,7 +37,7 @@ use crate::config::reload::Reload;
 use crate::metrics::Metrics;
 use crate::platform::clock::Clock;
 use crate::snapshot::{Snapshot, Store};
-use crate::track::counters::Counts;
+use crate::track::counters::Counters;
 use crate::track::registrations::Registrations;
 
 /// The longest head of a request, in bytes; 431 beyond.
@@ -78,7 +78,7 @@ pub struct App {
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// What is told who has fetched them.
-    pub counts: Arc<Counts>,
+    pub counts: Arc<Counters>,
     /// What time it is.
     pub clock: Clock,
     /// Where: `/metrics`.
@@ -201,7 +201,7 @@ mod tests {
         Arc::new(App {
             store: Arc::default(),
             metrics: Arc::new(Metrics::new(instruments.clone())),
-            counts: Arc::new(Counts::new(instruments, journal)),
+            counts: Arc::new(Counters::new(instruments, journal)),
             clock: Clock::System,
             metrics_path: "/metrics".into(),
             registering: Arc::new(ArcSwapOption::from_pointee(Registering {

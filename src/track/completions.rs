@@ -1,4 +1,4 @@
-//! `Ledger`: which tasks of a source have ended, so that each end is counted once.
+//! `Completions`: which tasks of a source have ended, so that each end is counted once.
 //!
 //! A counter counts transitions into a final state, once per run of a task. The rules:
 //!
@@ -91,7 +91,7 @@ impl Clocks {
 
 /// The runs of every task that a source has shown.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct Completions {
     baseline: Baseline,
     /// `None` until it is known.
     reach: Option<Reach>,
@@ -186,8 +186,8 @@ pub struct Completion {
     pub duration: Option<Duration>,
 }
 
-impl Ledger {
-    /// A ledger without a task, of a source that is watched from `at` on.
+impl Completions {
+    /// Completions without a task, of a source that is watched from `at` on.
     pub fn new(at: Clocks) -> Self {
         Self {
             baseline: Baseline { watching_since: at.now, complete: false, forgotten_until: None },
@@ -201,21 +201,21 @@ impl Ledger {
         }
     }
 
-    /// The ledger that an earlier process left, else a new one.
+    /// The completions that an earlier process left, else a new one.
     pub fn restore(source: &str, contents: &mut Contents, at: Clocks) -> Self {
-        let mut ledger = Self::new(at);
+        let mut completions = Self::new(at);
         if sabotage::is(Bug::BaselineOnEveryStart) {
-            return ledger;
+            return completions;
         }
         if let Some((_, baseline)) = contents.take(BASELINES, source).pop() {
-            ledger.baseline = baseline;
-            ledger.baseline_changed = false;
-            ledger.begun = None;
+            completions.baseline = baseline;
+            completions.baseline_changed = false;
+            completions.begun = None;
         }
-        ledger.reach = contents.take(REACHES, source).pop().map(|(_, reach)| reach);
+        completions.reach = contents.take(REACHES, source).pop().map(|(_, reach)| reach);
         let runs = contents.take::<Run>(RUNS, source).into_iter();
-        ledger.runs = runs.map(|(id, run)| (id.into(), run)).collect();
-        ledger
+        completions.runs = runs.map(|(id, run)| (id.into(), run)).collect();
+        completions
     }
 
     /// Puts what has changed since the last time into `batch`.
@@ -553,9 +553,14 @@ mod tests {
     }
 
     /// How many ends are counted of a poll in which nothing but the list is of interest.
-    fn entered(ledger: &mut Ledger, tasks: &[&Task], complete: bool, at: Clocks) -> usize {
+    fn entered(
+        completions: &mut Completions,
+        tasks: &[&Task],
+        complete: bool,
+        at: Clocks,
+    ) -> usize {
         let tasks: Vec<Task> = tasks.iter().copied().cloned().collect();
-        ledger.enter(&tasks, complete, |_| false, at).len()
+        completions.enter(&tasks, complete, |_| false, at).len()
     }
 
     fn task(state: TaskState, started: i64, ended: Option<i64>) -> Task {
@@ -568,9 +573,9 @@ mod tests {
 
     /// How many ends are counted at each of a sequence of complete polls, a minute apart.
     fn counted(polls: &[&[&Task]]) -> Vec<usize> {
-        let mut ledger = Ledger::new(clocks(0));
+        let mut completions = Completions::new(clocks(0));
         let poll = |(tasks, minute): (&&[&Task], i64)| {
-            entered(&mut ledger, tasks, true, clocks(60 * minute))
+            entered(&mut completions, tasks, true, clocks(60 * minute))
         };
         polls.iter().zip(1..).map(poll).collect()
     }
@@ -682,14 +687,14 @@ mod tests {
 
     #[test]
     fn the_first_sighting_of_an_end_is_remembered_over_a_replica_that_lags() {
-        let mut ledger = Ledger::new(clocks(0));
-        entered(&mut ledger, &[], true, clocks(30));
+        let mut completions = Completions::new(clocks(0));
+        entered(&mut completions, &[], true, clocks(30));
         let failed = task(TaskState::Failed, 0, Some(70));
-        entered(&mut ledger, &[&failed], true, clocks(90));
-        entered(&mut ledger, &[&task(TaskState::Running, 0, None)], true, clocks(120));
-        assert_eq!(ledger.settled("t"), None);
-        entered(&mut ledger, &[&failed], true, clocks(150));
-        assert_eq!(ledger.settled("t"), Some(at(90)));
+        entered(&mut completions, &[&failed], true, clocks(90));
+        entered(&mut completions, &[&task(TaskState::Running, 0, None)], true, clocks(120));
+        assert_eq!(completions.settled("t"), None);
+        entered(&mut completions, &[&failed], true, clocks(150));
+        assert_eq!(completions.settled("t"), Some(at(90)));
     }
 
     #[test]
@@ -699,9 +704,9 @@ mod tests {
         let running = task(TaskState::Running, 0, None);
         let mut counts = Vec::new();
         for (poll, tasks) in (0..).zip([&[] as &[&Task], &[&failed], &[&running], &[&failed]]) {
-            let mut ledger = restored(&rows, clocks(60 * poll));
-            counts.push(entered(&mut ledger, tasks, true, clocks(60 * poll + 30)));
-            keep(&mut ledger, &mut rows);
+            let mut completions = restored(&rows, clocks(60 * poll));
+            counts.push(entered(&mut completions, tasks, true, clocks(60 * poll + 30)));
+            keep(&mut completions, &mut rows);
         }
         assert_eq!(counts, [0, 1, 0, 0]);
     }
@@ -731,63 +736,67 @@ mod tests {
 
     #[test]
     fn the_baseline_lasts_until_everything_was_read_once() {
-        let mut ledger = Ledger::new(clocks(0));
+        let mut completions = Completions::new(clocks(0));
         let old = task(TaskState::Failed, -600, None);
-        assert_eq!(entered(&mut ledger, &[], false, clocks(0)), 0);
-        assert_eq!(entered(&mut ledger, &[&old], true, clocks(60)), 0);
+        assert_eq!(entered(&mut completions, &[], false, clocks(0)), 0);
+        assert_eq!(entered(&mut completions, &[&old], true, clocks(60)), 0);
         let other = Task::new("u", TaskState::Failed, "Failed");
-        assert_eq!(entered(&mut ledger, &[&other], true, clocks(120)), 1);
+        assert_eq!(entered(&mut completions, &[&other], true, clocks(120)), 1);
     }
 
     #[test]
     fn an_end_after_the_start_is_counted_though_the_first_good_poll_came_later() {
-        let mut ledger = Ledger::new(clocks(0));
-        assert_eq!(entered(&mut ledger, &[], false, clocks(60)), 0);
+        let mut completions = Completions::new(clocks(0));
+        assert_eq!(entered(&mut completions, &[], false, clocks(60)), 0);
         let failed = task(TaskState::Failed, 10, Some(70));
-        assert_eq!(entered(&mut ledger, &[&failed], true, clocks(90)), 1);
+        assert_eq!(entered(&mut completions, &[&failed], true, clocks(90)), 1);
     }
 
     #[test]
     fn a_clock_that_was_decades_behind_at_the_start_makes_no_old_failure_new() {
         let behind =
             |second| Clocks { now: Timestamp::from_second(60 + second).unwrap(), ..clocks(second) };
-        let mut ledger = Ledger::new(behind(0));
+        let mut completions = Completions::new(behind(0));
         let old = task(TaskState::Failed, -600, Some(-300));
-        assert_eq!(entered(&mut ledger, &[&old], false, behind(30)), 0);
+        assert_eq!(entered(&mut completions, &[&old], false, behind(30)), 0);
         let other = Task { id: "u".into(), ..old.clone() };
-        assert_eq!(entered(&mut ledger, &[&old, &other], true, clocks(60)), 0);
+        assert_eq!(entered(&mut completions, &[&old, &other], true, clocks(60)), 0);
     }
 
     #[test]
     fn a_leap_of_the_clock_during_a_failed_poll_makes_nothing_count_twice() {
-        let mut ledger = Ledger::new(clocks(0));
+        let mut completions = Completions::new(clocks(0));
         let failed = task(TaskState::Failed, 0, Some(70));
-        assert_eq!(entered(&mut ledger, &[&failed], true, clocks(90)), 1);
+        assert_eq!(entered(&mut completions, &[&failed], true, clocks(90)), 1);
         let leapt = Clocks { now: at(100 * DAY), ..clocks(120) };
-        assert_eq!(entered(&mut ledger, &[], false, leapt), 0);
-        assert_eq!(entered(&mut ledger, &[&failed], true, clocks(150)), 0);
+        assert_eq!(entered(&mut completions, &[], false, leapt), 0);
+        assert_eq!(entered(&mut completions, &[&failed], true, clocks(150)), 0);
     }
 
     #[test]
     fn a_transition_within_the_baseline_is_counted() {
-        let mut ledger = Ledger::new(clocks(0));
+        let mut completions = Completions::new(clocks(0));
         let (running, failed) =
             (task(TaskState::Running, 0, None), task(TaskState::Failed, 0, None));
-        assert_eq!(entered(&mut ledger, &[&running], false, clocks(0)), 0);
-        assert_eq!(entered(&mut ledger, &[&failed], false, clocks(60)), 1);
+        assert_eq!(entered(&mut completions, &[&running], false, clocks(0)), 0);
+        assert_eq!(entered(&mut completions, &[&failed], false, clocks(60)), 1);
     }
 
     #[test]
     fn what_the_list_still_shows_is_remembered_however_long() {
-        let mut ledger = Ledger::new(clocks(0));
-        entered(&mut ledger, &[], true, clocks(0));
+        let mut completions = Completions::new(clocks(0));
+        entered(&mut completions, &[], true, clocks(0));
         let failed = task(TaskState::Failed, 0, Some(70));
-        assert_eq!(entered(&mut ledger, &[&failed], true, clocks(90)), 1);
+        assert_eq!(entered(&mut completions, &[&failed], true, clocks(90)), 1);
         for day in 1..100 {
-            assert_eq!(entered(&mut ledger, &[&failed], true, clocks(day * DAY)), 0, "day {day}");
+            assert_eq!(
+                entered(&mut completions, &[&failed], true, clocks(day * DAY)),
+                0,
+                "day {day}"
+            );
         }
-        entered(&mut ledger, &[], true, clocks(200 * DAY));
-        assert_eq!(ledger.runs.len(), 0, "what no list shows is forgotten in the end");
+        entered(&mut completions, &[], true, clocks(200 * DAY));
+        assert_eq!(completions.runs.len(), 0, "what no list shows is forgotten in the end");
     }
 
     #[test]
@@ -798,56 +807,61 @@ mod tests {
             bare("by id", task(TaskState::Failed, 0, None)),
             bare("created", Task { created: Some(at(0)), ..Task::new("", TaskState::Failed, "x") }),
         ] {
-            let mut ledger = Ledger::new(clocks(0));
-            entered(&mut ledger, &[], true, clocks(30));
-            assert_eq!(entered(&mut ledger, &[&failed], true, clocks(90)), 1);
-            entered(&mut ledger, &[], true, clocks(40 * DAY));
+            let mut completions = Completions::new(clocks(0));
+            entered(&mut completions, &[], true, clocks(30));
+            assert_eq!(entered(&mut completions, &[&failed], true, clocks(90)), 1);
+            entered(&mut completions, &[], true, clocks(40 * DAY));
             let again = [&failed];
-            assert_eq!(entered(&mut ledger, &again, true, clocks(41 * DAY)), 0, "{}", failed.id);
+            assert_eq!(
+                entered(&mut completions, &again, true, clocks(41 * DAY)),
+                0,
+                "{}",
+                failed.id
+            );
             let lagging = Task { state: TaskState::Running, ended: None, ..failed.clone() };
-            entered(&mut ledger, &[], true, clocks(80 * DAY));
-            entered(&mut ledger, &[&lagging], true, clocks(81 * DAY));
-            let counted = entered(&mut ledger, &again, true, clocks(81 * DAY + 30));
+            entered(&mut completions, &[], true, clocks(80 * DAY));
+            entered(&mut completions, &[&lagging], true, clocks(81 * DAY));
+            let counted = entered(&mut completions, &again, true, clocks(81 * DAY + 30));
             assert_eq!(counted, usize::from(failed.ended.is_none()), "{}", failed.id);
         }
     }
 
     #[test]
     fn what_ended_after_the_latest_forgotten_end_is_news() {
-        let mut ledger = Ledger::new(clocks(0));
-        entered(&mut ledger, &[], true, clocks(30));
+        let mut completions = Completions::new(clocks(0));
+        entered(&mut completions, &[], true, clocks(30));
         assert_eq!(
-            entered(&mut ledger, &[&task(TaskState::Failed, 0, Some(70))], true, clocks(90)),
+            entered(&mut completions, &[&task(TaskState::Failed, 0, Some(70))], true, clocks(90)),
             1
         );
         // While nobody polled, another one failed, and then the first is forgotten.
         let other = Task { id: "u".into(), ..task(TaskState::Failed, 100, Some(200)) };
-        assert_eq!(entered(&mut ledger, &[&other], true, clocks(36 * DAY)), 1);
+        assert_eq!(entered(&mut completions, &[&other], true, clocks(36 * DAY)), 1);
     }
 
     #[test]
     fn a_task_that_is_wanted_is_not_forgotten_and_not_counted_again() {
-        let mut ledger = Ledger::new(clocks(0));
+        let mut completions = Completions::new(clocks(0));
         let failed = Task { started: None, ..task(TaskState::Failed, 0, None) };
-        entered(&mut ledger, &[], true, clocks(30));
-        assert_eq!(entered(&mut ledger, &[&failed], true, clocks(90)), 1);
+        entered(&mut completions, &[], true, clocks(30));
+        assert_eq!(entered(&mut completions, &[&failed], true, clocks(90)), 1);
         for day in 1..400 {
-            ledger.enter(&[], true, |id| id == "t", clocks(day * DAY));
-            assert!(ledger.settled("t").is_some(), "day {day}");
+            completions.enter(&[], true, |id| id == "t", clocks(day * DAY));
+            assert!(completions.settled("t").is_some(), "day {day}");
         }
-        assert_eq!(entered(&mut ledger, &[&failed], true, clocks(400 * DAY)), 0);
+        assert_eq!(entered(&mut completions, &[&failed], true, clocks(400 * DAY)), 0);
     }
 
     #[test]
     fn a_task_without_any_time_is_remembered_for_good() {
-        let mut ledger = Ledger::new(clocks(0));
+        let mut completions = Completions::new(clocks(0));
         let failed = Task::new("t", TaskState::Failed, "FAILED");
-        entered(&mut ledger, &[], true, clocks(30));
-        assert_eq!(entered(&mut ledger, &[&failed], true, clocks(90)), 1);
+        entered(&mut completions, &[], true, clocks(30));
+        assert_eq!(entered(&mut completions, &[&failed], true, clocks(90)), 1);
         for day in 1..100 {
-            entered(&mut ledger, &[], true, clocks(day * DAY));
+            entered(&mut completions, &[], true, clocks(day * DAY));
         }
-        assert_eq!(entered(&mut ledger, &[&failed], true, clocks(100 * DAY)), 0);
+        assert_eq!(entered(&mut completions, &[&failed], true, clocks(100 * DAY)), 0);
     }
 
     #[test]
@@ -856,19 +870,20 @@ mod tests {
         let bare = Task { id: "u".into(), started: None, ..bare };
         for (offset, polls) in [(Some(0), 1), (None, 1), (None, 100), (Some(0), 100)] {
             for leap in [40 * DAY, -40 * DAY, 400 * DAY] {
-                let mut ledger = Ledger::new(clocks(0));
-                entered(&mut ledger, &[], true, Clocks { offset, ..clocks(30) });
+                let mut completions = Completions::new(clocks(0));
+                entered(&mut completions, &[], true, Clocks { offset, ..clocks(30) });
                 let both = [&dated, &bare];
-                let mut count = entered(&mut ledger, &both, true, Clocks { offset, ..clocks(90) });
+                let mut count =
+                    entered(&mut completions, &both, true, Clocks { offset, ..clocks(90) });
                 for poll in 0..polls {
                     // The list of that time shows none of them.
                     let real = clocks(120 + 30 * poll);
                     let leapt = Clocks { now: real.now.offset_by(leap), offset, ..real };
-                    count += entered(&mut ledger, &[], true, leapt);
+                    count += entered(&mut completions, &[], true, leapt);
                 }
                 for poll in 0..10 {
                     let real = clocks(120 + 30 * (polls + poll));
-                    count += entered(&mut ledger, &both, true, Clocks { offset, ..real });
+                    count += entered(&mut completions, &both, true, Clocks { offset, ..real });
                 }
                 assert_eq!(count, 2, "{offset:?}, {polls} polls of {leap} s");
             }
@@ -882,31 +897,35 @@ mod tests {
                 let real = clocks(second);
                 Clocks { now: real.now.offset_by(skew), offset: Some(-skew), ..real }
             };
-            let mut ledger = Ledger::new(off(0));
+            let mut completions = Completions::new(off(0));
             let old = task(TaskState::Failed, -300, Some(-180));
             let quick = Task { id: "u".into(), ..task(TaskState::Failed, 3, Some(6)) };
-            assert_eq!(entered(&mut ledger, &[&old, &quick], true, off(8)), 1, "{skew}");
+            assert_eq!(entered(&mut completions, &[&old, &quick], true, off(8)), 1, "{skew}");
             let next = Task { id: "v".into(), ..task(TaskState::Failed, 10, Some(15)) };
-            assert_eq!(entered(&mut ledger, &[&old, &quick, &next], true, off(38)), 1, "{skew}");
+            assert_eq!(
+                entered(&mut completions, &[&old, &quick, &next], true, off(38)),
+                1,
+                "{skew}"
+            );
             let late = Task { id: "w".into(), ..task(TaskState::Failed, -90, Some(-60)) };
-            assert_eq!(entered(&mut ledger, &[&late], true, off(68)), 0, "{skew}");
+            assert_eq!(entered(&mut completions, &[&late], true, off(68)), 0, "{skew}");
         }
     }
 
     #[test]
     fn while_the_vendors_time_is_not_known_what_the_first_poll_shows_is_old() {
         let unsure = |second| Clocks { offset: None, ..clocks(second) };
-        let mut ledger = Ledger::new(unsure(0));
+        let mut completions = Completions::new(unsure(0));
         let listed = task(TaskState::Failed, 2, Some(300));
-        assert_eq!(entered(&mut ledger, &[&listed], true, unsure(30)), 0);
+        assert_eq!(entered(&mut completions, &[&listed], true, unsure(30)), 0);
         let new = Task { id: "u".into(), ..task(TaskState::Failed, -500, Some(-400)) };
         assert_eq!(
-            entered(&mut ledger, &[&listed, &new], true, unsure(60)),
+            entered(&mut completions, &[&listed, &new], true, unsure(60)),
             1,
             "by a clock behind"
         );
         let old = Task { id: "v".into(), ..task(TaskState::Failed, -2000, Some(-1000)) };
-        assert_eq!(entered(&mut ledger, &[&old], true, unsure(90)), 0);
+        assert_eq!(entered(&mut completions, &[&old], true, unsure(90)), 0);
     }
 
     #[test]
@@ -921,13 +940,13 @@ mod tests {
         ]);
         let baseline: Baseline = serde_json::from_str(rows["baseline"]).unwrap();
         let run: Run = serde_json::from_str(rows["run"]).unwrap();
-        let mut ledger = Ledger::new(clocks(100));
-        ledger.baseline = baseline;
-        ledger.runs.insert("t".into(), run);
+        let mut completions = Completions::new(clocks(100));
+        completions.baseline = baseline;
+        completions.runs.insert("t".into(), run);
         let failed = task(TaskState::Failed, 0, Some(70));
-        assert_eq!(entered(&mut ledger, &[&failed], true, clocks(120)), 0);
-        entered(&mut ledger, &[&task(TaskState::Running, 0, None)], true, clocks(150));
-        assert_eq!(entered(&mut ledger, &[&failed], true, clocks(180)), 0);
+        assert_eq!(entered(&mut completions, &[&failed], true, clocks(120)), 0);
+        entered(&mut completions, &[&task(TaskState::Running, 0, None)], true, clocks(150));
+        assert_eq!(entered(&mut completions, &[&failed], true, clocks(180)), 0);
     }
 
     #[test]
@@ -940,12 +959,12 @@ mod tests {
             resource: Arc::new(Resource::new(resource)),
             ..task(TaskState::Failed, end - 10, Some(end))
         };
-        let mut ledger = Ledger::new(clocks(0));
+        let mut completions = Completions::new(clocks(0));
         let mut poll = |second, names: &[&str], tasks: &[&Task]| {
-            ledger.reach(&named(names), clocks(second));
-            let row = serde_json::to_string(&ledger.reach).unwrap();
-            ledger.reach = serde_json::from_str(&row).unwrap();
-            entered(&mut ledger, tasks, true, clocks(second))
+            completions.reach(&named(names), clocks(second));
+            let row = serde_json::to_string(&completions.reach).unwrap();
+            completions.reach = serde_json::from_str(&row).unwrap();
+            entered(&mut completions, tasks, true, clocks(second))
         };
         assert_eq!(poll(30, &["a"], &[]), 0);
         assert_eq!(poll(60, &["a"], &[&failed("1", "a", 50)]), 1);
@@ -988,7 +1007,7 @@ mod tests {
                 let (real, off) = (clocks(second), skew.unwrap_or(0) + leap);
                 Clocks { now: real.now.offset_by(off), offset: skew.map(|_| -off), ..real }
             };
-            let mut ledger = Ledger::new(off(0, 0));
+            let mut completions = Completions::new(off(0, 0));
             let last = runs.last().map_or(0, |&(_, end)| end) + 300;
             for ((second, lag), trouble) in (5..last).step_by(30).zip(lags).zip(trouble) {
                 let shown = second - lag;
@@ -1010,10 +1029,10 @@ mod tests {
                 };
                 let at = off(second, leap);
                 if trouble == 0 {
-                    keep(&mut ledger, &mut rows);
-                    ledger = restored(&rows, at);
+                    keep(&mut completions, &mut rows);
+                    completions = restored(&rows, at);
                 }
-                counted += ledger.enter(&tasks, trouble != 3, |_| false, at).len();
+                counted += completions.enter(&tasks, trouble != 3, |_| false, at).len();
             }
             prop_assert_eq!(counted, runs.len());
         }
@@ -1025,39 +1044,39 @@ mod tests {
             let real = clocks(second);
             Clocks { now: real.now.offset_by(leap), offset: None, ..real }
         };
-        let mut ledger = Ledger::new(by(0, 0));
-        assert_eq!(entered(&mut ledger, &[], true, by(30, 40 * DAY)), 0);
-        assert_eq!(entered(&mut ledger, &[], true, by(60, 0)), 0);
-        assert_eq!(entered(&mut ledger, &[], true, by(90, 0)), 0);
+        let mut completions = Completions::new(by(0, 0));
+        assert_eq!(entered(&mut completions, &[], true, by(30, 40 * DAY)), 0);
+        assert_eq!(entered(&mut completions, &[], true, by(60, 0)), 0);
+        assert_eq!(entered(&mut completions, &[], true, by(90, 0)), 0);
         assert_eq!(
-            entered(&mut ledger, &[&task(TaskState::Failed, 70, Some(80))], true, by(120, 0)),
+            entered(&mut completions, &[&task(TaskState::Failed, 70, Some(80))], true, by(120, 0)),
             1
         );
     }
 
-    /// What is kept of a ledger, by table and name.
+    /// What is kept of a completions, by table and name.
     type Rows = BTreeMap<(&'static str, String), String>;
 
-    fn keep(ledger: &mut Ledger, rows: &mut Rows) {
-        let baseline = serde_json::to_string(&ledger.baseline).unwrap();
+    fn keep(completions: &mut Completions, rows: &mut Rows) {
+        let baseline = serde_json::to_string(&completions.baseline).unwrap();
         rows.insert(("baseline", String::new()), baseline);
-        for id in std::mem::take(&mut ledger.changed) {
-            let run = serde_json::to_string(&ledger.runs[&id]).unwrap();
+        for id in std::mem::take(&mut completions.changed) {
+            let run = serde_json::to_string(&completions.runs[&id]).unwrap();
             rows.insert(("run", id.to_string()), run);
         }
     }
 
-    fn restored(rows: &Rows, at: Clocks) -> Ledger {
-        let mut ledger = Ledger::new(at);
+    fn restored(rows: &Rows, at: Clocks) -> Completions {
+        let mut completions = Completions::new(at);
         for ((table, id), row) in rows {
             if *table == "run" {
-                ledger.runs.insert(id.as_str().into(), serde_json::from_str(row).unwrap());
+                completions.runs.insert(id.as_str().into(), serde_json::from_str(row).unwrap());
             } else {
-                ledger.baseline = serde_json::from_str(row).unwrap();
-                ledger.begun = None;
+                completions.baseline = serde_json::from_str(row).unwrap();
+                completions.begun = None;
             }
         }
-        ledger
+        completions
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `Counts`: the counters of ended tasks and of coverage gaps: once each, across restarts, and
+//! `Counters`: what is counted of ended tasks and of coverage gaps: once each, across restarts, and
 //! served at their old value before they are served at a new one.
 //!
 //! Prometheus sees an increase only between two samples: a series that appears at 1 has, to
@@ -42,16 +42,16 @@ const STEP: Duration = Duration::from_secs(1);
 
 /// Counts what happened, for all sources.
 #[derive(Debug)]
-pub struct Counts {
+pub struct Counters {
     instruments: Instruments,
     journal: Arc<Journal>,
     scrapes: Scrapes,
-    books: Mutex<Books>,
+    state: Mutex<State>,
     entered: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Books {
+struct State {
     /// When the series of a source and a kind's label began to exist in this process; `None` for
     /// those without such a label. A kind may well be empty.
     born: HashMap<(String, Option<String>), Instant>,
@@ -82,14 +82,14 @@ struct Count {
     shown: Amount,
 }
 
-impl Counts {
+impl Counters {
     /// Counters that nobody has seen yet.
     pub fn new(instruments: Instruments, journal: Arc<Journal>) -> Self {
         Self {
             instruments,
             journal,
             scrapes: Scrapes::default(),
-            books: Mutex::default(),
+            state: Mutex::default(),
             entered: Notify::new(),
         }
     }
@@ -126,8 +126,8 @@ impl Counts {
     pub fn declare_kind(&self, source: &SourceInfo, kind: &str, cancels: bool) -> String {
         let label = self.instruments.declare_kind(&source.name, kind, cancels);
         let key = (source.name.clone(), Some(label.clone()));
-        let mut books = self.lock();
-        if let Entry::Vacant(unborn) = books.born.entry(key) {
+        let mut state = self.lock();
+        if let Entry::Vacant(unborn) = state.born.entry(key) {
             unborn.insert(Instant::now());
             let mut batch = Batch::default();
             batch.put(KINDS, &source.name, &label, &cancels);
@@ -145,26 +145,26 @@ impl Counts {
 
     /// The source is watched again: its series appear as they vanished.
     pub fn bring_back(&self, source: &str) {
-        let mut books = self.lock();
-        if !books.withdrawn.remove(source) {
+        let mut state = self.lock();
+        if !state.withdrawn.remove(source) {
             return;
         }
-        let of_it = books.born.iter_mut().filter(|((name, _), _)| name == source);
+        let of_it = state.born.iter_mut().filter(|((name, _), _)| name == source);
         of_it.for_each(|(_, born)| *born = Instant::now());
-        drop(books);
+        drop(state);
         self.instruments.source_is_back(source);
         self.entered.notify_one();
     }
 
     /// The source is gone, and nothing of it is of use any more, or the journal has it.
     pub fn forget(&self, source: &str) {
-        let mut books = self.lock();
-        let Books { born, counts, withdrawn, last_failures } = &mut *books;
+        let mut state = self.lock();
+        let State { born, counts, withdrawn, last_failures } = &mut *state;
         born.retain(|(name, _), _| name != source);
         counts.retain(|(name, _), _| name != source);
         withdrawn.remove(source);
         last_failures.remove(source);
-        drop(books);
+        drop(state);
         self.instruments.source_forgotten(source);
     }
 
@@ -207,9 +207,9 @@ impl Counts {
 
         let name = &*source.name;
         // Held until it is noted, so that the journal gets the rows in the order of the changes.
-        let mut books = self.lock();
+        let mut state = self.lock();
         for (series, amount) in added {
-            let count = books
+            let count = state
                 .counts
                 .entry((name.to_owned(), series.clone()))
                 .or_insert_with(|| Count::new(series));
@@ -217,13 +217,13 @@ impl Counts {
             count.save(name, &mut batch);
         }
         if let Some(time) = last_failure {
-            let latest = books.last_failures.entry(name.to_owned()).or_insert(time);
+            let latest = state.last_failures.entry(name.to_owned()).or_insert(time);
             *latest = time.max(*latest);
             batch.put(LAST_FAILURES, name, "", latest);
             self.instruments.task_failed_at(name, time);
         }
         self.journal.note(batch);
-        drop(books);
+        drop(state);
         self.entered.notify_one();
     }
 
@@ -246,8 +246,8 @@ impl Counts {
         let mut waits = false;
         let mut due: Vec<(String, Series, Amount, Amount)> = Vec::new();
         {
-            let mut books = self.lock();
-            let Books { born, counts, withdrawn, .. } = &mut *books;
+            let mut state = self.lock();
+            let State { born, counts, withdrawn, .. } = &mut *state;
             let mut batch = Batch::default();
             for ((source, series), count) in counts.iter_mut() {
                 if count.shown == count.known || withdrawn.contains(source) {
@@ -300,13 +300,13 @@ impl Counts {
     /// How many entries there are of anything.
     #[cfg(test)]
     pub(crate) fn entries(&self) -> usize {
-        let Books { born, counts, withdrawn, last_failures } = &*self.lock();
+        let State { born, counts, withdrawn, last_failures } = &*self.lock();
         born.len() + counts.len() + withdrawn.len() + last_failures.len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Books> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing here panics half-way through a change.
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use dbtask_clouds::model::Task;
 
+use crate::track::coverage::Covers;
+
 /// What one poll says of tasks.
 #[derive(Debug, Default)]
 pub struct Findings {
@@ -23,4 +25,11 @@ pub struct Findings {
     /// Whether the list was read to its end, so that what is neither in it nor left over is not
     /// there.
     pub complete: bool,
+    /// When the tasks that it shows began: all of them, whether ended or not. `None` where it failed,
+    /// and where the vendor has no list of what has ended.
+    pub covers: Option<Covers>,
+    /// Whether the poll has ended and nothing went wrong for the source as a whole.
+    pub good: bool,
+    /// Whether it asked for everything, and every question was answered.
+    pub read_all: bool,
 }

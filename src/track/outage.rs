@@ -1,4 +1,4 @@
-//! `Trouble`: when a source's trouble is worth a line in the log: where it begins, where it turns
+//! `Outage`: when a source's trouble is worth a line in the log: where it begins, where it turns
 //! into another kind, and where it is over. Pure.
 //!
 //! Neither a vendor that answers now and then nor one that finds ever new words fills the log:
@@ -17,14 +17,14 @@ const REPEAT: Duration = Duration::from_hours(1);
 
 /// The trouble of one source.
 #[derive(Debug, Default)]
-pub struct Trouble {
+pub struct Outage {
     /// `None` while all is well.
     now: Option<Spell>,
     /// When the last one was over.
     over: Option<Instant>,
 }
 
-/// Trouble that goes on.
+/// Outage that goes on.
 #[derive(Debug)]
 struct Spell {
     began: Instant,
@@ -43,7 +43,7 @@ struct Spell {
 pub enum Notice {
     /// It is the first that failed, or the first that failed in this way.
     Fails,
-    /// Trouble is over.
+    /// Outage is over.
     Over {
         /// How long it went on.
         lasted: Duration,
@@ -52,7 +52,7 @@ pub enum Notice {
     },
 }
 
-impl Trouble {
+impl Outage {
     /// Takes in how a poll went, and says whether that is worth a line.
     pub fn poll(&mut self, failure: Option<Reason>, now: Instant) -> Option<Notice> {
         match (failure, &mut self.now) {
@@ -109,7 +109,7 @@ mod tests {
     /// What is told of polls half a minute apart: `.` nothing, `f` it fails, `o` it is over. A poll
     /// is `-` if it goes well; `n`, `t` and `s` are kinds of trouble.
     fn told(polls: &str) -> String {
-        let (start, mut trouble) = (Instant::now(), Trouble::default());
+        let (start, mut trouble) = (Instant::now(), Outage::default());
         let notice = |(poll, minute): (char, u32)| {
             let failure = match poll {
                 'n' => Some(Reason::Network),
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn the_end_says_how_long_it_was_and_how_many_polls_failed() {
-        let (start, mut trouble) = (Instant::now(), Trouble::default());
+        let (start, mut trouble) = (Instant::now(), Outage::default());
         let minute = |minutes| start + Duration::from_mins(minutes);
         for at in 0..5 {
             trouble.poll(Some(Reason::Server), minute(at));

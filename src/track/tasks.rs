@@ -1,4 +1,4 @@
-//! `Book`: what is known of a source's tasks between polls: what to keep, what to call unknown,
+//! `TaskTable`: what is known of a source's tasks between polls: what to keep, what to call unknown,
 //! what to forget.
 //!
 //! The rules:
@@ -9,7 +9,7 @@
 //!   until it is seen again. Absence is never success.
 //! - Finished and vanished tasks stay for their retention, counted from the poll that first saw
 //!   them so, however old the vendor's end time. Unfinished tasks never expire by age.
-//! - A vanished task is sought for as long as the ledger remembers it, also when it is no longer
+//! - A vanished task is sought for as long as the completions remembers it, also when it is no longer
 //!   shown. Only a vendor that has said several times, over hours, that there is no such task ends
 //!   that.
 //! - A task has moved when the vendor gives another state, another progress, or steps that are
@@ -28,15 +28,15 @@ use crate::platform::sabotage;
 use crate::platform::sabotage::Bug;
 use crate::snapshot::Tracked;
 use crate::storage::{Batch, Contents, Table};
-use crate::track::completions as ledger;
-use crate::track::completions::Ledger;
+use crate::track::completions;
+use crate::track::completions::Completions;
 use crate::track::estimate::Progression;
 use crate::track::findings::Findings;
 use crate::track::transition::{Told, Transition};
 
 /// How long things are kept, and how many are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keeping {
+pub struct Retention {
     /// How long a task without news counts as what it last was.
     pub stale_after: Duration,
     /// How long succeeded, canceled and vanished tasks are shown.
@@ -57,7 +57,7 @@ const DENIALS: (u32, Duration) = (4, Duration::from_hours(2));
 
 /// The tasks of one source.
 #[derive(Debug, Default)]
-pub struct Book {
+pub struct TaskTable {
     entries: Vec<Entry>,
     /// Vanished tasks that are no longer shown, but still sought.
     sought: Vec<Entry>,
@@ -107,7 +107,7 @@ impl Denials {
     }
 }
 
-/// What is to be shown of a [`Book`].
+/// What is to be shown of a [`TaskTable`].
 #[derive(Debug, Default, PartialEq)]
 pub struct Shown {
     /// Ordered by id.
@@ -118,8 +118,8 @@ pub struct Shown {
     pub states: [u64; TaskState::ALL.len()],
 }
 
-impl Book {
-    /// The book that an earlier process left.
+impl TaskTable {
+    /// The table that an earlier process left.
     pub fn restore(source: &str, contents: &mut Contents) -> Self {
         let rows = contents.take::<Entry>(TASKS, source).into_iter();
         let entries = rows
@@ -197,13 +197,13 @@ impl Book {
         self.tasks().any(|tracked| tracked.settled.is_none())
     }
 
-    /// Enters what a poll found; `ledger` has entered it before. Returns the tasks that have come to
+    /// Enters what a poll found; `completions` has entered it before. Returns the tasks that have come to
     /// another state, those that were not known before, and those whose run is another one.
     pub fn enter(
         &mut self,
         findings: Findings,
-        ledger: &Ledger,
-        keeping: &Keeping,
+        completions: &Completions,
+        retention: &Retention,
         now: Timestamp,
     ) -> Vec<Transition> {
         let mut found: BTreeMap<Arc<str>, Task> =
@@ -223,12 +223,12 @@ impl Book {
                 found.remove(&tracked.task.id)
             };
             if let Some(task) = sighting {
-                transitions.extend(entry.see(task, ledger, now));
+                transitions.extend(entry.see(task, completions, now));
             } else if tracked.settled.is_none()
                 && (findings.complete && !left_over.contains(&tracked.task.id)
                     || gone.contains(&tracked.task.id)
                     || unanswered.contains(&tracked.task.id)
-                        && now.since(tracked.last_seen) > keeping.stale_after)
+                        && now.since(tracked.last_seen) > retention.stale_after)
             {
                 if entry.told.lose() {
                     transitions.push(Transition::lost(&tracked.task));
@@ -242,9 +242,9 @@ impl Book {
                 entry.saved = None;
             }
         }
-        let new = found.into_values().map(|task| Entry::new(task, ledger, now));
+        let new = found.into_values().map(|task| Entry::new(task, completions, now));
         // What has been shown for its time does not come back, though the vendor still lists it.
-        for mut entry in new.filter(|entry| !entry.tracked.has_expired(keeping, now)) {
+        for mut entry in new.filter(|entry| !entry.tracked.has_expired(retention, now)) {
             let task = &entry.tracked.task;
             let from = entry.told.see(task.state);
             transitions.extend(from.map(|from| Transition::seen(task, from)));
@@ -272,7 +272,7 @@ impl Book {
     }
 
     /// Drops what has been shown for its time, and calls unknown what has been silent for too long.
-    pub fn age(&mut self, keeping: &Keeping, now: Timestamp) {
+    pub fn age(&mut self, retention: &Retention, now: Timestamp) {
         for Entry { tracked, .. } in self.entries.iter_mut().chain(&mut self.sought) {
             // A clock that is set back must not make anything younger than it is.
             tracked.last_seen = tracked.last_seen.min(now);
@@ -280,14 +280,14 @@ impl Book {
             tracked.settled = tracked.settled.map(|settled| settled.min(now));
         }
         let expired = |entry: &mut Entry| {
-            entry.tracked.has_expired(keeping, now) && !sabotage::is(Bug::NoRetention)
+            entry.tracked.has_expired(retention, now) && !sabotage::is(Bug::NoRetention)
         };
         self.sought.extend(self.entries.extract_if(.., expired));
         let over = self.sought.extract_if(.., |entry| !entry.is_open(now));
         self.dropped.extend(over.map(|entry| entry.tracked.task.id));
         for Entry { tracked, .. } in &mut self.entries {
             if tracked.settled.is_none()
-                && now.since(tracked.last_seen) > keeping.stale_after
+                && now.since(tracked.last_seen) > retention.stale_after
                 && !sabotage::is(Bug::NeverStale)
             {
                 tracked.task.state = TaskState::Unknown;
@@ -297,15 +297,15 @@ impl Book {
         }
     }
 
-    /// When [`Book::age`] will next change something without a poll.
-    pub fn next_change(&self, keeping: &Keeping) -> Option<Timestamp> {
+    /// When [`TaskTable::age`] will next change something without a poll.
+    pub fn next_change(&self, retention: &Retention) -> Option<Timestamp> {
         let one_second = Duration::from_secs(1);
         self.tasks()
             .flat_map(|tracked| {
                 let change = match tracked.settled {
-                    Some(_) => tracked.expires(keeping),
+                    Some(_) => tracked.expires(retention),
                     None if tracked.task.state == TaskState::Unknown => None,
-                    None => Some(tracked.last_seen + keeping.stale_after + one_second),
+                    None => Some(tracked.last_seen + retention.stale_after + one_second),
                 };
                 [change, tracked.estimated_end]
             })
@@ -314,7 +314,7 @@ impl Book {
     }
 
     /// The tasks to show: unfinished ones first, then failed ones, then the newest.
-    pub fn show(&self, keeping: &Keeping) -> Shown {
+    pub fn show(&self, retention: &Retention) -> Shown {
         let mut states = [0; TaskState::ALL.len()];
         for (count, state) in states.iter_mut().zip(TaskState::ALL) {
             let of_state = self.tasks().filter(|tracked| tracked.task.state == state);
@@ -322,7 +322,7 @@ impl Book {
         }
         let mut tasks: Vec<&Tracked> = self.tasks().collect();
         let mut hidden = Vec::new();
-        if tasks.len() > keeping.tasks {
+        if tasks.len() > retention.tasks {
             tasks.sort_by_key(|tracked| {
                 let task = &tracked.task;
                 let rank = match (tracked.settled, task.state) {
@@ -332,7 +332,7 @@ impl Book {
                 };
                 (rank, Reverse(task.started.or(task.created)), Arc::clone(&task.id))
             });
-            hidden = tasks.split_off(keeping.tasks);
+            hidden = tasks.split_off(retention.tasks);
         }
         let [tasks, hidden] = [tasks, hidden].map(|tasks| {
             let mut tasks: Vec<Tracked> = tasks.into_iter().cloned().collect();
@@ -345,14 +345,14 @@ impl Book {
 
 impl Entry {
     /// The first sighting.
-    fn new(task: Task, ledger: &Ledger, now: Timestamp) -> Self {
+    fn new(task: Task, completions: &Completions, now: Timestamp) -> Self {
         let mut progression = Progression::default();
         progression.see(&task, now);
         let tracked = Tracked {
             last_seen: now,
             progress_changed: now,
             estimated_end: progression.estimated_end(&task, now),
-            settled: ledger.settled(&task.id),
+            settled: completions.settled(&task.id),
             task,
         };
         Self {
@@ -369,12 +369,17 @@ impl Entry {
     /// Whether the task's end has not been seen and is still of interest.
     fn is_open(&self, now: Timestamp) -> bool {
         let Tracked { task, last_seen, settled, .. } = &self.tracked;
-        let is_remembered = settled.is_none() || now.since(*last_seen) < ledger::MEMORY;
+        let is_remembered = settled.is_none() || now.since(*last_seen) < completions::MEMORY;
         !task.state.is_final() && is_remembered && !self.denials.is_over
     }
 
     /// Takes in a new sighting. What an answer by id leaves out stays as the list had it.
-    fn see(&mut self, mut task: Task, ledger: &Ledger, now: Timestamp) -> Option<Transition> {
+    fn see(
+        &mut self,
+        mut task: Task,
+        completions: &Completions,
+        now: Timestamp,
+    ) -> Option<Transition> {
         let tracked = &mut self.tracked;
         let old = &tracked.task;
         if self.said != task.state || has_moved(old, &task) {
@@ -389,7 +394,7 @@ impl Entry {
         tracked.estimated_end = self.progression.estimated_end(&task, now);
         tracked.last_seen = now;
         self.denials = Denials::default();
-        let settled = ledger.settled(&task.id);
+        let settled = completions.settled(&task.id);
         let ended = std::mem::replace(&mut tracked.settled, settled) != settled;
         // The same text is kept once: answers repeat it at every poll.
         keep(&mut task.id, &old.id);
@@ -419,21 +424,21 @@ impl Entry {
 
 impl Tracked {
     /// When it is no longer shown; `None` while it is unfinished.
-    fn expires(&self, keeping: &Keeping) -> Option<Timestamp> {
+    fn expires(&self, retention: &Retention) -> Option<Timestamp> {
         let retention = match self.task.state {
-            TaskState::Failed => keeping.failed,
+            TaskState::Failed => retention.failed,
             TaskState::Pending
             | TaskState::Running
             | TaskState::Paused
             | TaskState::Succeeded
             | TaskState::Canceled
-            | TaskState::Unknown => keeping.finished,
+            | TaskState::Unknown => retention.finished,
         };
         Some(self.settled? + retention)
     }
 
-    fn has_expired(&self, keeping: &Keeping, now: Timestamp) -> bool {
-        self.expires(keeping).is_some_and(|expiry| now >= expiry)
+    fn has_expired(&self, retention: &Retention, now: Timestamp) -> bool {
+        self.expires(retention).is_some_and(|expiry| now >= expiry)
     }
 }
 
@@ -468,7 +473,7 @@ mod tests {
     use super::*;
     use crate::track::completions::Clocks;
 
-    const KEEPING: Keeping = Keeping {
+    const KEEPING: Retention = Retention {
         stale_after: Duration::from_mins(15),
         finished: Duration::from_hours(1),
         failed: Duration::from_hours(24),
@@ -485,15 +490,15 @@ mod tests {
         Clocks { now: at(minute), offset: Some(0), instant }
     }
 
-    /// A book and its ledger, told of polls minute by minute.
+    /// A book and its completions, told of polls minute by minute.
     struct Desk {
-        book: Book,
-        ledger: Ledger,
+        book: TaskTable,
+        completions: Completions,
     }
 
     impl Default for Desk {
         fn default() -> Self {
-            Self { book: Book::default(), ledger: Ledger::new(clocks(0)) }
+            Self { book: TaskTable::default(), completions: Completions::new(clocks(0)) }
         }
     }
 
@@ -511,8 +516,8 @@ mod tests {
         fn fetch(&mut self, minute: u64, findings: Findings) -> String {
             let now = at(minute);
             let clocks = clocks(minute);
-            self.ledger.enter(&findings.tasks, findings.complete, |_| false, clocks);
-            self.book.enter(findings, &self.ledger, &KEEPING, now);
+            self.completions.enter(&findings.tasks, findings.complete, |_| false, clocks);
+            self.book.enter(findings, &self.completions, &KEEPING, now);
             self.look(minute)
         }
 

@@ -1,5 +1,5 @@
 //! What the estimated end is worth: simulated lives, polled every 30 s from their beginning, through
-//! the ledger and the book of a source. `docs/estimates.md` is written from it.
+//! the completions and the tasks of a source. `docs/estimates.md` is written from it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use dbtask_clouds::model::{TaskState, Timestamp};
 use dbtask_exporter::platform::clock::Clock;
-use dbtask_exporter::track::completions::{Clocks, Ledger};
+use dbtask_exporter::track::completions::{Clocks, Completions};
 use dbtask_exporter::track::findings::Findings;
-use dbtask_exporter::track::tasks::{Book, Keeping};
+use dbtask_exporter::track::tasks::{Retention, TaskTable};
 use dbtask_simulator::{Scenario, SimulatedCloud};
 use tokio::time::Instant;
 
@@ -123,7 +123,7 @@ fn id(life: usize, length: usize) -> String {
 
 /// What was seen of each task while it ran, by id.
 async fn watch() -> BTreeMap<String, Vec<Sighting>> {
-    let keeping = Keeping {
+    let retention = Retention {
         stale_after: Duration::from_mins(15),
         finished: Duration::from_hours(1),
         failed: Duration::from_hours(24),
@@ -134,7 +134,7 @@ async fn watch() -> BTreeMap<String, Vec<Sighting>> {
         SimulatedCloud::new(&Scenario::parse(&scenario()).unwrap(), move || clock.now()).unwrap();
     let start = clock.now();
     let clocks = || Clocks { now: clock.now(), offset: Some(0), instant: Instant::now() };
-    let (mut ledger, mut book) = (Ledger::new(clocks()), Book::default());
+    let (mut completions, mut table) = (Completions::new(clocks()), TaskTable::default());
     let mut seen: BTreeMap<String, Vec<Sighting>> = BTreeMap::new();
     // Polls do not fall on the second at which a life takes a turn.
     tokio::time::advance(Duration::from_secs(7)).await;
@@ -145,11 +145,11 @@ async fn watch() -> BTreeMap<String, Vec<Sighting>> {
             // The vendor says nothing of it.
             task.remaining = None;
         }
-        ledger.enter(&tasks, true, |_| false, clocks());
+        completions.enter(&tasks, true, |_| false, clocks());
         let findings = Findings { tasks, complete: true, ..Findings::default() };
-        book.enter(findings, &ledger, &keeping, now);
-        book.age(&keeping, now);
-        for tracked in book.tasks().filter(|tracked| tracked.task.state == TaskState::Running) {
+        table.enter(findings, &completions, &retention, now);
+        table.age(&retention, now);
+        for tracked in table.tasks().filter(|tracked| tracked.task.state == TaskState::Running) {
             assert!(tracked.estimated_end.is_none_or(|end| end > now), "in the past");
             let second = |time: Timestamp| time.since(start).as_secs_f64();
             // As the vendor said it, in whole percent.

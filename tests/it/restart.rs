@@ -8,7 +8,7 @@ use dbtask_clouds::model::Timestamp;
 use dbtask_exporter::metrics::{Instruments, Metrics};
 use dbtask_exporter::snapshot::SourceInfo;
 use dbtask_exporter::storage::{Batch, Contents, Journal};
-use dbtask_exporter::track::counters::Counts;
+use dbtask_exporter::track::counters::Counters;
 use dbtask_exporter::track::coverage::Gap;
 use tokio_util::sync::CancellationToken;
 
@@ -231,10 +231,10 @@ async fn durations_and_the_last_failure_are_the_same_after_a_restart() {
 }
 
 /// Counters over a journal, without anything that polls.
-fn counters(folder: &Path) -> (Arc<Counts>, Metrics, Contents) {
+fn counters(folder: &Path) -> (Arc<Counters>, Metrics, Contents) {
     let instruments = Instruments::new().unwrap();
     let (journal, contents) = Journal::open(folder, instruments.clone()).unwrap();
-    let counts = Arc::new(Counts::new(instruments.clone(), Arc::new(journal)));
+    let counts = Arc::new(Counters::new(instruments.clone(), Arc::new(journal)));
     (counts, Metrics::new(instruments), contents)
 }
 

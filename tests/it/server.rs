@@ -10,7 +10,7 @@ use dbtask_exporter::metrics::{Exposition, Instruments, Metrics};
 use dbtask_exporter::platform::clock::Clock;
 use dbtask_exporter::server::{App, Lifecycle, MAX_CONNECTIONS, Registering, Web, serve};
 use dbtask_exporter::snapshot::{FailingDiscovery, FailingResource, Left, Snapshot, Store};
-use dbtask_exporter::track::counters::Counts;
+use dbtask_exporter::track::counters::Counters;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -77,7 +77,7 @@ impl Server {
         let app = Arc::new(App {
             store,
             metrics: Arc::new(metrics),
-            counts: Arc::new(Counts::new(instruments, Arc::default())),
+            counts: Arc::new(Counters::new(instruments, Arc::default())),
             clock: Clock::starting_at(time(NOW)),
             metrics_path: "/metrics".into(),
             registering: Arc::new(ArcSwapOption::new(registering.map(Arc::new))),
