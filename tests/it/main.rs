@@ -15,6 +15,7 @@ mod api_alibaba_history;
 mod api_huawei;
 mod api_huawei_drs;
 mod api_huawei_jobs;
+mod api_huawei_lists;
 mod api_huawei_scheduled;
 mod api_tencent;
 mod api_tencent_more;

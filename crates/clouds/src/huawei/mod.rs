@@ -1,8 +1,10 @@
 //! What HUAWEI CLOUD's APIs have in common: requests, times, and the project of a region. Open
 //! Telekom Cloud runs the same services under its own name.
 
+pub mod dcs;
+pub mod dcs_migration;
 pub mod drs;
-
+pub mod ges;
 pub mod hosts;
 pub mod jobs;
 pub mod scheduled;

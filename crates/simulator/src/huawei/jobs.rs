@@ -338,7 +338,7 @@ pub(super) fn one_of_gaussdb(asked: &Asked, world: &World<'_>) -> Answer {
 
 /// The only one by a path, and the only one without a reason.
 pub(super) fn one_of_ddm(asked: &Asked, world: &World<'_>) -> Answer {
-    let found = world.tasks.iter().find(|task| *task.id == *asked.last);
+    let found = world.tasks.iter().find(|task| *task.id == *asked.part(3));
     let message = "Failed to obtain task information.";
     let task = found.ok_or(Fault(StatusCode::BAD_REQUEST, "DBS.300120", message))?;
     let ended = ended_or(task, Duration::from_hours(6));

@@ -1,7 +1,9 @@
 //! HUAWEI CLOUD: paths, their parameters, and answers.
 
+mod dcs;
 mod drs;
 pub(crate) mod gateway;
+mod ges;
 mod instances;
 mod jobs;
 mod scheduled;
@@ -23,8 +25,8 @@ use crate::World;
 /// What is asked of a service.
 #[derive(Debug)]
 struct Asked {
-    /// The last part of the path.
-    last: String,
+    /// The parts of the path.
+    path: Vec<String>,
     parameters: BTreeMap<String, String>,
     /// The body; null where there is none, or no JSON.
     body: Value,
@@ -54,6 +56,14 @@ static ROUTES: &[(&str, Call, Handler)] = &[
     ("huawei_ddm", Call::Get("/v3/{project_id}/jobs/{job_id}"), jobs::one_of_ddm),
     ("huawei_drs", Call::Post("/v3/{project_id}/jobs"), drs::list),
     ("huawei_drs", Call::Post("/v3/{project_id}/jobs/batch-progress"), drs::progress),
+    ("huawei_dcs", Call::Get("/v2/{project_id}/tasks"), dcs::tasks),
+    ("huawei_dcs_migration", Call::Get("/v2/{project_id}/migration-tasks"), dcs::migrations),
+    (
+        "huawei_dcs_migration",
+        Call::Get("/v2/{project_id}/migration-task/{task_id}/stats"),
+        dcs::stats,
+    ),
+    ("huawei_ges", Call::Get("/v2/{project_id}/graphs/jobs"), ges::jobs),
     ("huawei_dds_scheduled", Call::Get("/v3/{project_id}/scheduled-jobs"), scheduled::of_dds),
     ("huawei_rds_scheduled", Call::Get("/v3/{project_id}/schedule-tasks"), scheduled::of_rds),
     (
@@ -81,7 +91,7 @@ pub(crate) fn answer(
 ) -> Option<Response<Bytes>> {
     let (method, path) = (request.method(), request.uri().path());
     let asked = Asked {
-        last: path.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned(),
+        path: path.trim_end_matches('/').split('/').skip(1).map(str::to_owned).collect(),
         parameters: query::parameters(request),
         body: serde_json::from_slice(request.body()).unwrap_or_default(),
     };
@@ -139,6 +149,11 @@ impl Asked {
     /// Whether a filter lets a value through.
     fn is(&self, name: &str, value: &str) -> bool {
         self.text(name).is_none_or(|wanted| wanted == value)
+    }
+
+    /// The part of the path at this place.
+    fn part(&self, index: usize) -> &str {
+        self.path.get(index).map_or("", String::as_str)
     }
 
     fn number(&self, name: &str, default: usize) -> Result<usize, Fault> {
