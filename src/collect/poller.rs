@@ -346,7 +346,7 @@ impl Poller {
             }
         };
         texts.allow(allowance, tracker.silent());
-        let unfinished = tracker.any_unfinished();
+        let unfinished = tracker.any_under_way(report.clock.now());
         let schedule = &mut report.schedule;
         let interval = schedule.pace.interval(unfinished);
         schedule.slowed =

@@ -182,7 +182,7 @@ impl Report {
     /// How far apart polls begin: a poll that takes longer than that is followed by the next at once.
     fn interval_in_force(&self, tracker: &Tracker) -> Duration {
         let Schedule { pace, slowed, .. } = &self.schedule;
-        let interval = pace.interval(tracker.any_unfinished());
+        let interval = pace.interval(tracker.any_under_way(self.clock.now()));
         let wanted = slowed.map_or(interval, |slowed| slowed.interval);
         let under_way = self.polling_since.map(|since| since.elapsed());
         [self.history.last_poll_duration, under_way].into_iter().flatten().fold(wanted, Ord::max)

@@ -8,6 +8,7 @@ use dbtask_clouds::api::{Scope, Target, TaskApi, TaskRef};
 use dbtask_clouds::catalog::APIS;
 use dbtask_clouds::cloud::Cloud;
 use dbtask_clouds::document::Format;
+use dbtask_clouds::endpoints::ALL_REGIONS;
 use dbtask_clouds::model::{Resource, Timestamp};
 use dbtask_clouds::{catalog, ids as given};
 use jiff::tz::Offset;
@@ -66,8 +67,15 @@ pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Sourc
     let ca_file = ca_file.map(|path| context.files.path(path));
 
     let name = section.required("name").and_then(|field| field.parse(shape::name));
-    let region = section.required("region").and_then(|field| field.parse(shape::region));
+    let region = section.required("region");
     let api = section.required("api").and_then(|field| field.parse(api));
+    let takes_all = api.is_some_and(|api| api.facts.endpoints.all_regions.is_some());
+    let region = region.and_then(|field| {
+        field.parse(|text| match text {
+            ALL_REGIONS if takes_all => Ok(text),
+            _ => shape::region(text),
+        })
+    });
     let least = api.and_then(|api| api.client.least_interval());
     let (poll, retention, limits) = timing.over(&context.defaults, least);
     // The rest depends on the API.

@@ -178,6 +178,12 @@ pub static FAMILIES: &[Family] = &[
         Samples::Task(|tracked| tracked.task.created.map(Value::from)),
     ),
     per_task(
+        "dbtask_task_scheduled_timestamp_seconds",
+        "When a pending task is planned to begin, as of the last poll; absent if it waits for no time.",
+        &["source", "task_id"],
+        Samples::Task(|tracked| tracked.task.scheduled.map(Value::from)),
+    ),
+    per_task(
         "dbtask_task_start_timestamp_seconds",
         "When the cloud began to work on the task, as of the last poll; absent if not known.",
         &["source", "task_id"],

@@ -192,9 +192,13 @@ impl TaskTable {
         entries.filter(move |entry| entry.is_open(now)).map(|entry| &entry.tracked)
     }
 
-    /// Whether any task is still to end.
-    pub fn any_unfinished(&self) -> bool {
-        self.tasks().any(|tracked| tracked.settled.is_none())
+    /// Whether a task may change soon: it has not ended, and does not wait for a time that is yet to
+    /// come.
+    pub fn any_under_way(&self, now: Timestamp) -> bool {
+        let waits = |task: &Task| {
+            task.state == TaskState::Pending && task.scheduled.is_some_and(|time| time > now)
+        };
+        self.tasks().any(|tracked| tracked.settled.is_none() && !waits(&tracked.task))
     }
 
     /// Enters what a poll found; `completions` has entered it before. Returns the tasks that have come to
@@ -238,6 +242,7 @@ impl TaskTable {
                 } else {
                     TaskState::Unknown
                 };
+                tracked.task.scheduled = None;
                 tracked.settled = Some(now);
                 entry.saved = None;
             }
@@ -291,6 +296,7 @@ impl TaskTable {
                 && !sabotage::is(Bug::NeverStale)
             {
                 tracked.task.state = TaskState::Unknown;
+                tracked.task.scheduled = None;
             }
             let running = tracked.task.state == TaskState::Running;
             tracked.estimated_end = tracked.estimated_end.filter(|&end| running && now < end);

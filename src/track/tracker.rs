@@ -376,9 +376,9 @@ impl Tracker {
         self.tasks.silent()
     }
 
-    /// Whether any task is still to end.
-    pub fn any_unfinished(&self) -> bool {
-        self.tasks.any_unfinished()
+    /// Whether a task may change soon: planned work is left out until its time has come.
+    pub fn any_under_way(&self, now: Timestamp) -> bool {
+        self.tasks.any_under_way(now)
     }
 
     /// How many tasks are kept.

@@ -307,6 +307,10 @@ fn hosts(page: &mut String, api: &TaskApi) {
         page.push_str(&row(&code(regions), addresses));
     }
     page.push_str(&row("all others, by the vendor's pattern", &endpoints.others));
+    if let Some(public) = endpoints.all_regions {
+        let all = Addresses { public, vpc: None, intl: None };
+        page.push_str(&row("`all`: every region at once", &all));
+    }
     writeln!(page, "\n- The hosts are from {}. Not one has been asked.", endpoints.origin).unwrap();
     writeln!(
         page,

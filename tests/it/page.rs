@@ -82,6 +82,26 @@ async fn it_shows_tasks_with_progress_time_left_end_steps_and_failure_text() {
 }
 
 #[tokio::test]
+async fn planned_work_is_shown_with_the_time_until_it_starts() {
+    let mut planned = task("1");
+    (planned.state, planned.vendor_status) = (TaskState::Pending, "3".into());
+    (planned.progress, planned.remaining, planned.started) = (None, None, None);
+    planned.scheduled = Some(time(NOW + 3 * 86_400 + 3600));
+    let mut due = planned.clone();
+    (due.id, due.scheduled) = ("2".into(), Some(time(NOW - 600)));
+    let server = Server::with(vec![snapshot(source("rds"), vec![planned, due])]).await;
+    let page = server.get("/").await;
+    let text = page.text();
+    for part in [
+        "starts <time datetime=\"2026-03-04T09:00:00Z\">in 3 d",
+        "<dt>Planned</dt>",
+        "due <time datetime=\"2026-03-01T07:50:00Z\">10 min ago",
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+}
+
+#[tokio::test]
 async fn a_filter_is_kept_by_the_links_and_the_form() {
     let server = Server::with(vec![snapshot(source("mysql"), vec![task("1"), failed("2")])]).await;
     let page = server.get("/?source=mysql&state=failed&q=disk+FULL&refresh=off").await;

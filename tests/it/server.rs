@@ -224,6 +224,7 @@ async fn tasks_are_there_as_json_with_their_error_text() {
             "remaining_seconds": null,
             "estimated_end": null,
             "created": "2026-03-01T07:48:20Z",
+            "scheduled": null,
             "started": "2026-03-01T07:50:00Z",
             "ended": "2026-03-01T07:59:00Z",
             "last_seen": "2026-03-01T08:00:00Z",

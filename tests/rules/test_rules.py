@@ -50,7 +50,7 @@ def test_every_alert_has_a_firing_and_a_quiet_case_and_one_with_two_replicas():
                 counts = seen[check["alertname"]]
                 counts["fires" if check["exp_alerts"] else "quiet"] += 1
                 counts["replicas"] += bool(check["exp_alerts"]) and len(instances) > 1
-    assert len(seen) == 18
+    assert len(seen) == 19
     assert not [name for name, counts in seen.items() if 0 in counts.values()], seen
 
 

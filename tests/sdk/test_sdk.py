@@ -1,6 +1,6 @@
 """The official clients work against the simulated clouds, and see what the exporter shows."""
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -88,6 +88,14 @@ def test_dts_refuses_with_a_good_status_of_which_its_client_says_nothing(clouds)
 def test_dts_gives_fewer_rows_than_are_asked_for(clouds):
     body = clouds.client("alibaba_dts").page("MIGRATION", 1, 100)
     assert (len(body.dts_job_list), body.total_record_count) == (30, 41)
+
+
+def test_maintenance_is_listed_for_all_regions_at_once(clouds):
+    client = clouds.client("alibaba_rds_maintenance")
+    body = client.page(1, 100, region="all")
+    assert body.total_record_count == 43
+    planned = next(row for row in body.items if row.id == 1001)
+    assert planned.switch_time > f"{datetime.now(timezone.utc) + timedelta(hours=60):%Y-%m-%dT%H}"
 
 
 def test_adb_reads_tasks_by_id_and_jobs_of_clusters(clouds):

@@ -3,6 +3,9 @@
 //! Each API's file holds its table and says where that was read. None of the hosts has been asked;
 //! those that the vendor's own sources disagree about, or do not name, are marked.
 
+/// What a source has in place of a region to watch all of them at once.
+pub const ALL_REGIONS: &str = "all";
+
 /// The addresses of one API.
 #[derive(Debug)]
 pub struct Endpoints {
@@ -13,6 +16,8 @@ pub struct Endpoints {
     pub by_region: &'static [(&'static [&'static str], Addresses)],
     /// Those of all other regions: the vendor's pattern.
     pub others: Addresses,
+    /// The base URL that answers for [`ALL_REGIONS`]; `None` where each region is asked by itself.
+    pub all_regions: Option<&'static str>,
     /// Regions that the origin says, or implies, follow the pattern. Of others nothing is known.
     pub confirmed: &'static [&'static str],
     /// Regions for which another of the vendor's sources names the pattern's host instead.
@@ -50,6 +55,9 @@ impl Endpoints {
 
     /// The base URL that everybody can reach.
     pub fn public(&self, region: &str) -> String {
+        if let Some(all) = self.all_regions.filter(|_| region == ALL_REGIONS) {
+            return all.to_owned();
+        }
         filled(self.of(region).public, region)
     }
 

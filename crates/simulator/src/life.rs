@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dbtask_clouds::api::TaskApi;
+use dbtask_clouds::api::{Detail, TaskApi};
 use dbtask_clouds::cloud::Cloud;
 use dbtask_clouds::model::{Ratio, Resource, Step, Task, TaskError, TaskState, Timestamp};
 use fastrand::Rng;
@@ -204,7 +204,12 @@ impl<'a> Life<'a> {
                     phase.state().filter(|state| !state.is_final())?;
                 }
                 course.progress = advance(phase, course.progress, begin, end, elapsed);
-                return self.show(lives, phase, course, elapsed);
+                let task = self.show(lives, phase, course, elapsed)?;
+                // It waits for a time of its own.
+                let is_planned =
+                    task.state == TaskState::Pending && lives.api.facts.shows(Detail::Scheduled);
+                let scheduled = end.filter(|_| is_planned).and_then(|end| lives.instant(end));
+                return Some(Task { scheduled, ..task });
             }
             course.progress = advance(phase, course.progress, begin, end, end.unwrap_or(begin));
         }

@@ -74,7 +74,7 @@ impl Region {
     pub(super) fn is_meant(&self, request: &Request<Bytes>) -> bool {
         let parameter = |name| query::parameters(request).get(name) == Some(&self.target.region);
         match self.api.facts.cloud {
-            Cloud::Alibaba => parameter("RegionId"),
+            Cloud::Alibaba => parameter("RegionId") || parameter("Region"),
             Cloud::Huawei => {
                 let mut parts = request.uri().path().split('/');
                 parts.any(|part| part == self.target.project_id) || parameter("name")

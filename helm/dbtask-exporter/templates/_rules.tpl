@@ -9,6 +9,7 @@
 DbtaskTaskFailuresIncreased: "> 0"
 DbtaskTaskStuck: "_interval_seconds, 1800"
 DbtaskTaskOverdue: "clamp_min(2"
+DbtaskPlannedWorkNear: "< 86400"
 DbtaskSourceStale: "_interval_seconds[5m])), 600"
 DbtaskApiThrottled: "> 0"
 DbtaskCoverageGap: "> 0"

@@ -37,7 +37,7 @@ pub(super) struct Left {
     pub(super) is_reported: bool,
 }
 
-/// When a task ends, or has.
+/// When a task ends, or has; of planned work, when it begins.
 pub(super) struct End {
     /// What kind of end.
     pub(super) label: &'static str,
@@ -92,6 +92,7 @@ impl TaskRow {
         let when = |at| When { at, now };
         let times = [
             ("Created", task.created),
+            ("Planned", task.scheduled),
             ("Started", task.started),
             ("Last change", Some(tracked.progress_changed)),
             ("Last seen", Some(tracked.last_seen)),
@@ -162,9 +163,11 @@ fn end(entry: Entry<'_>, now: Timestamp) -> Option<End> {
         (true, Some(ended)) => ("ended", ended),
         // Some vendors say that, but not when.
         (true, None) => ("seen ended", tracked.settled?),
-        (false, _) => match tracked.estimated_end? {
-            end if end < now => ("overdue", end),
-            end => ("expected", end),
+        (false, _) => match (tracked.task.scheduled, tracked.estimated_end) {
+            (Some(begin), _) if begin < now => ("due", begin),
+            (Some(begin), _) => ("starts", begin),
+            (None, Some(end)) if end < now => ("overdue", end),
+            (None, end) => ("expected", end?),
         },
     };
     Some(End { label, when: When { at, now } })

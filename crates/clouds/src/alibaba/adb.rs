@@ -130,6 +130,7 @@ pub(crate) static ENDPOINTS: Endpoints = Endpoints {
         ),
     ],
     others: Addresses { public: "https://adb.{region}.aliyuncs.com", vpc: VPC, intl: None },
+    all_regions: None,
     confirmed: &[
         "ap-northeast-1",
         "ap-northeast-2",

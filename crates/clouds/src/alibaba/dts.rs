@@ -126,6 +126,7 @@ static ENDPOINTS: Endpoints = Endpoints {
         Addresses { public: "https://dts.aliyuncs.com", vpc: VPC, intl: None },
     )],
     others: Addresses { public: "https://dts.{region}.aliyuncs.com", vpc: VPC, intl: None },
+    all_regions: None,
     confirmed: &[],
     disputed: &["cn-hongkong"],
 };

@@ -101,7 +101,7 @@ static RDS_HISTORY: History = History {
 
 static RDS_OPERATION: Operation = operation("rds:DescribeHistoryTasks", "2014-08-15");
 
-static RDS_ENDPOINTS: Endpoints = Endpoints {
+pub(crate) static RDS_ENDPOINTS: Endpoints = Endpoints {
     origin: "the endpoint map of the official Python package 16.0.2; the vendor's pattern for VPCs",
     by_region: &[
         (
@@ -136,6 +136,7 @@ static RDS_ENDPOINTS: Endpoints = Endpoints {
         ),
     ],
     others: Addresses { public: "https://rds.{region}.aliyuncs.com", vpc: RDS_VPC, intl: None },
+    all_regions: None,
     confirmed: &[],
     disputed: &[],
 };
@@ -245,6 +246,7 @@ pub(crate) static MONGODB_ENDPOINTS: Endpoints = Endpoints {
         vpc: MONGODB_VPC,
         intl: None,
     },
+    all_regions: None,
     confirmed: &[],
     disputed: &[],
 };
@@ -282,6 +284,7 @@ pub(crate) static REDIS_ENDPOINTS: Endpoints = Endpoints {
         vpc: REDIS_VPC,
         intl: None,
     },
+    all_regions: None,
     confirmed: &[],
     disputed: &[],
 };

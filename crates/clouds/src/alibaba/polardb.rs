@@ -120,6 +120,7 @@ pub(crate) static ENDPOINTS: Endpoints = Endpoints {
         Addresses { public: "https://polardb.aliyuncs.com", vpc: VPC, intl: None },
     )],
     others: Addresses { public: "https://polardb.{region}.aliyuncs.com", vpc: VPC, intl: None },
+    all_regions: None,
     confirmed: &["ap-southeast-1", "cn-hongkong", "cn-shenzhen", "eu-central-1", "us-east-1"],
     disputed: &[],
 };

@@ -32,6 +32,7 @@ macro_rules! regular {
                 $(($regions, at($host)),)*
             ],
             others: at(concat!("https://", $service, ".{region}.myhuaweicloud.com")),
+            all_regions: None,
             confirmed: $confirmed,
             disputed: $disputed,
         }
@@ -224,6 +225,7 @@ pub static TAURUSDB: Endpoints = Endpoints {
         ),
     ],
     others: at("https://gaussdb.{region}.myhuaweicloud.com"),
+    all_regions: None,
     confirmed: &[
         "ap-southeast-3",
         "ap-southeast-4",
@@ -261,6 +263,7 @@ pub static GAUSSDB: Endpoints = Endpoints {
         ),
     ],
     others: at("https://gaussdb-opengauss.{region}.myhuaweicloud.com"),
+    all_regions: None,
     confirmed: &[
         "af-south-1",
         "ap-southeast-1",

@@ -49,6 +49,7 @@ macro_rules! hosts {
                 vpc: Some(concat!("https://", $service, ".internal.tencentcloudapi.com")),
                 intl: $intl,
             },
+            all_regions: None,
             confirmed: $crate::tencent::REGIONS,
             disputed: &[],
         }

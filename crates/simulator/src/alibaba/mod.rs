@@ -4,6 +4,7 @@ mod adb;
 mod dts;
 pub(crate) mod gateway;
 mod history;
+mod maintenance;
 mod polardb;
 
 use std::collections::BTreeMap;
@@ -49,6 +50,7 @@ static ACTIONS: &[(&str, &str, Action)] = &[
     ("dts", "DescribeDtsJobDetail", Within(dts::describe_job_detail)),
     ("polardb", "DescribeTasks", Own(polardb::describe_tasks)),
     ("polardb", "DescribeDBClusters", Own(polardb::describe_db_clusters)),
+    ("*", "DescribeActiveOperationTasks", Shared(maintenance::describe_active_operation_tasks)),
     ("*", "DescribeHistoryTasks", Shared(history::describe_history_tasks)),
 ];
 
