@@ -9,6 +9,8 @@ use dbtask_clouds::api::{Page, Query, Scope, Target, TaskApi, TaskRef, Unreadabl
 use dbtask_clouds::catalog::{self, APIS};
 use dbtask_clouds::cloud::Cloud;
 use dbtask_clouds::model::{Ratio, Resource, Step, Task, TaskError, TaskState, Timestamp};
+use dbtask_exporter::config::Config;
+use dbtask_exporter::platform::environment::Environment;
 use dbtask_simulator::World;
 use http::Response;
 use serde_json::{Value, json};
@@ -595,6 +597,21 @@ fn flows_are_asked_for_by_their_ids_alone() {
         let zero = TaskRef { id: "0".into(), resource: None, started: None };
         assert_eq!(api.by_id(&zero, now()), None, "{name}");
     }
+}
+
+#[test]
+fn a_configured_id_0_is_refused_with_the_reason() {
+    let configured = |id: &str| {
+        let text = format!(
+            "credentials: [{{name: we, cloud: tencent, secret_id: a, secret_key: b}}]\n\
+             sources: [{{name: one, api: tencent_mariadb, region: ap-guangzhou, credentials: we, \
+             tasks: [{{id: '{id}'}}]}}]"
+        );
+        Config::parse(&text, "test.yml", &Environment::default())
+    };
+    assert!(configured("52356").is_ok());
+    let problems = configured("0").unwrap_err().to_string();
+    assert!(problems.contains("there is nothing to wait for"), "{problems}");
 }
 
 #[test]

@@ -199,6 +199,7 @@ async fn what_is_wrong_is_said_and_changes_nothing() {
         (r#"{"source": "redis", "id": ""}"#, "`id`: \"\" is not an id"),
         (r#"{"source": "redis", "id": "7\n\u001b[2J"}"#, "`id`: \"7\\n\\u{1b}[2J\" is not an id"),
         (r#"{"source": "redis", "id": "007"}"#, "is not a task id of tencent_redis"),
+        (r#"{"source": "redis", "id": "0"}"#, "there is nothing to wait for"),
         (r#"{"source": "redis", "id": "../7"}"#, "is not an id"),
     ] {
         let refused = desk.post(body).await;

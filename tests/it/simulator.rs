@@ -461,6 +461,61 @@ async fn only_the_right_key_opens() {
     assert_eq!(outcomes(&cloud)["answered"], 3);
 }
 
+/// They take the first label of the address for the service, and the one for Node signs no port.
+#[tokio::test(start_paused = true)]
+async fn tencents_clients_for_node_and_java_are_let_in_at_an_address() {
+    let (scenario, cloud, names) = three();
+    let clients = names.map(|name| Client::new(&scenario, &cloud, name));
+    let mut client = clients.into_iter().find(|it| it.api.facts.cloud == Cloud::Tencent).unwrap();
+    let kind = |response: &Response<Bytes>| Cloud::Tencent.refusal(response).map(|it| it.code);
+    for (service, signed, sent, code) in [
+        ("cdb", "127.0.0.1:18080", "127.0.0.1:18080", None),
+        ("127", "127.0.0.1:18080", "127.0.0.1:18080", None),
+        ("127", "127.0.0.1", "127.0.0.1:18080", None),
+        ("localhost", "localhost", "localhost:18080", None),
+        ("redis", "127.0.0.1", "127.0.0.1:18080", Some("AuthFailure.SignatureFailure")),
+        ("127", "127.0.0.2", "127.0.0.1:18080", Some("AuthFailure.SignatureFailure")),
+    ] {
+        client.target.endpoint = format!("http://{signed}");
+        let mut request = client.api.facts.cloud.request(&client.target, &client.first());
+        let (credentials, now) = (&client.credentials, client.now);
+        let signing = Signing { service, credentials, now, nonce: "any" };
+        Cloud::Tencent.sign(&mut request, &signing).unwrap();
+        request.headers_mut().insert("host", sent.parse().unwrap());
+        *request.uri_mut() = format!("http://{sent}/").parse().unwrap();
+        let response = cloud.send(request).await.unwrap();
+        assert_eq!(kind(&response).as_deref(), code, "{service} {signed}");
+    }
+}
+
+/// Older ways to sign, and a `GET`, are refused as this vendor refuses.
+#[tokio::test(start_paused = true)]
+async fn what_is_not_simulated_of_tencents_ways_to_sign_is_refused_in_its_words() {
+    let (scenario, cloud, names) = three();
+    let clients = names.map(|name| Client::new(&scenario, &cloud, name));
+    let client = clients.into_iter().find(|it| it.api.facts.cloud == Cloud::Tencent).unwrap();
+    let code = |response: &Response<Bytes>| {
+        let refusal = Cloud::Tencent.refusal(response).unwrap();
+        assert_eq!(response.status(), 200);
+        assert!(std::str::from_utf8(response.body()).unwrap().contains("RequestId"));
+        refusal.code
+    };
+    let old = "Action=DescribeTasks&Version=2017-03-20&Region=ap-guangzhou&SecretId=x&Nonce=1\
+               &Timestamp=1772000000&SignatureMethod=HmacSHA1&Signature=eA%3D%3D";
+    let by_get = Request::get(format!("http://localhost/?{old}")).body(Bytes::new()).unwrap();
+    let response = cloud.send(by_get).await.unwrap();
+    assert_eq!(code(&response), "AuthFailure.InvalidAuthorization");
+
+    let mut request = client.api.facts.cloud.request(&client.target, &client.first());
+    *request.method_mut() = http::Method::GET;
+    *request.body_mut() = Bytes::new();
+    let (service, credentials) = (client.api.facts.service, &client.credentials);
+    let signing = Signing { service, credentials, now: client.now, nonce: "any" };
+    Cloud::Tencent.sign(&mut request, &signing).unwrap();
+    let response = cloud.send(request).await.unwrap();
+    assert_eq!(code(&response), "InvalidAction");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_vendor_refuses_what_it_does_not_know_in_its_own_words() {
     let (scenario, cloud, names) = three();

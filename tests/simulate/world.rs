@@ -848,7 +848,10 @@ fn watched(
     rng: &mut Rng,
 ) -> Watched {
     // The judge goes by the ends that are told.
-    let drawn: Vec<_> = APIS.iter().filter(|api| api.facts.shows(Detail::Ended)).collect();
+    let is_drawn = |api: &&&TaskApi| {
+        api.facts.shows(Detail::Ended) && has_list(api) && !NOT_DRAWN.contains(&api.facts.name)
+    };
+    let drawn: Vec<_> = APIS.iter().filter(is_drawn).collect();
     let api = same.unwrap_or(drawn[rng.usize(..drawn.len())]);
     // The warehouse's version of AnalyticDB knows its clusters by this.
     let letter = if api.facts.name == "alibaba_adb" { "am" } else { api.facts.service };
@@ -901,10 +904,23 @@ fn watched(
     }
 }
 
+/// Tasks of the first three cannot be of any kind, or in a state with any word. The last one is not asked at
+/// each poll where the vendor says that nothing runs.
+const NOT_DRAWN: &[&str] =
+    &["tencent_dts_migration", "tencent_dts_sync", "tencent_tcaplusdb", "tencent_sqlserver"];
+
+/// Whether there is a list of tasks, of the region or of a resource.
+fn has_list(api: &TaskApi) -> bool {
+    let now = Timestamp::from(jiff::Timestamp::UNIX_EPOCH);
+    let scope = Scope { now, since: now, resources: &[], tags: &[] };
+    api.discovers() || !api.list(&scope).is_empty()
+}
+
 /// An id that `api` can be asked for, if it can be for any.
 fn id_of(api: &TaskApi, number: usize) -> String {
-    let takes_numbers = api.facts.ids.is_none_or(|rule| (rule.fits)("7"));
-    if takes_numbers { number.to_string() } else { format!("t-{number}") }
+    let spellings = ["", "t-", "dts-", "sync-"].map(|prefix| format!("{prefix}{number}"));
+    let fits = |id: &String| api.facts.ids.is_none_or(|rule| (rule.fits)(id));
+    spellings.into_iter().find(fits).unwrap_or_else(|| number.to_string())
 }
 
 /// Whether every request for a list names the region. Only Alibaba's can leave it out.
