@@ -97,6 +97,8 @@ static RDS_JOBS: Jobs = Jobs {
         service: "rds",
         doc: "https://support.huaweicloud.com/intl/en-us/api-rds/rds_06_0138.html",
         operations: &[&RDS_LIST, &huawei::LIST_PROJECTS],
+        // An id is sought in the same list, which shows the tasks of a month.
+        forgets: true,
         endpoints: &hosts::RDS,
         ..FAMILY
     },
