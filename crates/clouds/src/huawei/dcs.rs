@@ -72,7 +72,7 @@ const FACTS: Facts = Facts {
     ],
     same_tasks_as: &[],
     list_window: None,
-    forgets: false,
+    forgets: true,
     ids: None,
     error_by_id: false,
     endpoints: &hosts::DCS,

@@ -191,7 +191,7 @@ const FAMILY: Facts = Facts {
     ],
     same_tasks_as: &[],
     list_window: None,
-    forgets: false,
+    forgets: true,
     ids: None,
     error_by_id: false,
     endpoints: &hosts::DDS,
