@@ -15,6 +15,7 @@ mod api_alibaba_history;
 mod api_alibaba_maintenance;
 mod api_huawei;
 mod api_huawei_drs;
+mod api_huawei_dws;
 mod api_huawei_jobs;
 mod api_huawei_lists;
 mod api_huawei_scheduled;

@@ -26,6 +26,7 @@ pub static APIS: &[&TaskApi] = &[
     &huawei::drs::API,
     &huawei::dcs::API,
     &huawei::dcs_migration::API,
+    &huawei::dws::API,
     &huawei::ges::API,
     &huawei::scheduled::DDS,
     &huawei::scheduled::RDS,

@@ -4,6 +4,7 @@
 pub mod dcs;
 pub mod dcs_migration;
 pub mod drs;
+pub mod dws;
 pub mod ges;
 pub mod hosts;
 pub mod jobs;

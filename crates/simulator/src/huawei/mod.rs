@@ -2,6 +2,7 @@
 
 mod dcs;
 mod drs;
+mod dws;
 pub(crate) mod gateway;
 mod ges;
 mod instances;
@@ -63,6 +64,8 @@ static ROUTES: &[(&str, Call, Handler)] = &[
         Call::Get("/v2/{project_id}/migration-task/{task_id}/stats"),
         dcs::stats,
     ),
+    ("huawei_dws", Call::Get("/v1.0/{project_id}/clusters"), dws::clusters),
+    ("huawei_dws", Call::Get("/v1.0/{project_id}/job/{job_id}"), dws::job),
     ("huawei_ges", Call::Get("/v2/{project_id}/graphs/jobs"), ges::jobs),
     ("huawei_dds_scheduled", Call::Get("/v3/{project_id}/scheduled-jobs"), scheduled::of_dds),
     ("huawei_rds_scheduled", Call::Get("/v3/{project_id}/schedule-tasks"), scheduled::of_rds),
