@@ -12,6 +12,7 @@
 mod api_alibaba;
 mod api_alibaba_dts;
 mod api_alibaba_history;
+mod api_alibaba_instances;
 mod api_alibaba_maintenance;
 mod api_huawei;
 mod api_huawei_drs;

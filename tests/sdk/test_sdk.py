@@ -12,6 +12,8 @@ DISCOVERED = {
     "tencent_redis": 45,
     "alibaba_polardb": 35,
     "alibaba_adb": 36,
+    "alibaba_polardbx": 35,
+    "alibaba_rds": 35,
     "huawei_dds": 45,
 }
 

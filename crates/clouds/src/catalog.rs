@@ -13,6 +13,8 @@ pub static APIS: &[&TaskApi] = &[
     &alibaba::history::MONGODB,
     &alibaba::history::REDIS,
     &alibaba::dts::API,
+    &alibaba::instance_tasks::POLARDBX,
+    &alibaba::instance_tasks::RDS,
     &alibaba::maintenance::RDS,
     &alibaba::maintenance::MONGODB,
     &alibaba::maintenance::REDIS,

@@ -3,6 +3,7 @@
 pub mod adb;
 pub mod dts;
 pub mod history;
+pub mod instance_tasks;
 pub mod maintenance;
 pub mod polardb;
 pub mod signature;

@@ -230,7 +230,7 @@ fn task(
     Some(task)
 }
 
-fn error(row: &Value) -> Option<TaskError> {
+pub(crate) fn error(row: &Value) -> Option<TaskError> {
     let code = wire::text(row, "TaskErrorCode");
     let message = wire::text(row, "TaskErrorMessage");
     (code.is_some() || message.is_some()).then(|| TaskError {
@@ -240,7 +240,7 @@ fn error(row: &Value) -> Option<TaskError> {
 }
 
 /// The steps of a task. What cannot be read is counted and leaves none.
-fn steps(row: &Value, unreadable: &mut Unreadable) -> Box<[Step]> {
+pub(crate) fn steps(row: &Value, unreadable: &mut Unreadable) -> Box<[Step]> {
     let Some(info) = row.get("StepsInfo").filter(|info| !is_nothing(info)) else {
         return Box::default();
     };

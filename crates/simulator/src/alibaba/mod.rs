@@ -4,6 +4,7 @@ mod adb;
 mod dts;
 pub(crate) mod gateway;
 mod history;
+mod instance_tasks;
 mod maintenance;
 mod polardb;
 
@@ -48,6 +49,10 @@ static ACTIONS: &[(&str, &str, Action)] = &[
     ("adb", "DescribeDBClusters", Own(adb::describe_db_clusters)),
     ("dts", "DescribeDtsJobs", Within(dts::describe_jobs)),
     ("dts", "DescribeDtsJobDetail", Within(dts::describe_job_detail)),
+    ("rds", "DescribeTasks", Shared(instance_tasks::describe_tasks)),
+    ("rds", "DescribeDBInstances", Shared(instance_tasks::describe_db_instances)),
+    ("polardbx", "DescribeTasks", Shared(instance_tasks::describe_tasks)),
+    ("polardbx", "DescribeDBInstances", Shared(instance_tasks::describe_db_instances)),
     ("polardb", "DescribeTasks", Own(polardb::describe_tasks)),
     ("polardb", "DescribeDBClusters", Own(polardb::describe_db_clusters)),
     ("*", "DescribeActiveOperationTasks", Shared(maintenance::describe_active_operation_tasks)),
