@@ -132,6 +132,31 @@ async fn instances_of_sql_server_where_nothing_runs_are_asked_every_five_minutes
     lab.stop().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_thousand_instances_of_sql_server_take_a_fifth_of_a_thousand_calls() {
+    let task =
+        |n: u32| format!("{{id: '{n}', resource: mssql-{n:04}, at: -1h, life: [{{hang: {{}}}}]}}");
+    let busy: Vec<String> = (1..=10).map(task).collect();
+    let busy = busy.join(", ");
+    let scenario = format!(
+        "sources:\n  - name: one\n    api: tencent_sqlserver\n    region: ap-guangzhou\n    \
+         resources: [{{id: mssql-, count: 1000}}]\n    tasks: [{busy}]"
+    );
+    let lab = Lab::new(&scenario, |config| {
+        config.sources[0].poll.interval = Duration::from_mins(1);
+    });
+    // At fifteen calls a second the first poll takes a minute.
+    lab.minutes(3).await;
+    let before = (lab.calls("DescribeInstanceTasks"), lab.calls("DescribeDBInstances"));
+    lab.minutes(60).await;
+    let tasks = lab.calls("DescribeInstanceTasks") - before.0;
+    let instances = lab.calls("DescribeDBInstances") - before.1;
+    assert!((160..=210).contains(&(tasks / 60)), "{tasks} calls in an hour");
+    assert!((99..=143).contains(&instances), "{instances} pages of instances in an hour");
+    assert_eq!(lab.state("one", "10"), "running");
+    lab.stop().await;
+}
+
 /// A flow of each product that has no list, given by configuration.
 #[tokio::test(start_paused = true)]
 async fn flows_are_watched_by_their_ids_until_they_end() {

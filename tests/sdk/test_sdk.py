@@ -10,6 +10,7 @@ SOURCES = list(CLIENTS)
 DISCOVERED = {
     "tencent_cdb": 45,
     "tencent_redis": 45,
+    "tencent_sqlserver": 5,
     "alibaba_polardb": 35,
     "alibaba_adb": 36,
     "alibaba_polardbx": 35,

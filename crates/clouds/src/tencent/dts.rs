@@ -130,7 +130,7 @@ static SYNCS: Listed = Listed {
         ],
         notes: &[
             "The list is read as a whole, 20 jobs a call: its filter by status lacks words, and it has none by time. A job that runs for months costs its row.",
-            "A sync has no end of its own: once it follows its source, it is `running` for good, without a progress. Only a person ends it, and then it is `canceled`.",
+            "A sync has no end of its own: once it follows its source, it is `running` for good, without a progress. Only a person ends it, and then it is `canceled`. The alert `DbtaskTaskOverdue` tells of each one after a day: silence it for the kind `sync`.",
             "`ResumableErr` is `failed`. When the same job goes on with a later start, that is another run, and its end is counted again.",
         ],
         operations: &[&DESCRIBE_SYNC_JOBS],
@@ -232,7 +232,7 @@ fn migration(
     task.kind = "migration".into();
     task.resource = resource(row, row.pointer("/DstInfo/Info/0"));
     task.progress = progress(info, steps);
-    task.steps = shown(steps, "Percent");
+    task.steps = shown(info, steps, "Percent");
     let brief = tencent::message(wire::text(row, "BriefMsg"));
     task.error = brief.or_else(|| error_of(steps)).filter(|_| task.state == TaskState::Failed);
     Some(task)
@@ -248,7 +248,7 @@ fn sync(facts: &Facts, target: &Target, row: &Value, unreadable: &mut Unreadable
     task.kind = "sync".into();
     task.resource = resource(row, info.or_else(|| row.pointer("/DstInfos/Info/0")));
     task.progress = said.filter(|_| !follows);
-    task.steps = shown(steps, "Progress");
+    task.steps = shown(detail, steps, "Progress");
     let info = detail.get("ErrInfo").unwrap_or(&Value::Null);
     let texts = [(info, "Message"), (info, "Reason"), (detail, "Message")];
     let said = texts.iter().find_map(|(row, field)| tencent::message(wire::text(row, field)));
@@ -340,14 +340,16 @@ fn step_state(step: &Value) -> Option<TaskState> {
     states.iter().find(|(known, _)| known.eq_ignore_ascii_case(&word)).map(|&(_, state)| state)
 }
 
-fn shown(steps: &[Value], progress: &str) -> Box<[Step]> {
+/// The steps. Those of a job that follows its source move no more, so none tells how far it is.
+fn shown(info: &Value, steps: &[Value], progress: &str) -> Box<[Step]> {
+    let follows = current(info, steps).is_some_and(is_endless);
     let step = |step: &Value| {
         let name = wire::text(step, "StepId").or_else(|| wire::text(step, "StepName"))?;
         let said = tencent::percent(step, progress, &mut Unreadable::default());
         Some(Step {
             name: name.into(),
             state: step_state(step),
-            progress: said.filter(|_| !is_endless(step)),
+            progress: said.filter(|_| !follows && !is_endless(step)),
             remaining: None,
         })
     };
