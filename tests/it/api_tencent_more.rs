@@ -416,6 +416,27 @@ fn dts_asks_for_every_job_and_leaves_out_what_ended_before_the_window() {
 }
 
 #[test]
+fn a_row_that_the_vendor_found_stays_though_it_names_another_instance_or_none() {
+    for (name, list, row) in [
+        ("tencent_postgres", "TaskSet", json!({ "TaskId": 1, "Status": "Running" })),
+        (
+            "tencent_cynosdb",
+            "TaskList",
+            json!({ "ID": 1, "Status": "running", "ClusterId": "cynoadbmysql-a" }),
+        ),
+        ("tencent_dcdb", "FlowSet", json!({ "Id": 1, "Status": 1 })),
+    ] {
+        let api = api(name);
+        let body = json!({ "Response": { "TotalCount": 1, list: [row] } });
+        for query in api.list(&scope(&[resource("db-a", None)])) {
+            let answer = Response::new(Bytes::from(body.to_string()));
+            let page = api.decode(&guangzhou(api), &query, &answer).unwrap();
+            assert_eq!(page.tasks.len(), 1, "{name}");
+        }
+    }
+}
+
+#[test]
 fn an_answer_about_another_job_is_no_answer() {
     let api = api("tencent_dts_sync");
     let body = fixture(api, "describe-sync-jobs-published.json");

@@ -110,6 +110,7 @@ static LISTED: Listed = Listed {
     rows: "/Response/TaskList",
     id: "ID",
     limit: tencent::LIMIT,
+    filters_here: false,
     list,
     first_look: listed::nothing,
     by_id: |query, task| Some(query.with("Filters", filters(&[filter("TaskId", &task.id)]))),

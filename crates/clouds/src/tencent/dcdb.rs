@@ -70,6 +70,7 @@ static LISTED: Listed = Listed {
     rows: "/Response/FlowSet",
     id: "Id",
     limit: tencent::LIMIT,
+    filters_here: false,
     list,
     first_look: listed::nothing,
     by_id: |query, task| {

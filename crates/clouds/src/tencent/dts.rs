@@ -174,6 +174,7 @@ const JOBS: Listed = Listed {
     rows: "/Response/JobList",
     id: "JobId",
     limit: LIMIT,
+    filters_here: true,
     list,
     first_look: listed::nothing,
     by_id,

@@ -25,6 +25,8 @@ pub(super) struct Listed {
     pub(super) id: &'static str,
     /// The most rows for one call.
     pub(super) limit: u32,
+    /// Whether the list cannot be asked for some instances, so that tasks of others are left out here.
+    pub(super) filters_here: bool,
     /// The queries of one poll. Tasks that ended before [`Query::since`] are left out of the answers.
     pub(super) list: fn(&Listed, &Scope<'_>) -> Vec<Query>,
     /// Those of the first poll besides.
@@ -46,11 +48,12 @@ impl Listed {
     }
 
     /// Whether a list was asked for this: what it leaves to us is left out here.
-    fn is_asked_for(query: &Query, task: &Task) -> bool {
+    fn is_asked_for(&self, query: &Query, task: &Task) -> bool {
         let is_here = |resource: &Arc<Resource>| resource.id == task.resource.id;
         let is_old = task.ended.zip(query.since).is_some_and(|(ended, since)| ended < since);
         let is_dropped = is_old || (query.drops_ended && task.state.is_final());
-        !is_dropped && (query.resources.is_empty() || query.resources.iter().any(is_here))
+        let takes_any = !self.filters_here || query.resources.is_empty();
+        !is_dropped && (takes_any || query.resources.iter().any(is_here))
     }
 }
 
@@ -91,7 +94,7 @@ impl Client for Listed {
             page.tasks.extend(found);
         } else {
             let tasks: Vec<Task> = rows.iter().filter_map(read).collect();
-            page.tasks.extend(tasks.into_iter().filter(|task| Self::is_asked_for(query, task)));
+            page.tasks.extend(tasks.into_iter().filter(|task| self.is_asked_for(query, task)));
             page.read_list(query, rows, self.id, self.limit, total);
         }
         Ok(page)

@@ -81,6 +81,7 @@ static LISTED: Listed = Listed {
     rows: "/Response/TaskSet",
     id: "TaskId",
     limit: tencent::LIMIT,
+    filters_here: false,
     list: |it, scope| window(it, scope, scope.since.max(oldest(scope)), true),
     first_look: |it, scope| window(it, scope, oldest(scope), false),
     by_id: |query, task| Some(query.with("TaskId", Parameter::Integer(task.id.parse().ok()?))),

@@ -72,6 +72,7 @@ static LISTED: Listed = Listed {
     rows: "/Response/TaskInfos",
     id: "TaskId",
     limit: tencent::LIMIT,
+    filters_here: false,
     list,
     first_look: listed::nothing,
     by_id: |query, task| Some(query.with("TaskIds", Parameter::Texts(vec![task.id.to_string()]))),
