@@ -9,12 +9,14 @@ mod calls;
 pub mod control;
 mod files;
 mod overlap;
+mod regions;
 mod registration;
 pub mod reload;
 mod report;
 mod role;
 mod shape;
 mod source;
+mod templates;
 mod timing;
 mod variables;
 mod web;
@@ -314,8 +316,13 @@ impl Config {
         if sources.is_empty() {
             sources.wrong("there is nothing to watch; give at least one source");
         }
-        for field in sources.items() {
-            let section = field.section();
+        let entries = sources.items();
+        let expanded: Vec<_> =
+            entries.iter().map(|entry| (entry, templates::expand(entry))).collect();
+        let nodes =
+            expanded.iter().flat_map(|(entry, nodes)| nodes.iter().map(move |it| (entry, it)));
+        for (entry, node) in nodes {
+            let section = entry.instead(node).section();
             if let Some(name) = section.get("name")
                 && let Some(text) = name.text()
                 && let Some(first) = places.insert(text, name.at())

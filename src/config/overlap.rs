@@ -50,7 +50,8 @@ impl Config {
     /// What will hurt though it is valid, one sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let budgets = self.tight_budgets().into_iter().map(|budget| budget.to_string());
-        budgets.chain(self.overlaps().into_iter().map(|overlap| overlap.to_string())).collect()
+        let overlaps = self.overlaps().into_iter().map(|overlap| overlap.to_string());
+        budgets.chain(overlaps).chain(self.unknown_regions()).collect()
     }
 }
 

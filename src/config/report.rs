@@ -1,6 +1,7 @@
 //! What is wrong with a configuration, and a reader that finds all of it in one go.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -17,7 +18,7 @@ pub struct ConfigError {
 }
 
 /// One thing that is wrong. Holds no secret.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Problem {
     /// The file, or `environment`.
     pub file: String,
@@ -97,8 +98,9 @@ impl Report {
     pub(super) fn finish<T>(self, value: Option<T>) -> Result<T, ConfigError> {
         let mut problems = self.problems.into_inner();
         problems.sort_by_key(|problem| (problem.file != self.file, problem.line, problem.column));
-        // A default that is wrong is wrong for every source that takes it.
-        problems.dedup();
+        // What is wrong in a default or a template is wrong for every source that takes it.
+        let mut seen = HashSet::new();
+        problems.retain(|problem| seen.insert(problem.clone()));
         match value {
             Some(value) if problems.is_empty() => Ok(value),
             _ => Err(ConfigError { problems }),
@@ -121,6 +123,18 @@ impl<'a> Field<'a> {
 
     pub(super) fn at(&self) -> Place {
         self.node.at
+    }
+
+    pub(super) fn node(&self) -> &'a Node {
+        self.node
+    }
+
+    /// The same place of the file with another value.
+    pub(super) fn instead<'b>(&self, node: &'b Node) -> Field<'b>
+    where
+        'a: 'b,
+    {
+        Field { report: self.report, path: self.path.clone(), node }
     }
 
     pub(super) fn report(&self) -> &'a Report {

@@ -189,10 +189,11 @@ pub(super) fn unknown(word: &str, known: &[&str]) -> String {
 
 /// The word that was probably meant.
 pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    let word = word.to_lowercase().replace('-', "_");
+    let plain = |word: &str| word.to_lowercase().replace('-', "_");
+    let word = plain(word);
     known
         .iter()
-        .map(|&candidate| (strsim::jaro_winkler(&word, candidate), candidate))
+        .map(|&candidate| (strsim::jaro_winkler(&word, &plain(candidate)), candidate))
         .filter(|&(similarity, _)| similarity >= 0.85)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)

@@ -19,13 +19,13 @@ pub(super) struct Place {
 }
 
 /// A value and where it is used: an alias counts, not its anchor.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) value: Value,
     pub(super) at: Place,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Value {
     /// Nothing, `~` or `null`.
     Null,
@@ -36,7 +36,7 @@ pub(super) enum Value {
     Map(Vec<(Key, Node)>),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Key {
     pub(super) name: String,
     pub(super) at: Place,

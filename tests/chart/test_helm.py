@@ -131,3 +131,19 @@ def test_a_cluster_that_is_too_old_is_refused(major):
     assert done.returncode != 0 and "1.25" in done.stderr
     done = helm(major, "template", "tasks", CHART, "--kube-version", "v1.26.3-aliyun.1", "--values", CHART / "ci/sources-values.yaml")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("major", [3, 4])
+def test_source_templates_are_taken_and_apis_that_do_not_exist_are_not(major, tmp_path):
+    values = tmp_path / "values.yaml"
+
+    def rendered(api, region):
+        source = {"name": "prod", "api": api, "region": region}
+        values.write_text(yaml.safe_dump({"config": {"sources": [source]}}))
+        return helm(major, "template", "tasks", CHART, "--values", values)
+
+    for api, region in (["tencent_*"], ["ap-guangzhou"]), ("tencent_*", "ap-guangzhou"), ("tencent_cdb", ["ap-tokyo"]):
+        done = rendered(api, region)
+        assert done.returncode == 0, done.stderr
+    for api, region in ("nosuch", "ap-guangzhou"), (["nosuch"], "ap-guangzhou"), ([], "a-b"), ("tencent_cdb", []):
+        assert rendered(api, region).returncode != 0, (api, region)

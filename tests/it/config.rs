@@ -580,6 +580,124 @@ fn check_warns_of_two_sources_that_show_the_same_operations_and_of_no_others() {
     }
 }
 
+/// Name, API and region of each source.
+fn expanded(config: &Config) -> Vec<String> {
+    let sources = config.sources.iter();
+    sources.map(|it| format!("{} {} {}", it.name, it.api.facts.name, it.target.region)).collect()
+}
+
+#[test]
+fn lists_of_apis_and_regions_stand_for_every_combination() {
+    let config = parse(
+        "sources:
+  - name: prod
+    api: [tencent_cdb, tencent_redis]
+    region: [ap-guangzhou, ap-shanghai]
+    poll: {interval: 1m}
+  - {name: one, api: [tencent_cdb], region: ap-guangzhou, resources: [cdb-1]}
+  - {name: as-it-is, api: tencent_cdb, region: ap-guangzhou}
+",
+    );
+    assert_eq!(
+        expanded(&config),
+        [
+            "prod-tencent_cdb-ap-guangzhou tencent_cdb ap-guangzhou",
+            "prod-tencent_cdb-ap-shanghai tencent_cdb ap-shanghai",
+            "prod-tencent_redis-ap-guangzhou tencent_redis ap-guangzhou",
+            "prod-tencent_redis-ap-shanghai tencent_redis ap-shanghai",
+            "one-tencent_cdb-ap-guangzhou tencent_cdb ap-guangzhou",
+            "as-it-is tencent_cdb ap-guangzhou",
+        ]
+    );
+    let intervals: Vec<u64> = config.sources.iter().map(|it| it.poll.interval.as_secs()).collect();
+    assert_eq!(intervals, [60, 60, 60, 60, 30, 30]);
+    assert_eq!(config.sources[4].resources.len(), 1);
+}
+
+#[test]
+fn a_pattern_stands_for_every_api_that_it_matches_and_that_lists_tasks() {
+    let config = parse("sources:\n  - {name: a, api: huawei_*, region: cn-north-4}\n");
+    let names: Vec<&str> = config.sources.iter().map(|it| it.api.facts.name).collect();
+    let now = jiff::Timestamp::UNIX_EPOCH.into();
+    let scope = dbtask_clouds::api::Scope { now, since: now, resources: &[], tags: &[] };
+    let lists = |api: &&&dbtask_clouds::api::TaskApi| {
+        api.facts.name.starts_with("huawei_") && !api.list(&scope).is_empty()
+    };
+    let expected: Vec<&str> = APIS.iter().filter(lists).map(|api| api.facts.name).collect();
+    assert_eq!(names, expected);
+    assert!(names.len() > 3);
+    let twice =
+        parse("sources:\n  - {name: a, api: [huawei_dds, huawei_d*s], region: [cn-north-4]}\n");
+    assert!(
+        expanded(&twice).starts_with(&["a-huawei_dds-cn-north-4 huawei_dds cn-north-4".into()])
+    );
+    assert_eq!(expanded(&twice).iter().filter(|it| it.contains(" huawei_dds ")).count(), 1);
+}
+
+#[test]
+fn three_accounts_with_thirteen_apis_in_ten_regions_take_less_than_thirty_lines() {
+    let text = "credentials:
+  - {name: one, cloud: alibaba, access_key_id: a, access_key_secret: b}
+  - {name: two, cloud: alibaba, access_key_id: c, access_key_secret: d}
+  - {name: three, cloud: alibaba, access_key_id: e, access_key_secret: f}
+sources:
+  - &all
+    name: one
+    api: [alibaba_adb, alibaba_polardb, alibaba_dts, '*_history', alibaba_rds_maintenance,
+          alibaba_mongodb_maintenance, alibaba_redis_maintenance, alibaba_polardb_maintenance]
+    region: [cn-hangzhou, cn-shanghai, cn-beijing, cn-shenzhen, cn-zhangjiakou, cn-hongkong,
+             ap-southeast-1, us-west-1, us-east-1, eu-central-1]
+    credentials: one
+  - {<<: *all, name: two, credentials: two}
+  - {<<: *all, name: three, credentials: three}
+";
+    assert!(text.lines().count() < 30);
+    let config = parse(text);
+    let apis: std::collections::BTreeSet<&str> =
+        config.sources.iter().map(|it| it.api.facts.name).collect();
+    assert!(apis.len() >= 12, "{apis:?}");
+    assert_eq!(config.sources.len(), 3 * 10 * apis.len());
+    let names: std::collections::BTreeSet<&str> =
+        config.sources.iter().map(|it| &*it.name).collect();
+    assert_eq!(names.len(), config.sources.len());
+    assert!(names.contains("two-alibaba_redis_history-eu-central-1"));
+}
+
+#[test]
+fn a_changed_template_leaves_the_sources_that_it_still_stands_for_as_they_were() {
+    let template = |regions: &str| {
+        parse(&format!(
+            "sources:\n  - {{name: a, api: [tencent_cdb, tencent_redis], region: [{regions}]}}\n"
+        ))
+    };
+    let before = template("ap-guangzhou, ap-shanghai");
+    let after = template("ap-tokyo, ap-shanghai");
+    let kept = before.sources.iter().filter(|old| after.sources.iter().any(|new| new.is_same(old)));
+    let kept: Vec<&str> = kept.map(|it| &*it.name).collect();
+    assert_eq!(kept, ["a-tencent_cdb-ap-shanghai", "a-tencent_redis-ap-shanghai"]);
+}
+
+#[test]
+fn check_warns_of_a_region_that_no_table_of_its_cloud_names() {
+    let warnings = |source: &str| parse(&format!("sources:\n  - {source}\n")).warnings();
+    let wrong = "{name: a, api: [tencent_cdb, tencent_redis], region: [ap-guangzou, ap-shanghai]}";
+    assert_eq!(
+        warnings(wrong),
+        [
+            "a-tencent_cdb-ap-guangzou, a-tencent_redis-ap-guangzou: \"ap-guangzou\" is no region of \
+          tencent that is known; did you mean \"ap-guangzhou\"?"
+        ]
+    );
+    for fine in [
+        "{name: a, api: tencent_cdb, region: ap-shanghai-fsi}",
+        "{name: a, api: huawei_dds, region: eu-de}",
+        "{name: a, api: alibaba_polardb, region: cn-hangzhou}",
+        "{name: a, api: tencent_cdb, region: my-own, endpoint: 'https://private.example'}",
+    ] {
+        assert_eq!(warnings(fine), [""; 0], "{fine}");
+    }
+}
+
 #[test]
 fn a_budget_belongs_to_the_credentials_and_so_to_all_their_sources() {
     let config = Config::load(&fixtures().join("budgets.ok.yml"), &Environment::default()).unwrap();

@@ -374,15 +374,15 @@ fn the_chart_takes_every_api_and_no_other() {
     let path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("helm/dbtask-exporter/values.schema.json");
     let schema = std::fs::read_to_string(&path).unwrap();
-    let (head, rest) = schema.split_once("\"api\": {\n").unwrap();
+    let (head, rest) = schema.split_once("\"taskApi\": {\n").unwrap();
     let (kind, rest) = rest.split_once("\"enum\": [\n").unwrap();
-    let (found, tail) = rest.split_once("                ]").unwrap();
+    let (found, tail) = rest.split_once("          ]").unwrap();
     let names: Vec<String> =
-        APIS.iter().map(|api| format!("                  \"{}\"", api.facts.name)).collect();
+        APIS.iter().map(|api| format!("            \"{}\"", api.facts.name)).collect();
     let expected = names.join(",\n") + "\n";
     if std::env::var_os("UPDATE_DOCS").is_some() {
         let schema =
-            format!("{head}\"api\": {{\n{kind}\"enum\": [\n{expected}                ]{tail}");
+            format!("{head}\"taskApi\": {{\n{kind}\"enum\": [\n{expected}          ]{tail}");
         std::fs::write(path, schema).unwrap();
     } else {
         assert!(found == expected, "the schema is old: UPDATE_DOCS=1 cargo test --test it docs");

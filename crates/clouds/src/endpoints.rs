@@ -48,6 +48,13 @@ impl Endpoints {
         found.map_or(&self.others, |(_, addresses)| addresses)
     }
 
+    /// Every region that the table names, and every ending of regions as `*-fsi`.
+    pub fn regions(&self) -> impl Iterator<Item = &'static str> {
+        let (named, confirmed, disputed) = (self.by_region, self.confirmed, self.disputed);
+        let named = named.iter().flat_map(|(regions, _)| regions.iter());
+        named.chain(confirmed).chain(disputed).copied().filter(|region| !region.ends_with('*'))
+    }
+
     /// All addresses.
     pub fn all(&self) -> impl Iterator<Item = &Addresses> {
         self.by_region.iter().map(|(_, addresses)| addresses).chain([&self.others])
