@@ -18,7 +18,9 @@
 //!   that may change.
 //! - A task that was just created may be missing for a moment, also by its id.
 //!
-//! Left out, since they hold passwords and addresses: `Input` and `Output`.
+//! Left out, since they hold passwords and addresses: `Input` and `Output`. Left out, too: base backups
+//! (`DescribeBaseBackups`). Their window is about the end, so one that runs may not be listed; they have neither
+//! a progress nor an error text.
 
 use std::sync::Arc;
 use std::time::Duration;
