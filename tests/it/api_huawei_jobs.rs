@@ -14,7 +14,7 @@ use dbtask_clouds::model::{Ratio, Resource, Task, TaskError, TaskState, Timestam
 use dbtask_clouds::paging::Pages;
 use dbtask_clouds::refusal::{Refusal, RefusalKind};
 use dbtask_clouds::signing::query;
-use dbtask_simulator::World;
+use dbtask_simulator::{Scenario, World};
 use http::{Request, Response};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -23,6 +23,7 @@ use crate::golden::{
     answer, any, ask, check_fixtures, check_round_trip, field_names, fixture, request_text,
     resource, target, time,
 };
+use crate::support::{Lab, one_task};
 
 const PROJECT: &str = "0123456789abcdef0123456789abcdef";
 
@@ -265,6 +266,48 @@ fn an_offset_that_is_refused_is_replaced_by_one() {
         assert_eq!(api.client.instead(&other, &refusal(RefusalKind::Client)), None);
         assert_eq!(api.client.instead(&query, &refusal(RefusalKind::Server)), None);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_whose_first_offset_is_refused_is_read_all_the_same() {
+    // One that counts pages from 1 and refuses to be asked for the page before the first.
+    let refuse = |_: Duration, request: &Request<Bytes>| {
+        let offset = query::parameters(request).get("offset").cloned()?;
+        let list = json!({"jobs": [{"job_id": "1", "status": "Running"}], "total_count": 1});
+        let refusal = json!({"error_code": "DBS.280001", "error_msg": "Parameter error."});
+        let is_refused = offset == "0";
+        let body = if is_refused { refusal } else { list };
+        let mut response = Response::new(Bytes::from(body.to_string()));
+        *response.status_mut() = if is_refused { 400 } else { 200 }.try_into().unwrap();
+        Some(response)
+    };
+    let lab = Lab::through(&one_task("huawei_taurusdb", "[{hang: {}}]"), |_| {}, refuse);
+    lab.minutes(2).await;
+    let snapshot = lab.snapshot("one");
+    assert!(snapshot.up, "{:?}", snapshot.last_error);
+    assert_eq!(snapshot.tasks.len(), 1);
+    lab.stop().await;
+}
+
+#[test]
+fn two_services_with_one_path_are_not_simulated_behind_one_key() {
+    let scenario = |second: &str, region: &str| {
+        let source = |name: &str, api: &str, region: &str| {
+            format!(
+                "  - {{name: {name}, api: {api}, region: {region}, account: a, resources: [{{id: i}}]}}\n"
+            )
+        };
+        let sources =
+            source("one", "huawei_geminidb", "cn-north-4") + &source("two", second, region);
+        Scenario::parse(&format!("sources:\n{sources}"))
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+    };
+    let refused = scenario("huawei_ddm", "cn-north-4").unwrap_err();
+    assert!(refused.contains("\"one\" and \"two\" are asked by the same path"), "{refused}");
+    assert_eq!(scenario("huawei_ddm", "cn-north-1"), Ok(()));
+    assert_eq!(scenario("huawei_rds", "cn-north-4"), Ok(()));
+    assert_eq!(scenario("huawei_geminidb", "cn-north-4"), Ok(()));
 }
 
 /// A list of `TaurusDB` whose offset means this: which rows it shows of all.

@@ -26,7 +26,9 @@ the policy that grants it to just the sources of that file: see
 The resource is `*`, for a list covers a region. Alibaba documents
 `acs:<service>:<region>:<account>:dbcluster/<id>` for `adb:DescribeTaskInfo` and
 `polardb:DescribeTasks`, which may be narrowed to the clusters that are watched. Huawei's role-based
-policies are shown; identity policies say `dds:task:listAll` in place of `dds:task:list`.
+policies are shown; identity policies say `dds:task:listAll` in place of `dds:task:list`, `rds:task:listAll`
+of `rds:task:list`, `gaussdbformysql:task:list` of `gaussdb:instance:list`, and `gaussdbfornosql:task:list` of
+`nosql:task:list`.
 
 Where a policy leaves out some clusters, the others are polled as ever, and the source is up. What is refused is
 counted in `dbtask_source_resources_failing`, named in the log, on the status page and in the JSON, and asked again at least every 15

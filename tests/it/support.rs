@@ -278,8 +278,12 @@ pub(crate) fn place(api: &str) -> (&'static str, &'static str) {
 pub(crate) fn task_id(api: &str, number: u32) -> String {
     let rule = catalog::named(api).unwrap().facts.ids;
     let fits = |id: &String| rule.is_none_or(|rule| (rule.fits)(id));
-    let spellings = ["", "dts-", "sync-", "db-"].map(|prefix| format!("{prefix}{number}"));
-    spellings.into_iter().find(fits).unwrap_or_else(|| number.to_string())
+    let prefixed = ["", "dts-", "sync-", "db-"].map(|prefix| format!("{prefix}{number}"));
+    prefixed
+        .into_iter()
+        .chain([format!("{number:032}")])
+        .find(fits)
+        .unwrap_or_else(|| number.to_string())
 }
 
 /// Whether tasks are found by the ids that are given, and by no list.
@@ -287,7 +291,8 @@ pub(crate) fn is_given(api: &str) -> bool {
     let client = catalog::named(api).unwrap();
     let now = Timestamp::from_second(1_790_000_000).unwrap();
     let scope = Scope { now, since: now, resources: &[], tags: &[] };
-    api == "alibaba_adb" || (client.list(&scope).is_empty() && !client.discovers())
+    matches!(api, "alibaba_adb" | "huawei_dws")
+        || (client.list(&scope).is_empty() && !client.discovers())
 }
 
 /// A source `one` with one task `1` that lives as told.
