@@ -14,6 +14,7 @@ mod api_alibaba_dts;
 mod api_alibaba_history;
 mod api_alibaba_instances;
 mod api_alibaba_maintenance;
+mod api_alibaba_oceanbase;
 mod api_huawei;
 mod api_huawei_drs;
 mod api_huawei_dws;

@@ -93,6 +93,11 @@ def test_dts_gives_fewer_rows_than_are_asked_for(clouds):
     assert (len(body.dts_job_list), body.total_record_count) == (30, 41)
 
 
+def test_oceanbase_refuses_with_a_good_status_of_which_its_client_says_nothing(clouds):
+    body = clouds.client("alibaba_oceanbase").page("VERIFY", 1, 10)
+    assert (body.success, body.error_detail.code, body.data) == (False, "INVALID_PARAMETER", [])
+
+
 def test_maintenance_is_listed_for_all_regions_at_once(clouds):
     client = clouds.client("alibaba_rds_maintenance")
     body = client.page(1, 100, region="all")

@@ -238,6 +238,8 @@ pub struct Operation {
 pub enum Call {
     /// By its name, in this version of the service.
     Action(&'static str),
+    /// The same, with the parameters as a form in the body.
+    Form(&'static str),
     /// `GET` of this path. `{project_id}` in it stands for the project, any other name in braces for
     /// the parameter of that name.
     Get(&'static str),
@@ -251,7 +253,7 @@ impl Call {
     /// The version of the service that has an action; empty for a path, which holds its own.
     pub fn version(self) -> &'static str {
         match self {
-            Self::Action(version) => version,
+            Self::Action(version) | Self::Form(version) => version,
             Self::Get(_) | Self::Post(_) | Self::GetIam(_) => "",
         }
     }
@@ -259,7 +261,7 @@ impl Call {
     /// Method and path; `None` for an action.
     pub fn route(self) -> Option<(Method, &'static str)> {
         match self {
-            Self::Action(_) => None,
+            Self::Action(_) | Self::Form(_) => None,
             Self::Get(path) | Self::GetIam(path) => Some((Method::GET, path)),
             Self::Post(path) => Some((Method::POST, path)),
         }

@@ -15,6 +15,7 @@ pub static APIS: &[&TaskApi] = &[
     &alibaba::dts::API,
     &alibaba::instance_tasks::POLARDBX,
     &alibaba::instance_tasks::RDS,
+    &alibaba::oceanbase::API,
     &alibaba::maintenance::RDS,
     &alibaba::maintenance::MONGODB,
     &alibaba::maintenance::REDIS,

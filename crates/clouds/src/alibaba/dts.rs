@@ -403,7 +403,7 @@ fn leading_code(text: &str) -> Option<&str> {
 }
 
 /// A text of the vendor's without what follows it in a stack trace, and without users and addresses.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let line = text.trim().lines().next().unwrap_or_default();
     let cause = [" cause by", " caused by", " cause:", "; nested exception"]
         .iter()

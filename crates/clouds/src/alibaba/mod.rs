@@ -5,17 +5,19 @@ pub mod dts;
 pub mod history;
 pub mod instance_tasks;
 pub mod maintenance;
+pub mod oceanbase;
 pub mod polardb;
 pub mod signature;
 
 use bytes::Bytes;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderValue, Request};
 use serde_json::Value;
 
-use crate::api::{Operation, Parameter, Query, Target};
+use crate::api::{Call, Operation, Parameter, Query, Target};
 use crate::document::Format;
 use crate::model::{Resource, Timestamp};
+use crate::signing::query::canonical;
 use crate::wire;
 
 /// Rows a page: the most of the three sizes, 30, 50 and 100, that the vendor takes.
@@ -25,10 +27,19 @@ pub const PAGE_SIZE: u32 = 100;
 pub fn request(target: &Target, query: &Query) -> Request<Bytes> {
     let Operation { name, call, .. } = query.operation;
     let mut parameters = query.texts(target, time_text);
+    let form = match call {
+        Call::Form(_) => std::mem::take(&mut parameters),
+        Call::Action(_) | Call::Get(_) | Call::Post(_) | Call::GetIam(_) => Vec::new(),
+    };
     if target.format == Format::Xml {
         parameters.push(("Format", "XML".to_owned()));
     }
     let mut request = signature::rpc(&target.endpoint, name, call.version(), &parameters);
+    if !form.is_empty() {
+        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+        request.headers_mut().insert(CONTENT_TYPE, kind);
+        *request.body_mut() = canonical(&form).into();
+    }
     if target.format == Format::Xml {
         // Which of header and parameter the gateway goes by is not documented: both say the same.
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/xml"));

@@ -6,6 +6,7 @@ pub(crate) mod gateway;
 mod history;
 mod instance_tasks;
 mod maintenance;
+mod oceanbase;
 mod polardb;
 
 use std::collections::BTreeMap;
@@ -53,6 +54,7 @@ static ACTIONS: &[(&str, &str, Action)] = &[
     ("rds", "DescribeDBInstances", Shared(instance_tasks::describe_db_instances)),
     ("polardbx", "DescribeTasks", Shared(instance_tasks::describe_tasks)),
     ("polardbx", "DescribeDBInstances", Shared(instance_tasks::describe_db_instances)),
+    ("oceanbasepro", "ListProjects", Within(oceanbase::list_projects)),
     ("polardb", "DescribeTasks", Own(polardb::describe_tasks)),
     ("polardb", "DescribeDBClusters", Own(polardb::describe_db_clusters)),
     ("*", "DescribeActiveOperationTasks", Shared(maintenance::describe_active_operation_tasks)),
@@ -64,10 +66,7 @@ fn is_known(service: &str, version: &str, action: &str) -> bool {
     let apis = APIS.iter().map(|api| &api.facts);
     apis.filter(|facts| facts.cloud == Cloud::Alibaba && facts.service == service)
         .flat_map(|facts| facts.operations)
-        .any(|operation| {
-            operation.name == action
-                && matches!(operation.call, Call::Action(known) if known == version)
-        })
+        .any(|operation| operation.name == action && operation.call.version() == version)
 }
 
 /// The answer of a service in the format asked for; `None` for an action that it does not have.
@@ -83,7 +82,12 @@ pub(crate) fn answer(
         .iter()
         .find(|(of, name, _)| (*of == service || *of == "*") && *name == asked)
         .filter(|_| is_known(service, &version, &asked))?;
-    let parameters = query::parameters(request);
+    let mut parameters = query::parameters(request);
+    if is_form(service, &asked) {
+        // Only there: what the query says is not looked at.
+        parameters.retain(|name, _| name == "Format");
+        parameters.extend(form(request.body()));
+    }
     let xml = match parameters.get("Format") {
         Some(format) => format.eq_ignore_ascii_case("xml"),
         None => query::header(headers, "accept").contains("xml"),
@@ -115,6 +119,22 @@ pub(crate) fn answer(
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     Some(response)
+}
+
+/// Whether an action takes its parameters in the body.
+fn is_form(service: &str, action: &str) -> bool {
+    let operations = APIS
+        .iter()
+        .filter(|api| api.facts.cloud == Cloud::Alibaba && api.facts.service == service)
+        .flat_map(|api| api.facts.operations);
+    operations.into_iter().any(|it| it.name == action && matches!(it.call, Call::Form(_)))
+}
+
+/// The parameters in a form.
+fn form(body: &[u8]) -> Parameters {
+    let uri = format!("http://form.invalid/?{}", String::from_utf8_lossy(body));
+    let request = Request::get(uri).body(Bytes::new());
+    request.map(|request| query::parameters(&request)).unwrap_or_default()
 }
 
 /// Lists repeat their element; an empty one leaves nothing.
