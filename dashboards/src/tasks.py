@@ -70,7 +70,7 @@ def build() -> model.Dashboard:
     )
     for panel in at_a_glance():
         begun.with_panel(panel)
-    begun.with_panel(unfinished()).with_panel(failed())
+    begun.with_panel(unfinished()).with_panel(failed()).with_panel(planned())
     begun.with_row(dashboard.Row("Over time"))
     for panel in over_time():
         begun.with_panel(panel)
@@ -176,6 +176,32 @@ def unfinished():
         height=10,
         sort=("Running for", True),
     )
+
+
+def planned():
+    """Work that waits for a time of its own, the next first."""
+    plan = of_source("dbtask_task_scheduled_timestamp_seconds")
+    scheduled = once(NAMED, in_cloud(named(while_in(("pending",), plan))))
+    table = rows(
+        "Planned work",
+        [
+            f"{scheduled} * 1000",
+            f"{scheduled} - time()",
+        ],
+        [
+            Column("A", "Begins", DATE_CELL),
+            Column("B", "In", SECONDS_CELL),
+            Column("task_kind", "Kind"),
+            Column("resource_name", "Resource"),
+            Column("resource_id", "Resource id"),
+            Column("source", "Source", (frame.TO_SOURCE,)),
+            Column("task_id", "Task", (frame.TO_TASK,)),
+        ],
+        "Work that waits for a time of its own, such as maintenance, and when it begins. Empty when nothing is planned.",
+        height=6,
+        sort=("In", False),
+    )
+    return with_runbook(table, "DbtaskPlannedWorkNear")
 
 
 def failed():

@@ -190,7 +190,7 @@ def alert_problems(rule, tree, runbooks):
     if "keep_firing_for" in rule:
         yield "relies on keep_firing_for, which a restart of Prometheus forgets"
     severities = re.sub(r"\{\{.*?\}\}", " ", labels.get("severity", "")).split()
-    if not severities or not set(severities) <= {"critical", "warning"}:
+    if not severities or not set(severities) <= {"critical", "warning", "info"}:
         yield "has no severity"
     if any("$value" in value or ".Value" in value for value in labels.values()):
         yield "has its value in a label: each change would be a new alert"
