@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dbtask_clouds::api::TaskApi;
 use dbtask_clouds::cloud::{Cloud, Credentials};
 use dbtask_clouds::model::{Resource, Timestamp};
 use dbtask_clouds::refusal::RefusalKind;
@@ -389,7 +390,7 @@ impl Stage {
             Ok(Arc::new(Wire {
                 source: meant.unwrap_or(0),
                 cloud: Arc::clone(&cloud),
-                vendor: source.api.facts.cloud,
+                api: source.api,
                 start,
                 judge: Arc::clone(&judge),
             }) as _)
@@ -619,7 +620,7 @@ impl Transport for Nobody {
 /// A source's way to its cloud, in the judge's sight.
 struct Wire {
     source: usize,
-    vendor: Cloud,
+    api: &'static TaskApi,
     cloud: Arc<SimulatedCloud>,
     start: Instant,
     judge: Arc<Mutex<Judge>>,
@@ -642,7 +643,7 @@ impl Wire {
 impl Transport for Wire {
     fn send(&self, request: Request<Bytes>) -> Sending<'_> {
         Box::pin(async move {
-            let operation = operation(self.vendor, &request).to_owned();
+            let operation = operation(self.api, &request).to_owned();
             self.judge().sent(self.source, &operation);
             let mut under_way = UnderWay { wire: self, operation: operation.clone(), over: false };
             tokio::time::sleep(Duration::from_millis(fastrand::u64(10..400))).await;
@@ -653,7 +654,7 @@ impl Transport for Wire {
                 Err(
                     TransportError::Network(_) | TransportError::Stale(_) | TransportError::Timeout,
                 ) => Answer::None,
-                Ok(response) => match self.vendor.refusal(response) {
+                Ok(response) => match self.api.facts.cloud.refusal(response) {
                     Some(refusal) => Answer::Refused(refusal.kind),
                     None => Answer::Good,
                 },
@@ -679,15 +680,16 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-fn operation(cloud: Cloud, request: &Request<Bytes>) -> &str {
-    match cloud {
+fn operation<'a>(api: &TaskApi, request: &'a Request<Bytes>) -> &'a str {
+    match api.facts.cloud {
         Cloud::Alibaba => header_text(request.headers(), "x-acs-action"),
         Cloud::Tencent => header_text(request.headers(), "x-tc-action"),
-        Cloud::Huawei => match request.uri().path() {
-            path if path.starts_with("/v3.1/") => "ListTasks",
-            "/v3/projects" => "KeystoneListProjects",
-            _ => "ShowJobDetail",
-        },
+        Cloud::Huawei => {
+            let (method, path) = (request.method(), request.uri().path());
+            let mut known = api.facts.operations.iter();
+            let found = known.find(|operation| operation.call.is(method, path));
+            found.map_or(path, |operation| operation.name)
+        }
     }
 }
 

@@ -904,10 +904,16 @@ fn watched(
     }
 }
 
-/// Tasks of the first three cannot be of any kind, or in a state with any word. The last one is not asked at
-/// each poll where the vendor says that nothing runs.
-const NOT_DRAWN: &[&str] =
-    &["tencent_dts_migration", "tencent_dts_sync", "tencent_tcaplusdb", "tencent_sqlserver"];
+/// Tasks of the first three cannot be of any kind, or in a state with any word. The fourth is not asked at
+/// each poll where the vendor says that nothing runs. Those of the last two do not name the id of an instance.
+const NOT_DRAWN: &[&str] = &[
+    "tencent_dts_migration",
+    "tencent_dts_sync",
+    "tencent_tcaplusdb",
+    "tencent_sqlserver",
+    "huawei_dcs",
+    "huawei_ges",
+];
 
 /// Whether there is a list of tasks, of the region or of a resource.
 fn has_list(api: &TaskApi) -> bool {
