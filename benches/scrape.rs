@@ -122,7 +122,7 @@ fn serve(shape: Shape, publish: bool) {
                     let (instruments, source) = (&metrics.instruments, &snapshot.source);
                     let took = Duration::from_millis(120);
                     instruments.request_sent(&source.name, "DescribeTasks");
-                    instruments.request_finished(source.cloud, "DescribeTasks", took);
+                    instruments.request_finished(source, "DescribeTasks", took);
                     instruments.poll_finished(&source.name, None);
                     store.publish(snapshot);
                 }

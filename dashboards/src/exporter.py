@@ -294,7 +294,7 @@ def calls() -> list:
         lines(
             "Latency, nine in ten",
             {
-                "{{cloud}} {{operation}}": "histogram_quantile(0.9, sum by (cloud, operation, le)"
+                "{{api}} {{operation}}": "histogram_quantile(0.9, sum by (api, operation, le)"
                 f" (rate({seconds}[$__rate_interval])))"
             },
             "s",

@@ -308,7 +308,7 @@ impl Caller {
         self.instruments.request_sent(&self.info.name, operation.name);
         let mut sent = Secrets::default();
         let answer = self.exchange(query, &credentials, anew, &mut sent).await;
-        self.instruments.request_finished(self.info.cloud, operation.name, begun.elapsed());
+        self.instruments.request_finished(&self.info, operation.name, begun.elapsed());
         let (mut result, offset) = match answer {
             Err(error) => (Err(error), None),
             Ok(response) => {

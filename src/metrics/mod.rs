@@ -338,7 +338,7 @@ pub static FAMILIES: &[Family] = &[
         name: "dbtask_api_request_duration_seconds",
         help: "How long the vendor took to answer, failures included.",
         kind: Kind::Histogram(&[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]),
-        labels: &["cloud", "operation"],
+        labels: &["cloud", "api", "operation"],
         samples: Samples::Registry,
     },
     gauged(
