@@ -343,7 +343,7 @@ async fn a_vendor_that_is_away_costs_few_timeouts_a_poll() {
     lab.minutes(4).await;
     let timeouts = || {
         let labels = "operation=\"DescribeTasks\",reason=\"timeout\",source=\"one\"";
-        lab.value(&format!("dbtask_api_request_failures_total{{{labels}}}")).unwrap()
+        lab.value(&format!("dbtask_api_request_failures_total{{{labels}}}")).unwrap_or(0)
     };
     assert_eq!(timeouts(), 0);
     let before = polls(&lab);
