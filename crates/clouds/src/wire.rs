@@ -27,6 +27,16 @@ pub fn rows_if_any<'a>(
     }
 }
 
+/// The rows of a page, as [`rows`]. XML has no empty list: an answer of the [vendor's](is_vendors) whose
+/// `total` is 0 may leave it out.
+pub fn listed<'a>(
+    document: &'a Value,
+    pointer: &'static str,
+    total: Option<i64>,
+) -> Result<&'a [Value], DecodeError> {
+    if total == Some(0) { rows_if_any(document, pointer) } else { rows(document, pointer) }
+}
+
 /// Whether this is the envelope of an answer of the vendor's, not of a gateway before it.
 pub fn is_vendors(envelope: &Value) -> bool {
     text(envelope, "RequestId").is_some()
@@ -190,6 +200,26 @@ mod tests {
             return Some("unreadable".to_owned());
         }
         time.map(|time| time.to_string())
+    }
+
+    #[test]
+    fn a_list_may_be_left_out_only_where_its_answer_counts_none() {
+        let answer = |text: &str| {
+            let document = document(text.as_bytes()).unwrap();
+            let total = integer(&document, "TotalCount");
+            listed(&document, "/Data", total).map(<[Value]>::len).ok()
+        };
+        for (text, found) in [
+            ("<R><RequestId>x</RequestId><TotalCount>0</TotalCount></R>", Some(0)),
+            (r#"{"RequestId":"x","TotalCount":"0"}"#, Some(0)),
+            (r#"{"RequestId":"x","TotalCount":0,"Data":[]}"#, Some(0)),
+            (r#"{"RequestId":"x","TotalCount":1,"Data":[{}]}"#, Some(1)),
+            (r#"{"RequestId":"x","TotalCount":1}"#, None),
+            (r#"{"RequestId":"x"}"#, None),
+            (r#"{"TotalCount":0}"#, None),
+        ] {
+            assert_eq!(answer(text), found, "{text}");
+        }
     }
 
     #[test]

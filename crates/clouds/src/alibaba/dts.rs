@@ -234,7 +234,8 @@ impl Client for Dts {
             }
             return Ok(page);
         }
-        let rows = wire::rows(&document, "/DtsJobList")?;
+        let total = wire::integer(&document, "TotalRecordCount");
+        let rows = wire::listed(&document, "/DtsJobList", total)?;
         let sort: Arc<str> = asked_sort(query).into();
         for row in rows {
             page.tasks.extend(job(row, &sort, false, &mut page.unreadable));
@@ -246,7 +247,6 @@ impl Client for Dts {
                 |task: &Task| query.resources.iter().any(|wanted| wanted.id == task.resource.id);
             page.tasks.retain(is_watched);
         }
-        let total = wire::integer(&document, "TotalRecordCount");
         page.read_list(query, rows, "DtsJobId", PAGE_SIZE, total);
         Ok(page)
     }

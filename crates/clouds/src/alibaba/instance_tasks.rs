@@ -339,17 +339,17 @@ impl Client for InstanceTasks {
         let mut page = Page::default();
         let Instances { operation, rows, id, total, .. } = self.instances;
         if query.operation == operation {
-            let rows = wire::rows(&document, rows)?;
+            let total = wire::integer(&document, total);
+            let rows = wire::listed(&document, rows, total)?;
             page.resources =
                 rows.iter().filter_map(|row| self.instance(row)).map(Arc::new).collect();
-            let total = wire::integer(&document, total);
             page.read_list(query, rows, id, PAGE_SIZE, total);
         } else {
-            let rows = wire::rows(&document, self.rows)?;
+            let total = wire::integer(&document, "TotalRecordCount");
+            let rows = wire::listed(&document, self.rows, total)?;
             let instance = query.resources.first().cloned().unwrap_or_default();
             let read = |row| self.task(row, &instance, &mut page.unreadable);
             page.tasks = rows.iter().filter_map(read).collect();
-            let total = wire::integer(&document, "TotalRecordCount");
             page.read_list(query, rows, "TaskId", PAGE_SIZE, total);
         }
         Ok(page)

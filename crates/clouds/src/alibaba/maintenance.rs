@@ -279,7 +279,8 @@ impl Client for Maintenance {
         response: &Response<Bytes>,
     ) -> Result<Page, DecodeError> {
         let document = wire::document(response.body())?;
-        let rows = wire::rows(&document, "/Items")?;
+        let total = wire::integer(&document, "TotalRecordCount");
+        let rows = wire::listed(&document, "/Items", total)?;
         let mut page = Page::default();
         let is_here = |row: &&Value| {
             target.region == ALL_REGIONS
@@ -295,7 +296,6 @@ impl Client for Maintenance {
                 wanted.is_empty() || wanted.iter().any(|it| it.id == task.resource.id)
             })
             .collect();
-        let total = wire::integer(&document, "TotalRecordCount");
         page.read_list(query, rows, self.fields.id, PAGE_SIZE, total);
         Ok(page)
     }

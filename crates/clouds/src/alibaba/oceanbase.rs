@@ -137,7 +137,8 @@ impl Client for OceanBase {
         response: &Response<Bytes>,
     ) -> Result<Page, DecodeError> {
         let document = wire::document(response.body())?;
-        let rows = wire::rows(&document, "/Data")?;
+        let total = wire::integer(&document, "TotalCount");
+        let rows = wire::listed(&document, "/Data", total)?;
         let mut page = Page::default();
         page.tasks = rows
             .iter()
@@ -147,7 +148,7 @@ impl Client for OceanBase {
                 wanted.is_empty() || wanted.iter().any(|it| it.id == task.resource.id)
             })
             .collect();
-        page.read_list(query, rows, "Id", PAGE_SIZE, wire::integer(&document, "TotalCount"));
+        page.read_list(query, rows, "Id", PAGE_SIZE, total);
         Ok(page)
     }
 }
