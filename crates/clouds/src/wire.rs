@@ -210,7 +210,7 @@ mod tests {
             listed(&document, "/Data", total).map(<[Value]>::len).ok()
         };
         for (text, found) in [
-            ("<R><RequestId>x</RequestId><TotalCount>0</TotalCount></R>", Some(0)),
+            ("<aResponse><RequestId>x</RequestId><TotalCount>0</TotalCount></aResponse>", Some(0)),
             (r#"{"RequestId":"x","TotalCount":"0"}"#, Some(0)),
             (r#"{"RequestId":"x","TotalCount":0,"Data":[]}"#, Some(0)),
             (r#"{"RequestId":"x","TotalCount":1,"Data":[{}]}"#, Some(1)),
