@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::connections::{MAX_UNDER_WAY, Place};
 use super::content::Sent;
 use super::stall::Stall;
-use super::{App, HEADER_TIMEOUT, MAX_HEADER_BYTES, MAX_STREAMS, READER_TIMEOUT, routes};
+use super::{App, HEADER_TIMEOUT, MAX_HEADER_BYTES, MAX_STREAMS, READER_TIMEOUT, response, routes};
 
 /// How much is read ahead on a connection of HTTP/1.1, and how much of an answer is held for it
 /// besides what is being sent.
@@ -179,7 +179,7 @@ async fn exchange(
     let bytes = answer.body().held_bytes();
     let of_old_ones = app.metrics.bytes_of_old_ones().saturating_sub(MAX_UNDER_WAY);
     let has_room = under_way.holds(bytes, of_old_ones);
-    let answer = if has_room { answer } else { routes::no_room() };
+    let answer = if has_room { answer } else { response::no_room() };
     Ok(answer.map(|content| Sent::new(content, under_way)))
 }
 

@@ -13,6 +13,7 @@ mod negotiate;
 mod page;
 mod passwords;
 mod registration;
+mod response;
 mod routes;
 mod stall;
 mod token;

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::content::Content;
-use super::routes::{Answer, json};
+use super::response::{Answer, json};
 use super::token::Denied;
 use super::{App, BODY_TIMEOUT, MAX_BODY_BYTES, Registering, json};
 use crate::track::registrations::{Kept, Refusal};

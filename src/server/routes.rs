@@ -3,13 +3,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
     REFERRER_POLICY, REFRESH, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::{Body as _, Incoming};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use tokio::sync::Semaphore;
 
@@ -17,20 +16,15 @@ use super::connections::Place;
 use super::content::Content;
 use super::filter::Filter;
 use super::json::{Listing, Of};
+use super::response::{Answer, JSON, answer_with, fresh, full, json, plain, set};
 use super::web::{Terms, Turned};
-use super::{App, Lifecycle, MAX_BODY_BYTES, json, negotiate, page, registration};
+use super::{App, Lifecycle, MAX_BODY_BYTES, json as api, negotiate, page, registration};
 use crate::config::control::NotTaken;
 use crate::metrics::Encoding;
 use crate::metrics::scrapes::Scraper;
 
-/// What is sent back.
-pub(super) type Answer = Response<Content>;
-
 /// Pages are written two at a time, so that they take no thread from what else is done aside.
 static PAGES: Semaphore = Semaphore::const_new(2);
-
-const TEXT: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
 
 /// Answers one request.
 pub(super) async fn answer(
@@ -56,14 +50,6 @@ pub(super) async fn answer(
         headers.insert(name, value.clone());
     }
     if is_head { answer.map(|_| Content::default()) } else { answer }
-}
-
-/// What is answered where there is no memory for more.
-pub(super) fn no_room() -> Answer {
-    let sentence = "too many answers are being read; try again\n";
-    let mut answer = plain(StatusCode::SERVICE_UNAVAILABLE, sentence);
-    set(&mut answer, RETRY_AFTER, "1");
-    answer
 }
 
 /// Something that is served.
@@ -133,7 +119,7 @@ async fn route(
     let path = request.uri().path();
     let refuse = |status, sentence: &str| {
         if path.starts_with("/api/") {
-            json(status, json::error(sentence))
+            json(status, api::error(sentence))
         } else {
             plain(status, format!("{sentence}\n"))
         }
@@ -227,7 +213,7 @@ fn listing(app: &Arc<App>, of: Of, request: &Request<Incoming>) -> Answer {
             let content = Listing::begin(Arc::clone(app), of, filter);
             fresh(answer_with(StatusCode::OK, JSON, content))
         }
-        Err(sentence) => json(StatusCode::BAD_REQUEST, json::error(&sentence)),
+        Err(sentence) => json(StatusCode::BAD_REQUEST, api::error(&sentence)),
     }
 }
 
@@ -299,37 +285,4 @@ async fn reload(app: &App, terms: &Terms) -> Answer {
             format!("refused, and the configuration before stays in force:\n{problems}\n"),
         ),
     }
-}
-
-/// An answer that is not kept: the next may differ.
-fn fresh(mut answer: Answer) -> Answer {
-    set(&mut answer, CACHE_CONTROL, "no-store");
-    answer
-}
-
-fn plain(status: StatusCode, text: impl Into<Bytes>) -> Answer {
-    full(status, TEXT, text)
-}
-
-pub(super) fn json(status: StatusCode, text: Vec<u8>) -> Answer {
-    full(status, JSON, text)
-}
-
-fn full(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    answer_with(status, content_type, Content::Whole(body.into()))
-}
-
-fn answer_with(status: StatusCode, content_type: &'static str, content: Content) -> Answer {
-    let length = content.size_hint().exact();
-    let mut answer = Response::new(content);
-    *answer.status_mut() = status;
-    set(&mut answer, CONTENT_TYPE, content_type);
-    if let Some(length) = length {
-        answer.headers_mut().insert(CONTENT_LENGTH, length.into());
-    }
-    answer
-}
-
-fn set(answer: &mut Answer, name: HeaderName, value: &'static str) {
-    answer.headers_mut().insert(name, HeaderValue::from_static(value));
 }

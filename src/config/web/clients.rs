@@ -21,7 +21,7 @@ use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
 use super::super::report::Section;
-use super::tls::{Pem, certificates, reason};
+use super::pem::{Pem, certificates, reason};
 
 /// What clients are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

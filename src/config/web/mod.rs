@@ -5,6 +5,7 @@
 //! in another way. `docs/web-configuration.md` explains every key.
 
 mod clients;
+mod pem;
 mod tls;
 
 use std::collections::BTreeMap;

@@ -285,3 +285,7 @@ pub static GAUSSDB: Endpoints = Endpoints {
     ],
     disputed: &["eu-nl", "eu-west-101"],
 };
+
+/// Every service that is polled.
+pub static ALL: &[&Endpoints] =
+    &[&DDS, &RDS, &DRS, &DCS, &DDM, &GEMINIDB, &DWS, &GES, &TAURUSDB, &GAUSSDB];

@@ -20,11 +20,10 @@ use jiff::tz::Offset;
 use serde_json::Value;
 
 use crate::api::{Call, Operation, Parameter, ProjectSearch, Query, Target};
-use crate::cloud::Cloud;
 use crate::document::DecodeError;
 use crate::model::{Resource, Timestamp};
 use crate::signing::query;
-use crate::{catalog, wire};
+use crate::wire;
 
 /// Where IAM is asked for the project of the region, if the configuration does not name it.
 pub static LIST_PROJECTS: Operation = Operation {
@@ -89,8 +88,7 @@ pub fn request(target: &Target, query: &Query) -> Request<Bytes> {
 /// is a gateway to all of them.
 fn iam_endpoint(target: &Target) -> String {
     let Target { endpoint, region, .. } = target;
-    let mut apis = catalog::APIS.iter().filter(|api| api.facts.cloud == Cloud::Huawei);
-    if apis.any(|api| api.endpoint(region) == *endpoint) {
+    if hosts::ALL.iter().any(|of| of.public(region) == *endpoint) {
         return signature::iam(region);
     }
     let parts = endpoint.split_once("://").and_then(|(scheme, host)| {
@@ -102,8 +100,7 @@ fn iam_endpoint(target: &Target) -> String {
 
 /// Whether a host of the cloud's begins with this name.
 fn is_service(name: &str) -> bool {
-    let apis = catalog::APIS.iter().filter(|api| api.facts.cloud == Cloud::Huawei);
-    apis.flat_map(|api| api.facts.endpoints.all()).any(|addresses| {
+    hosts::ALL.iter().flat_map(|of| of.all()).any(|addresses| {
         let host = addresses.public.split_once("://").map_or("", |(_, host)| host);
         host.split_once('.').is_some_and(|(service, _)| service == name)
     })
