@@ -1,19 +1,15 @@
 //! Keys that an entry of `credentials` gives: in the file itself, in a variable, or in a file.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use dbtask_clouds::cloud::{AccessKeys, Credentials};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::session::{Found, Recipe};
+use super::exchange::text_in;
+use super::recipe::{Found, Recipe};
 use super::user::User;
 use super::{CredentialsError, checked};
 use crate::platform::environment::Environment;
-use crate::platform::reading::read_apart;
-
-/// More than any vendor's token is long.
-const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// What an entry of `credentials` holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,15 +115,9 @@ impl Secret {
 /// The secret that a file holds and nothing else, without the line end; `key` is the key of the
 /// configuration that names the file.
 pub async fn read_file(key: &str, path: &Path) -> Result<SecretString, CredentialsError> {
-    let text = text(path).await.map_err(|reason| {
+    let text = text_in(path).await.map_err(|reason| {
         let (key, path) = (key.to_owned(), path.to_owned());
         CredentialsError::File { key, path, reason }
     })?;
     checked(&path.display().to_string(), &text)
-}
-
-/// The text of a small file.
-pub(super) async fn text(path: &Path) -> io::Result<String> {
-    let bytes = read_apart(path, MAX_FILE_BYTES).await?;
-    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))
 }

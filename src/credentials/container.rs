@@ -6,10 +6,8 @@ use dbtask_clouds::cloud::Cloud;
 use http::Method;
 use secrecy::ExposeSecret as _;
 
+use super::exchange::{Session, SessionError, json, send_secret, session, token, with_code};
 use super::metadata::huawei_keys;
-use super::session::{
-    Found, Recipe, Session, SessionError, json, send_secret, session, token, with_code,
-};
 use super::{CredentialsError, Outside, all_of};
 use crate::platform::environment::Environment;
 
@@ -23,8 +21,8 @@ pub(super) enum Container {
 }
 
 /// The address in the vendor's variables; `None` for a cloud without one.
-pub(super) fn find(cloud: Cloud, environment: &Environment) -> Result<Found, CredentialsError> {
-    let container = match cloud {
+pub(super) fn find(cloud: Cloud, environment: &Environment) -> Result<Container, CredentialsError> {
+    Ok(match cloud {
         Cloud::Alibaba => {
             let [uri] = all_of(cloud, environment, ["ALIBABA_CLOUD_CREDENTIALS_URI"])?;
             Container::Alibaba { uri: uri.to_owned() }
@@ -38,8 +36,7 @@ pub(super) fn find(cloud: Cloud, environment: &Environment) -> Result<Found, Cre
         Cloud::Tencent => {
             return Err(CredentialsError::NotFound { cloud, missing: String::new() });
         }
-    };
-    Ok(Found::Session(Recipe::Container(container)))
+    })
 }
 
 impl Container {

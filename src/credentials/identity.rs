@@ -13,7 +13,7 @@ use dbtask_clouds::tencent::signature as tencent;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
-use super::session::{Found, Recipe, Session, SessionError, ask, conceal, post, token, tree};
+use super::exchange::{Session, SessionError, ask, conceal, post, token, tree};
 use super::sts::TokenServices;
 use super::{CredentialsError, Outside, all_of, sts};
 use crate::platform::environment::Environment;
@@ -73,9 +73,9 @@ pub(super) fn find(
     cloud: Cloud,
     environment: &Environment,
     services: &TokenServices,
-) -> Result<Found, CredentialsError> {
+) -> Result<Identity, CredentialsError> {
     let optional = |name| environment.get(name).map(str::to_owned);
-    let identity = match cloud {
+    Ok(match cloud {
         Cloud::Alibaba => {
             let names = [
                 "ALIBABA_CLOUD_ROLE_ARN",
@@ -99,7 +99,7 @@ pub(super) fn find(
                 policy: None,
             }
         }
-        Cloud::Huawei => return huawei(environment, services).map(into_found),
+        Cloud::Huawei => return huawei(environment, services),
         Cloud::Tencent => {
             let names =
                 ["TKE_REGION", "TKE_PROVIDER_ID", "TKE_WEB_IDENTITY_TOKEN_FILE", "TKE_ROLE_ARN"];
@@ -116,12 +116,7 @@ pub(super) fn find(
                 token_file: PathBuf::from(file),
             }
         }
-    };
-    Ok(into_found(identity))
-}
-
-fn into_found(identity: Identity) -> Found {
-    Found::Session(Recipe::Identity(identity))
+    })
 }
 
 /// The values of `names`; of `older`, which another of the vendor's tools reads, if all of those are

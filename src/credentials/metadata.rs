@@ -9,7 +9,7 @@ use dbtask_clouds::cloud::Cloud;
 use http::Method;
 use serde_json::Value;
 
-use super::session::{Found, Recipe, Session, SessionError, json, send, session, with_code, word};
+use super::exchange::{Session, SessionError, json, send, session, with_code, word};
 use super::{CredentialsError, Outside, is_true};
 use crate::platform::environment::Environment;
 
@@ -33,9 +33,9 @@ pub(super) enum Metadata {
 }
 
 /// The metadata service, unless it is switched off. Whether there is one shows when it is asked.
-pub(super) fn find(cloud: Cloud, environment: &Environment) -> Result<Found, CredentialsError> {
+pub(super) fn find(cloud: Cloud, environment: &Environment) -> Result<Metadata, CredentialsError> {
     const OFF: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
-    let metadata = match cloud {
+    Ok(match cloud {
         Cloud::Alibaba if is_true(environment, OFF) => {
             let missing = format!("{OFF} is true");
             return Err(CredentialsError::NotFound { cloud, missing });
@@ -46,8 +46,7 @@ pub(super) fn find(cloud: Cloud, environment: &Environment) -> Result<Found, Cre
         },
         Cloud::Huawei => Metadata::Huawei,
         Cloud::Tencent => Metadata::Tencent,
-    };
-    Ok(Found::Session(Recipe::Metadata(metadata)))
+    })
 }
 
 impl Metadata {

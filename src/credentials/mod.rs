@@ -10,16 +10,21 @@
 //!  identity, container,│   (looked for      └─► how to ask for a session ─► session
 //!  metadata ───────────┘    each time)           (asked once, renewed in time)
 //! ```
+//!
+//! What a file needs stands below it: `exchange` has what every exchange shares; one file for each place
+//! that gives sessions; `recipe`, which is any of them; `cache`, which keeps what it led to.
 
+mod cache;
 mod configured;
 mod container;
+mod exchange;
 pub mod guard;
 mod identity;
 mod ini;
 mod metadata;
 mod profile;
+mod recipe;
 mod role;
-mod session;
 mod sts;
 mod user;
 mod variables;
@@ -34,11 +39,11 @@ use dbtask_clouds::reason::Reason;
 use dbtask_clouds::transport::Transport;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use self::cache::Sessions;
 pub use self::configured::{Configured, Origin, Secret, read_file};
-use self::role::Assumed;
+pub use self::exchange::SessionError;
+use self::recipe::{Assumed, Found, Recipe};
 pub use self::role::{Role, RoleName};
-pub use self::session::SessionError;
-use self::session::{Found, Recipe, Sessions};
 pub use self::sts::{DURATION_SECONDS, SESSION_NAME, TokenServices};
 use crate::credentials::guard::{Guarded, Guards};
 use crate::platform::environment::Environment;
@@ -152,7 +157,7 @@ impl Lead {
         if let Found::Session(recipe) = &self.found
             && let Some(file) = recipe.token_file()
         {
-            self.token = Some(Token(session::token(file).await.ok()));
+            self.token = Some(Token(exchange::token(file).await.ok()));
         }
     }
 
@@ -468,11 +473,14 @@ impl Provider {
         for link in links {
             let found = match link {
                 Link::Variables => variables::find(cloud, environment).map(Found::Keys),
-                Link::Identity => identity::find(cloud, environment, services),
+                Link::Identity => identity::find(cloud, environment, services)
+                    .map(|it| Found::Session(Recipe::Identity(it))),
                 Link::Json => profile::find_json(environment, services).await,
                 Link::Ini => profile::find_ini(cloud, environment, services).await,
-                Link::Container => container::find(cloud, environment),
-                Link::Metadata => metadata::find(cloud, environment),
+                Link::Container => container::find(cloud, environment)
+                    .map(|it| Found::Session(Recipe::Container(it))),
+                Link::Metadata => metadata::find(cloud, environment)
+                    .map(|it| Found::Session(Recipe::Metadata(it))),
             };
             match found {
                 Err(CredentialsError::NotFound { missing: what, .. }) => missing.push(what),

@@ -15,12 +15,13 @@ use dbtask_clouds::model::Timestamp;
 use serde_json::Value;
 
 use super::container::Container;
+use super::exchange::{Session, text_in};
 use super::identity::Identity;
 use super::metadata::Metadata;
-use super::role::{Assumed, Role, RoleName};
-use super::session::{Found, Recipe, Session};
+use super::recipe::{Assumed, Found, Recipe};
+use super::role::{Role, RoleName};
 use super::sts::TokenServices;
-use super::{CredentialsError, configured, ini, is_true, sts, well_formed};
+use super::{CredentialsError, ini, is_true, sts, well_formed};
 use crate::platform::environment::Environment;
 
 /// The most profiles that may stand on one another.
@@ -345,7 +346,7 @@ fn in_home(
 
 /// The text of a file that need not be there.
 async fn content(cloud: Cloud, path: &Path) -> Result<String, CredentialsError> {
-    configured::text(path).await.map_err(|reason| {
+    text_in(path).await.map_err(|reason| {
         if matches!(reason.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
             return not_found(cloud, format!("{} does not exist", path.display()));
         }

@@ -11,9 +11,8 @@ use dbtask_clouds::signing::Signing;
 use dbtask_clouds::tencent::signature as tencent;
 use serde_json::json;
 
-use super::session::{Found, Session, SessionError, ask, judge};
+use super::exchange::{Session, SessionError, ask};
 use super::{Outside, sts};
-use crate::credentials::guard::Key;
 
 /// A role, and for how long it is assumed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,35 +53,8 @@ pub enum RoleName {
     },
 }
 
-/// A role, who assumes it, and where.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Assumed {
-    pub(super) role: Role,
-    /// The base URL of the vendor's service.
-    pub(super) endpoint: String,
-    pub(super) by: Box<Found>,
-}
-
-impl Assumed {
-    pub(super) async fn ask(&self, outside: &Outside<'_>) -> Result<Session, SessionError> {
-        let keys = self.by.fresh(outside).await?;
-        // Those of a session have no guard: they are got anew each time, and are not locked.
-        let turn = match *self.by {
-            Found::Keys(_) => {
-                Some(outside.guards.turn(&Key::of(self.role.name.cloud(), &keys)).await?)
-            }
-            Found::Held(_) | Found::Session(_) => None,
-        };
-        let asked = self.role.assume(&self.endpoint, &keys, outside).await;
-        if let Some(turn) = turn {
-            judge(turn, &asked);
-        }
-        asked
-    }
-}
-
 impl RoleName {
-    fn cloud(&self) -> Cloud {
+    pub(super) fn cloud(&self) -> Cloud {
         match self {
             Self::Alibaba { .. } => Cloud::Alibaba,
             Self::Huawei { .. } => Cloud::Huawei,
@@ -92,7 +64,7 @@ impl RoleName {
 }
 
 impl Role {
-    async fn assume(
+    pub(super) async fn assume(
         &self,
         endpoint: &str,
         keys: &Credentials,

@@ -6,7 +6,7 @@ use dbtask_clouds::huawei::signature as huawei;
 use http::Response;
 use serde_json::Value;
 
-use super::session::{Session, SessionError, session, tree};
+use super::exchange::{Session, SessionError, session, tree};
 use super::{is_true, metadata};
 use crate::platform::environment::Environment;
 

@@ -8,7 +8,7 @@ use dbtask_clouds::cloud::{Cloud, Credentials};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
-use super::session::{Session, SessionError, ending, judge, post, tree};
+use super::exchange::{Session, SessionError, ending, judge, post, tree};
 use super::{Outside, well_formed};
 use crate::credentials::guard::Key;
 

@@ -1,10 +1,9 @@
-//! Keys that end: how they are got, kept and renewed.
+//! Sessions: keys that end, and how one proof of identity is exchanged for another.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,22 +18,11 @@ use dbtask_clouds::transport::{Transport, TransportError};
 use http::{HeaderValue, Method, Request, Response};
 use secrecy::SecretString;
 use serde_json::Value;
-use tokio::time::Instant;
 
-use super::container::Container;
-use super::identity::Identity;
-use super::metadata::Metadata;
-use super::role::Assumed;
-use super::user::User;
-use super::{Outside, configured, well_formed};
+use super::{Outside, well_formed};
 use crate::credentials::guard::{Guarded, Turn};
-use crate::platform::network::Witness;
+use crate::platform::reading::read_apart;
 
-/// A session is renewed so long before its end, or a quarter of its life before, if that is less.
-const MARGIN: Duration = Duration::from_mins(15);
-/// The least and the most time before a session that is due is asked for again, where the last
-/// answer was one that is due already: a metadata service may keep it until shortly before its end.
-const SETTLE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(1));
 /// The pause after a failure; doubled with each further one.
 const PAUSE: Duration = Duration::from_secs(5);
 /// What that pause grows to. Whoever polls backs off besides, and a key that is refused has a guard.
@@ -42,97 +30,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A request whose time was so far from the vendor's was refused for that, whatever the vendor calls
 /// it: the most that any takes.
 const CLOCK_TOLERANCE: Duration = Duration::from_mins(15);
+/// More than any vendor's token is long.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
 /// The most of a vendor's word that is shown.
 const MAX_WORD_BYTES: usize = 64;
-
-/// What a place where keys are looked for holds.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Found {
-    /// The keys themselves.
-    Keys(Credentials),
-    /// Keys that end, which another tool has got.
-    Held(Session),
-    /// What has to be asked for.
-    Session(Recipe),
-}
-
-/// Everything that is needed to ask for a session. As long as it stays the same, so does the
-/// session. `Debug` shows only what is asked: an address may hold a secret.
-#[derive(Clone, PartialEq)]
-pub(super) enum Recipe {
-    /// From the machine that we run on.
-    Metadata(Metadata),
-    /// For the token of a pod.
-    Identity(Identity),
-    /// From an address that stands in the environment.
-    Container(Container),
-    /// A role, in the name of other keys.
-    Role(Assumed),
-    /// For the name and the password of a user.
-    User(User),
-}
-
-impl Recipe {
-    /// One new session.
-    async fn ask(&self, outside: &Outside<'_>) -> Result<Session, SessionError> {
-        match self {
-            Self::Metadata(metadata) => metadata.ask(outside).await,
-            Self::Identity(identity) => identity.ask(outside).await,
-            Self::Container(container) => container.ask(outside).await,
-            Self::Role(assumed) => assumed.ask(outside).await,
-            Self::User(user) => user.ask(outside).await,
-        }
-    }
-}
-
-impl Recipe {
-    /// The file with the token that the session is asked for with.
-    pub(super) fn token_file(&self) -> Option<&Path> {
-        match self {
-            Self::Identity(identity) => identity.token_file(),
-            Self::Container(container) => container.token_file(),
-            Self::Role(assumed) => match &*assumed.by {
-                Found::Session(recipe) => recipe.token_file(),
-                Found::Keys(_) | Found::Held(_) => None,
-            },
-            Self::Metadata(_) | Self::User(_) => None,
-        }
-    }
-}
-
-impl Found {
-    /// The keys, got anew where they are a session's: a role may stand on another role.
-    pub(super) fn fresh<'a>(
-        &'a self,
-        outside: &'a Outside<'_>,
-    ) -> Pin<Box<dyn Future<Output = Result<Arc<Credentials>, SessionError>> + Send + 'a>> {
-        Box::pin(async move {
-            match self {
-                Self::Keys(credentials) => Ok(Arc::new(credentials.clone())),
-                Self::Held(session) => Ok(Arc::clone(&session.credentials)),
-                Self::Session(recipe) => Ok(recipe.ask(outside).await?.credentials),
-            }
-        })
-    }
-}
-
-impl fmt::Display for Recipe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Metadata(_) => "the instance metadata",
-            Self::Identity(_) => "the token of the pod",
-            Self::Container(_) => "the credentials URI",
-            Self::Role(_) => "the role",
-            Self::User(_) => "the user's password",
-        })
-    }
-}
-
-impl fmt::Debug for Recipe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Recipe({self})")
-    }
-}
 
 /// Keys that end.
 #[derive(Clone, Debug, PartialEq)]
@@ -190,7 +91,7 @@ impl From<SigningError> for SessionError {
 
 impl SessionError {
     /// Takes out what we have sent and nobody else may see.
-    fn redact(&mut self, redactor: &Redactor) {
+    pub(super) fn redact(&mut self, redactor: &Redactor) {
         match self {
             Self::Transport(error) => error.redact(redactor),
             Self::Refused(refusal) => refusal.redact(redactor),
@@ -228,7 +129,7 @@ impl SessionError {
     }
 
     /// How long nothing is asked after it, if it is the last of so many failures.
-    fn pause(&self, failures: u32) -> Duration {
+    pub(super) fn pause(&self, failures: u32) -> Duration {
         let asked = match self {
             Self::Refused(refusal) => refusal.retry_after,
             // It has a time of its own, which may be over at any moment.
@@ -245,7 +146,7 @@ impl SessionError {
     }
 
     /// Whether the vendor refused the time of the request.
-    fn is_clock(&self, outside: &Outside<'_>) -> bool {
+    pub(super) fn is_clock(&self, outside: &Outside<'_>) -> bool {
         match self {
             Self::Refused(refusal) => match refusal.kind {
                 RefusalKind::Clock => true,
@@ -286,165 +187,6 @@ pub(super) fn judge(turn: Turn, asked: &Result<Session, SessionError>) {
     };
     // Its words may still hold what was sent.
     turn.judge(refusal.kind, "");
-}
-
-/// The session of one provider. One request for a new one is under way at a time; the old one is
-/// used until it really ends.
-#[derive(Debug, Default)]
-pub(super) struct Sessions {
-    known: Mutex<Known>,
-    turn: tokio::sync::Mutex<()>,
-}
-
-#[derive(Debug, Default)]
-struct Known {
-    /// How the rest was got.
-    recipe: Option<Recipe>,
-    session: Option<Session>,
-    /// From when on a new one is wanted, by the vendor's clock.
-    due: Option<Timestamp>,
-    /// Before then nothing is asked.
-    next: Option<Instant>,
-    /// How often in a row it has failed, and why the last time.
-    failures: u32,
-    failure: Option<SessionError>,
-}
-
-impl Known {
-    /// The session that may be used; fails if there is none and it is too early to ask again.
-    /// `None`: ask.
-    fn settled(&self, now: Timestamp) -> Option<Result<Session, SessionError>> {
-        let early = self.next.is_some_and(|next| Instant::now() < next);
-        match (&self.session, &self.failure) {
-            (Some(session), _) if self.due.is_some_and(|due| now < due) => {
-                Some(Ok(session.clone()))
-            }
-            (Some(session), Some(failure)) if early && session.ends <= now => {
-                Some(Err(failure.clone()))
-            }
-            // Without a failure even one that seems to have ended: our clock may be wrong.
-            (Some(session), _) if early => Some(Ok(session.clone())),
-            (None, Some(failure)) if early => Some(Err(failure.clone())),
-            (Some(_) | None, _) => None,
-        }
-    }
-
-    fn enter(&mut self, asked: Result<Session, SessionError>, now: Timestamp) {
-        match asked {
-            Ok(session) => {
-                let life = session.ends.since(now);
-                self.due = Some(session.ends.saturating_sub(MARGIN.min(life / 4)));
-                let (least, most) = SETTLE;
-                self.next = Some(Instant::now() + (life / 4).clamp(least, most));
-                if self.failures > 0 && self.session.is_some() {
-                    tracing::info!("a session has been renewed again");
-                }
-                (self.failures, self.failure) = (0, None);
-                self.session = Some(session);
-            }
-            Err(error) => {
-                self.failures = self.failures.saturating_add(1);
-                self.next = Some(Instant::now() + error.pause(self.failures));
-                if self.failures == 1
-                    && let (Some(session), Some(recipe)) = (&self.session, &self.recipe)
-                    && now < session.ends
-                {
-                    tracing::warn!(
-                        from = %recipe,
-                        error = %error,
-                        ends = %session.ends,
-                        "a session could not be renewed; the old one is used until it ends"
-                    );
-                }
-                self.failure = Some(error);
-            }
-        }
-    }
-}
-
-impl Sessions {
-    /// The session that `recipe` leads to.
-    pub(super) async fn get(
-        &self,
-        recipe: &Recipe,
-        outside: &Outside<'_>,
-    ) -> Result<Session, SessionError> {
-        if let Some(settled) = self.known(recipe).settled(outside.clock.now()) {
-            return settled;
-        }
-        let old = self.usable(recipe, outside.clock.now());
-        let _turn = match old {
-            // Somebody has asked already; what there is will do until then.
-            Some(session) => match self.turn.try_lock() {
-                Ok(turn) => turn,
-                Err(_) => return Ok(session),
-            },
-            None => self.turn.lock().await,
-        };
-        if let Some(settled) = self.known(recipe).settled(outside.clock.now()) {
-            return settled;
-        }
-        let sent = Mutex::default();
-        let cloud = Witness::new(outside.cloud, &sent);
-        let machine = Witness::new(outside.machine, &sent);
-        let witnessed = Outside { cloud: &cloud, machine: &machine, ..*outside };
-        let mut asked = recipe.ask(&witnessed).await;
-        if asked.as_ref().is_err_and(|error| error.is_clock(outside)) && outside.clock.obey() {
-            asked = recipe.ask(&witnessed).await;
-        }
-        match &mut asked {
-            Ok(_) => outside.clock.learn(),
-            Err(error) => {
-                let sent = sent.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                error.redact(&Redactor::new(sent));
-            }
-        }
-        let now = outside.clock.now();
-        let mut known = self.known(recipe);
-        known.enter(asked, now);
-        let usable = known.session.as_ref().filter(|session| now < session.ends).cloned();
-        match (usable, &known.failure) {
-            (Some(session), _) => Ok(session),
-            (None, Some(failure)) => Err(failure.clone()),
-            (None, None) => {
-                known.session.clone().ok_or(SessionError::Answer("there is no session".to_owned()))
-            }
-        }
-    }
-
-    /// Takes the vendor's word that `used` is good for nothing any more. Whether another try may go
-    /// better: with keys that are no session, and with those that have only just come, it will not.
-    pub(super) fn end(&self, used: &Arc<Credentials>) -> bool {
-        let mut known = self.lock();
-        match &known.session {
-            Some(session) if !Arc::ptr_eq(&session.credentials, used) => true,
-            Some(_) if known.next.is_some_and(|next| Instant::now() < next) => false,
-            Some(_) => {
-                (known.session, known.next) = (None, None);
-                true
-            }
-            // Somebody has said so already.
-            None => known.recipe.is_some(),
-        }
-    }
-
-    fn usable(&self, recipe: &Recipe, now: Timestamp) -> Option<Session> {
-        self.known(recipe).session.clone().filter(|session| now < session.ends)
-    }
-
-    /// What is known of `recipe`; what belongs to another is forgotten.
-    fn known(&self, recipe: &Recipe) -> MutexGuard<'_, Known> {
-        let mut known = self.lock();
-        if known.recipe.as_ref() != Some(recipe) {
-            *known = Known { recipe: Some(recipe.clone()), ..Known::default() };
-        }
-        known
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        // Nothing in here can panic half-way through a change.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// What the parts of a session are called in an answer; the first that is there counts.
@@ -659,8 +401,14 @@ pub(super) fn conceal(request: &mut Request<Bytes>, secrets: &[&str]) {
 /// The token in a file, read anew, since the platform replaces it.
 pub(super) async fn token(path: &Path) -> Result<SecretString, SessionError> {
     let unfit = |reason: String| SessionError::File { path: path.to_owned(), reason };
-    let text = configured::text(path).await.map_err(|error| unfit(error.to_string()))?;
+    let text = text_in(path).await.map_err(|error| unfit(error.to_string()))?;
     let token = text.trim();
     well_formed(token).map_err(|problem| unfit(format!("it {problem}")))?;
     Ok(SecretString::from(token))
+}
+
+/// The text of a small file.
+pub(super) async fn text_in(path: &Path) -> io::Result<String> {
+    let bytes = read_apart(path, MAX_FILE_BYTES).await?;
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))
 }
