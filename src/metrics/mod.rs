@@ -17,6 +17,7 @@ mod kinds;
 mod lines;
 mod publisher;
 pub mod scrapes;
+mod served;
 mod table;
 mod text;
 
@@ -26,9 +27,10 @@ pub use body::{Encoding, ScrapeBody};
 use dbtask_clouds::model::{Step, Task, TaskState};
 use dbtask_clouds::reason::Reason;
 pub use durations::Amount;
-pub use exposition::{Exposition, Metrics, PUBLISH_INTERVAL, Scrape};
+pub use exposition::Exposition;
 pub use instruments::{FIELDS, Instruments, OUTCOMES};
 pub use publisher::publish;
+pub use served::{Metrics, PUBLISH_INTERVAL, Scrape};
 pub use text::{Format, MAX_LABEL_BYTES, Value};
 
 use crate::snapshot::{Snapshot, SourceInfo, Tracked};

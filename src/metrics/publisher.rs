@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::exposition::{Exposition, Metrics, PUBLISH_INTERVAL};
+use super::exposition::Exposition;
+use super::served::{Metrics, PUBLISH_INTERVAL};
 use crate::snapshot::Store;
 
 /// Publishes what is in the store, at once and after each change, until `stop`.

@@ -8,11 +8,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::connections::UnderWay;
-use super::json::Listing;
+use super::json::{CHUNK, Listing};
 use crate::metrics::ScrapeBody;
-
-/// How much is sent at once.
-pub(super) const CHUNK: usize = 16 * 1024;
 
 /// What an answer consists of.
 #[derive(Debug)]

@@ -16,11 +16,12 @@ use http_body::{Body, Frame};
 use serde::Serialize;
 
 use super::App;
-use super::content::{CHUNK, Content};
 use super::filter::Filter;
 use crate::snapshot::{FailingDiscovery, FailingResource, Snapshot, Tracked};
 use crate::track::registrations::Registration;
 
+/// How much is sent at once.
+pub(super) const CHUNK: usize = 16 * 1024;
 /// Sources, or runs of tasks of one source, that are looked at before others get their turn.
 const TURNS: usize = 16;
 /// Tasks in such a run, whether they are wanted or not.
@@ -61,13 +62,13 @@ enum At {
 }
 
 impl Listing {
-    /// Begins a listing; as a whole where it is short.
-    pub(super) fn begin(app: Arc<App>, of: Of, filter: Filter) -> Content {
+    /// Begins a listing; `Err` is all of it where it is short.
+    pub(super) fn begin(app: Arc<App>, of: Of, filter: Filter) -> Result<Self, Bytes> {
         let (at, begun) = (At::Start, Vec::new());
         let mut listing = Self { app, filter, of, at, is_empty: true, begun, rests: false };
         match listing.some() {
-            (begun, true) => Content::Listing(Self { begun, ..listing }),
-            (all, false) => Content::Whole(all.into()),
+            (begun, true) => Ok(Self { begun, ..listing }),
+            (all, false) => Err(all.into()),
         }
     }
 

@@ -22,7 +22,6 @@ use sha2::Sha256;
 use tokio::sync::oneshot;
 
 use super::guesses::{Guesses, TRIES, WINDOW};
-use super::web::Turned;
 use crate::config::PasswordHash;
 
 /// Wrong passwords that are remembered. Right ones are remembered apart, so that nobody pushes them
@@ -32,6 +31,15 @@ const MAX_WRONG: usize = 1024;
 const MAX_WAITING: usize = 256;
 /// What whoever finds no room among those is told to wait.
 const CROWDED: Duration = Duration::from_secs(1);
+
+/// Why a request is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rejection {
+    /// There have been too many; the next one may come after so long.
+    TooMany(Duration),
+    /// It shows no user and password, or wrong ones.
+    Unknown,
+}
 
 /// The users and their passwords.
 #[derive(Debug)]
@@ -75,11 +83,11 @@ impl Passwords {
     }
 
     /// Whether a request with these headers comes from one of the users, or there are none.
-    pub(super) async fn accept(&self, peer: IpAddr, headers: &HeaderMap) -> Result<(), Turned> {
+    pub(super) async fn accept(&self, peer: IpAddr, headers: &HeaderMap) -> Result<(), Rejection> {
         if self.users.is_empty() {
             return Ok(());
         }
-        let (user, password) = basic(headers).ok_or(Turned::Unknown)?;
+        let (user, password) = basic(headers).ok_or(Rejection::Unknown)?;
         let shown = self.digest(&user, &password);
         if let Some(known) = self.recall(&user, &shown) {
             return known;
@@ -97,20 +105,20 @@ impl Passwords {
             drop(turn);
             (is_right, user)
         });
-        let Ok((is_right, user)) = compared.await else { return Err(Turned::Unknown) };
+        let Ok((is_right, user)) = compared.await else { return Err(Rejection::Unknown) };
         self.remember(user, shown, is_right);
         if is_right {
             self.queue.lock().guesses.forgive(peer);
         }
-        is_right.then_some(()).ok_or(Turned::Unknown)
+        is_right.then_some(()).ok_or(Rejection::Unknown)
     }
 
-    fn recall(&self, user: &str, shown: &Shown) -> Option<Result<(), Turned>> {
+    fn recall(&self, user: &str, shown: &Shown) -> Option<Result<(), Rejection>> {
         let remembered = self.remembered();
         if remembered.right.get(user) == Some(shown) {
             return Some(Ok(()));
         }
-        remembered.wrong.contains(shown).then_some(Err(Turned::Unknown))
+        remembered.wrong.contains(shown).then_some(Err(Rejection::Unknown))
     }
 
     fn remember(&self, user: String, shown: Shown, is_right: bool) {
@@ -171,11 +179,11 @@ impl Queue {
     }
 
     /// The turn, which counts as a try that was wrong until that is taken back.
-    async fn turn(self: &Arc<Self>, peer: IpAddr) -> Result<Turn, Turned> {
+    async fn turn(self: &Arc<Self>, peer: IpAddr) -> Result<Turn, Rejection> {
         let coming = {
             let mut queue = self.lock();
             if let Some(rest) = queue.guesses.rest(peer) {
-                return Err(Turned::TooMany(rest));
+                return Err(Rejection::TooMany(rest));
             }
             let tries = queue.guesses.of(peer);
             if queue.guesses.note(peer) {
@@ -205,7 +213,7 @@ impl Queue {
             }
             coming
         };
-        coming.await.map_err(|_| Turned::TooMany(CROWDED))
+        coming.await.map_err(|_| Rejection::TooMany(CROWDED))
     }
 }
 
@@ -387,22 +395,22 @@ mod tests {
         assert_eq!(passwords.accept(HERE, &right).await, Ok(()));
         for guess in 0..TRIES {
             let wrong = headers("alice", &guess.to_string());
-            assert_eq!(passwords.accept(HERE, &wrong).await, Err(Turned::Unknown), "{guess}");
+            assert_eq!(passwords.accept(HERE, &wrong).await, Err(Rejection::Unknown), "{guess}");
             // The same again is no other guess.
-            assert_eq!(passwords.accept(HERE, &wrong).await, Err(Turned::Unknown), "{guess}");
+            assert_eq!(passwords.accept(HERE, &wrong).await, Err(Rejection::Unknown), "{guess}");
         }
         let turned = passwords.accept(HERE, &headers("alice", "another")).await;
-        assert!(matches!(turned, Err(Turned::TooMany(rest)) if rest <= WINDOW), "{turned:?}");
+        assert!(matches!(turned, Err(Rejection::TooMany(rest)) if rest <= WINDOW), "{turned:?}");
         let other = passwords.accept(stranger(1), &headers("alice", "another")).await;
-        assert_eq!(other, Err(Turned::Unknown));
+        assert_eq!(other, Err(Rejection::Unknown));
         assert_eq!(passwords.accept(HERE, &right).await, Ok(()));
 
         // Nor is it after a new version of the file, unless that has another password.
         let same = Passwords::new(&users("right"), Some(&passwords));
         assert_eq!(same.accept(HERE, &right).await, Ok(()));
         let other = Passwords::new(&users("other"), Some(&same));
-        assert!(matches!(other.accept(HERE, &right).await, Err(Turned::TooMany(_))));
-        assert_eq!(other.accept(stranger(2), &right).await, Err(Turned::Unknown));
+        assert!(matches!(other.accept(HERE, &right).await, Err(Rejection::TooMany(_))));
+        assert_eq!(other.accept(stranger(2), &right).await, Err(Rejection::Unknown));
         assert_eq!(other.accept(stranger(2), &headers("alice", "other")).await, Ok(()));
     }
 

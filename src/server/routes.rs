@@ -16,8 +16,9 @@ use super::connections::Place;
 use super::content::Content;
 use super::filter::Filter;
 use super::json::{Listing, Of};
+use super::passwords::Rejection;
 use super::response::{Answer, JSON, answer_with, fresh, full, json, plain, set};
-use super::web::{Terms, Turned};
+use super::web::Terms;
 use super::{App, Lifecycle, MAX_BODY_BYTES, json as api, negotiate, page, registration};
 use crate::config::control::NotTaken;
 use crate::metrics::Encoding;
@@ -127,13 +128,13 @@ async fn route(
     let route = Route::new(app, path);
     match admit(app, terms, peer, route.as_ref(), &request).await {
         Ok(()) => {}
-        Err(Turned::TooMany(rest)) => {
+        Err(Rejection::TooMany(rest)) => {
             let mut answer = refuse(StatusCode::TOO_MANY_REQUESTS, "too many requests");
             let seconds = rest.as_secs().saturating_add(1);
             answer.headers_mut().insert(RETRY_AFTER, seconds.into());
             return answer;
         }
-        Err(Turned::Unknown) => {
+        Err(Rejection::Unknown) => {
             let sentence = "this takes a user and a password";
             let mut answer = refuse(StatusCode::UNAUTHORIZED, sentence);
             set(
@@ -191,7 +192,7 @@ async fn admit(
     peer: IpAddr,
     route: Option<&Route>,
     request: &Request<Incoming>,
-) -> Result<(), Turned> {
+) -> Result<(), Rejection> {
     match route {
         Some(Route::Healthy | Route::Ready) => return Ok(()),
         Some(Route::Tasks | Route::Task { .. })
@@ -210,7 +211,8 @@ async fn admit(
 fn listing(app: &Arc<App>, of: Of, request: &Request<Incoming>) -> Answer {
     match Filter::new(request.uri().query().unwrap_or_default()) {
         Ok(filter) => {
-            let content = Listing::begin(Arc::clone(app), of, filter);
+            let begun = Listing::begin(Arc::clone(app), of, filter);
+            let content = begun.map_or_else(Content::Whole, Content::Listing);
             fresh(answer_with(StatusCode::OK, JSON, content))
         }
         Err(sentence) => json(StatusCode::BAD_REQUEST, api::error(&sentence)),

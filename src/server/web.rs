@@ -17,7 +17,7 @@ use http::HeaderMap;
 use rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
-use super::passwords::Passwords;
+use super::passwords::{Passwords, Rejection};
 use crate::config::{ConfigError, LoadedWebConfig, MAX_FILE_BYTES, RateLimit, WebConfig};
 use crate::platform::clock::TokioClock;
 use crate::platform::files::{FileVersion, FilesWatch};
@@ -38,15 +38,6 @@ pub(super) struct Terms {
     limit: Option<Limit>,
     /// Cancelled once another version is in force.
     superseded: CancellationToken,
-}
-
-/// Why a request is not answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turned {
-    /// There have been too many; the next one may come after so long.
-    TooMany(Duration),
-    /// It shows no user and password, or wrong ones.
-    Unknown,
 }
 
 impl Default for Web {
@@ -157,7 +148,7 @@ impl Terms {
     }
 
     /// Counts a request, which may be one too many.
-    pub(super) fn count(&self) -> Result<(), Turned> {
+    pub(super) fn count(&self) -> Result<(), Rejection> {
         self.limit.as_ref().map_or(Ok(()), Limit::take)
     }
 
@@ -167,7 +158,11 @@ impl Terms {
     }
 
     /// Whether a request with these headers shows a user and the right password, if it has to.
-    pub(super) async fn identify(&self, peer: IpAddr, headers: &HeaderMap) -> Result<(), Turned> {
+    pub(super) async fn identify(
+        &self,
+        peer: IpAddr,
+        headers: &HeaderMap,
+    ) -> Result<(), Rejection> {
         self.passwords.accept(peer, headers).await
     }
 }
@@ -190,11 +185,11 @@ impl Limit {
         Self { interval, clock, bucket }
     }
 
-    fn take(&self) -> Result<(), Turned> {
-        let Some(bucket) = &self.bucket else { return Err(Turned::TooMany(self.interval)) };
+    fn take(&self) -> Result<(), Rejection> {
+        let Some(bucket) = &self.bucket else { return Err(Rejection::TooMany(self.interval)) };
         bucket.check().map_err(|wait| {
             let rest = wait.earliest_possible().duration_since(self.clock.now());
-            Turned::TooMany(rest.into())
+            Rejection::TooMany(rest.into())
         })
     }
 }
