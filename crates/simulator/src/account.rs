@@ -6,7 +6,7 @@ use dbtask_clouds::cloud::{AccessKeys, Cloud, Credentials};
 use dbtask_clouds::model::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::life::hash;
+use super::hash::hash;
 use super::scenario::{Account, Scenario};
 
 /// How long a session lives where the scenario does not say.

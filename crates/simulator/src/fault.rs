@@ -7,8 +7,11 @@ use anyhow::ensure;
 use dbtask_clouds::cloud::Cloud;
 use serde::Deserialize;
 
+use super::hash::hash;
 use super::span::{Offset, Span};
-use super::{http, life};
+
+/// Without a network: how long a client waits for an answer. The default of `poll.timeout`.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Something that goes wrong for a while.
 #[derive(Clone, Debug, Deserialize)]
@@ -191,7 +194,7 @@ impl Fault {
 
     /// Whether nobody who is as patient as an exporter is unless it is told otherwise gets an answer.
     pub fn is_too_slow(&self) -> bool {
-        self.kind == FaultKind::Slow && self.delay.0 >= http::PATIENCE
+        self.kind == FaultKind::Slow && self.delay.0 >= PATIENCE
     }
 
     /// Whether it takes the task with this id out of an answer. It is the same tasks for as long as
@@ -199,7 +202,7 @@ impl Fault {
     pub fn hides(&self, id: &str) -> bool {
         let one_in = if self.kind == FaultKind::MissingRows { 2 } else { 8 };
         matches!(self.kind, FaultKind::MissingRows | FaultKind::ShortPages)
-            && life::hash(format!("{id}/{}", self.from.seconds()).as_bytes()).is_multiple_of(one_in)
+            && hash(format!("{id}/{}", self.from.seconds()).as_bytes()).is_multiple_of(one_in)
     }
 
     pub(super) fn check(&self, cloud: Cloud) -> anyhow::Result<()> {

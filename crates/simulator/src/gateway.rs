@@ -16,10 +16,12 @@ use serde_json::Value;
 
 use super::fault::{Fault, FaultKind};
 use super::guard::Limit;
+use super::hash::hash;
 use super::region::{Region, View, shifted};
 use super::session::Exchange;
-use super::signature::{Gateway as _, set};
-use super::{SimulatedCloud, State, life, paging, refusal};
+use super::signature::set;
+use super::vendors::Gateway as _;
+use super::{SimulatedCloud, State, paging, refusal};
 
 /// The word for a good answer in the request log.
 const ANSWERED: &str = "answered";
@@ -175,7 +177,7 @@ impl SimulatedCloud {
                 let lags = fault.kind == FaultKind::Lagging;
                 let number = if lags { minute } else { state.count };
                 let draw = format!("{}/{number}/{index}", self.seed);
-                let chance = fastrand::Rng::with_seed(life::hash(draw.as_bytes())).f64();
+                let chance = fastrand::Rng::with_seed(hash(draw.as_bytes())).f64();
                 fault.is_on(elapsed)
                     && fault.hits(&call.operation, chance)
                     && fault.only.as_deref().is_none_or(|thing| call.names(thing))

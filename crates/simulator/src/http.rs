@@ -22,13 +22,11 @@ use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::SimulatedCloud;
+use super::fault::PATIENCE;
 use super::gateway::{Delivery, Reaction};
 
 /// The vendors take bodies of 10 to 12 MB; none of the calls here needs a hundredth of it.
 const MAX_BODY_BYTES: usize = 10 << 20;
-
-/// Without a network: how long a client waits for an answer. The default of `poll.timeout`.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 impl SimulatedCloud {
     /// Answers on `listener` until `shutdown`. All clouds share the address.

@@ -28,6 +28,7 @@ mod configuration;
 mod fault;
 mod gateway;
 mod guard;
+mod hash;
 mod http;
 mod huawei;
 mod life;
@@ -39,6 +40,7 @@ mod session;
 mod signature;
 mod span;
 mod tencent;
+mod vendors;
 mod world;
 
 use std::collections::BTreeMap;
@@ -61,8 +63,8 @@ pub use self::scenario::{
     Account, Curve, End, Gone, Outcome, Phase, ResourceScript, Run, Scenario, SourceScript, Spawn,
     Stay, StepScript, TaskScript,
 };
-pub use self::signature::Gateway;
 pub use self::span::{Offset, Span};
+pub use self::vendors::Gateway;
 pub use self::world::World;
 
 /// All simulated clouds behind one address.

@@ -10,6 +10,7 @@ use dbtask_clouds::cloud::Cloud;
 use dbtask_clouds::model::{Ratio, Resource, Step, Task, TaskError, TaskState, Timestamp};
 use fastrand::Rng;
 
+use super::hash::hash;
 use super::scenario::{
     Curve, End, Outcome, Phase, ResourceScript, Run, SourceScript, Spawn, StepScript,
 };
@@ -412,11 +413,4 @@ fn uuid(number: i64, chance: u64) -> String {
         (chance >> 12) & 0xfff,
         chance >> 16
     )
-}
-
-/// FNV-1a: the same on every machine and in every release, which std's hashers are not.
-pub(super) fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
