@@ -64,8 +64,9 @@ class Troubles(BaseHTTPRequestHandler):
             f'dbtask_source_coverage_gaps_total{{source="good"}} {counted}',
             f'dbtask_api_request_failures_total{{source="good",operation="DescribeTasks",reason="throttled"}} {counted}',
             f'dbtask_task_failures_total{{source="good",task_kind="UPGRADE"}} {counted}',
+            f'dbtask_task_scheduled_timestamp_seconds{{source="good",task_id="4"}} {begun + 3600}',
         ]
-        for task, state in (("1", "failed"), ("2", "running"), ("3", "pending")):
+        for task, state in (("1", "failed"), ("2", "running"), ("3", "pending"), ("4", "pending")):
             of = f'source="good",task_id="{task}"'
             lines += [
                 f'dbtask_task_info{{{of},task_kind="UPGRADE",resource_id="cdb-1",resource_name="orders",origin="listed"}} 1',
