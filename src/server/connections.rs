@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 pub const MAX_CONNECTIONS: usize = 512;
 /// Connections and requests under way of one address that count as no more than anybody's. An
 /// address may have more as long as nobody else needs the room. Where there are many addresses it is
-/// less, but no less than [`LEAST_SHARE`].
+/// less, but no less than `LEAST_SHARE`.
 pub const SHARE: usize = 32;
 /// What an address may have however many there are: two scrapers and a person's browser.
 const LEAST_SHARE: usize = 8;

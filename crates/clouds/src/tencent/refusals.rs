@@ -1,6 +1,6 @@
 //! Refusals: the error envelope, and what a code means in which service.
 //!
-//! The first segment of a code says most of it, and misleads for those of [`CODES`]. Read 2026-11-30 from the
+//! The first segment of a code says most of it, and misleads for those of `CODES`. Read 2026-11-30 from the
 //! error tables of the official Python packages 3.1.195 and of the Go SDK.
 
 use std::borrow::Cow;

@@ -13,7 +13,7 @@
 //! Oddities:
 //!
 //! - A status is a number, and means something else than the same number in an answer of
-//!   [`flow`](crate::tencent::flow).
+//!   the flow calls.
 //! - The sorts of tasks are numbers without a table.
 //! - `Message` and `ErrorCode` are an error only where the status says so.
 //! - Rows do not name their instance, and there is no filter by id: one task is picked out of the list of its
